@@ -1,0 +1,158 @@
+package control
+
+import "time"
+
+// SchemaVersion is the version of every JSON document that natd and natctl emit. Fields are added
+// within a version, never renamed or removed.
+const SchemaVersion = 1
+
+// The states of the daemon as a whole.
+const (
+	StateReady    = "ready"    // every relay is in the kernel, and was read back from it
+	StateDegraded = "degraded" // something is not as the configuration asks; see the reasons
+	StateFailed   = "failed"   // the kernel does not hold what natd wants
+)
+
+// The states of one relay.
+const (
+	RelayReady    = "ready"
+	RelayDegraded = "degraded" // it works, or part of it, but not as configured
+	RelayDown     = "down"     // it is not in the kernel
+	RelayDisabled = "disabled" // the configuration says so
+)
+
+// The states of one backend.
+const (
+	BackendUp       = "up"
+	BackendDown     = "down"
+	BackendDraining = "draining"
+	BackendUnknown  = "unknown" // nothing checks it
+)
+
+// Status is the answer to "status". It holds what was read from the kernel in the last pass.
+type Status struct {
+	SchemaVersion int       `json:"schema_version"`
+	Version       string    `json:"version"`
+	State         string    `json:"state"`
+	Reasons       []string  `json:"reasons"` // why State is not ready, for a person to act on
+	PID           int       `json:"pid"`
+	StartedAt     time.Time `json:"started_at"`
+	Config        Config    `json:"config"`
+	Host          Host      `json:"host"`
+	Ruleset       Ruleset   `json:"ruleset"`
+	Relays        []Relay   `json:"relays"`
+	Gateways      []any     `json:"gateways"`
+	Statics       []any     `json:"statics"`
+	Tunnels       []any     `json:"tunnels"`
+	Routes        []any     `json:"routes"`
+}
+
+// Config tells which configuration runs, and why a newer file does not.
+type Config struct {
+	Path     string    `json:"path"`
+	SHA256   string    `json:"sha256"`
+	LoadedAt time.Time `json:"loaded_at"`
+	Error    string    `json:"error"` // of the last reload, "" when it succeeded
+}
+
+// Host is what natd needs of the host and what it changed on it.
+type Host struct {
+	IPForward bool      `json:"ip_forward"`
+	Conntrack Conntrack `json:"conntrack"`
+	Sysctls   []Sysctl  `json:"sysctls"` // changed by natd, restored by flush
+}
+
+// Conntrack is the use of the connection tracking table, in entries.
+type Conntrack struct {
+	Entries int `json:"entries"`
+	Max     int `json:"max"`
+}
+
+// Sysctl is one kernel setting that natd changed.
+type Sysctl struct {
+	Key string `json:"key"`
+	Old string `json:"old"`
+	New string `json:"new"`
+}
+
+// Ruleset is how natd's tables in the kernel compare with what they should be.
+type Ruleset struct {
+	InSync       bool      `json:"in_sync"`
+	Protect      string    `json:"protect"` // own | guard | off
+	LastSync     time.Time `json:"last_sync"`
+	DriftRepairs int       `json:"drift_repairs"`
+	LastDrift    *Drift    `json:"last_drift"`
+	LastError    string    `json:"last_error"`
+}
+
+// Drift is one repair of what another program did.
+type Drift struct {
+	At   time.Time `json:"at"`
+	By   string    `json:"by"`   // "nft (pid 1234)", or "" when the kernel does not tell
+	What string    `json:"what"` // what was found changed
+}
+
+// Relay is one relay as the kernel holds it.
+type Relay struct {
+	Name        string      `json:"name"`
+	State       string      `json:"state"`
+	Reason      string      `json:"reason"`
+	Listen      []string    `json:"listen"`
+	Protocol    []string    `json:"protocol"`
+	From        []string    `json:"from"`
+	Egress      string      `json:"egress"`
+	SNAT        []string    `json:"snat"`
+	Backends    []Backend   `json:"backends"`
+	Connections Connections `json:"connections"`
+	Bytes       Volume      `json:"bytes"`
+	Packets     Volume      `json:"packets"`
+}
+
+// Backend is one place a relay's connections go.
+type Backend struct {
+	Name    string    `json:"name"` // the DNS name, "" for an address
+	Address string    `json:"address"`
+	State   string    `json:"state"`
+	Since   time.Time `json:"since"`
+}
+
+// Connections counts connections: Total since the table was made, the others as they are now.
+type Connections struct {
+	Total     uint64 `json:"total"`
+	Active    uint64 `json:"active"`
+	Unreplied uint64 `json:"unreplied"` // the backend has not answered
+}
+
+// Volume is a count for each direction, of the connections that the kernel still tracks.
+type Volume struct {
+	ToTarget uint64 `json:"to_target"`
+	ToClient uint64 `json:"to_client"`
+}
+
+// Connection is one tracked connection of a relay, with the addresses of both of its legs.
+type Connection struct {
+	Relay    string `json:"relay"`
+	Protocol string `json:"protocol"`
+	State    string `json:"state"`  // TCP state, or replied | unreplied
+	Client   string `json:"client"` // ADDR:PORT
+	Listen   string `json:"listen"`
+	SNAT     string `json:"snat"`
+	Target   string `json:"target"`
+	Timeout  int    `json:"timeout_seconds"`
+	Bytes    Volume `json:"bytes"`
+	Packets  Volume `json:"packets"`
+}
+
+// ConnectionList is the answer to "connections".
+type ConnectionList struct {
+	SchemaVersion int          `json:"schema_version"`
+	Connections   []Connection `json:"connections"`
+	Truncated     bool         `json:"truncated"` // there are more than the answer holds
+}
+
+// Outcome is the answer to a change: reload, flush.
+type Outcome struct {
+	SchemaVersion int      `json:"schema_version"`
+	Changes       []string `json:"changes"` // what was done in the kernel
+	Notes         []string `json:"notes"`   // what is not as it should be after it
+}

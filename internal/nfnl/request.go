@@ -1,0 +1,156 @@
+package nfnl
+
+import (
+	"encoding/binary"
+	"errors"
+	"fmt"
+	"time"
+
+	"golang.org/x/sys/unix"
+)
+
+// ErrInterrupted says that the kernel changed under a dump, so that what was read may not be a state that ever was.
+var ErrInterrupted = errors.New("the kernel's tables changed while they were read")
+
+// Error is the kernel's refusal of a request.
+type Error struct {
+	Errno unix.Errno
+	Text  string // the kernel's own explanation, often empty
+	Index int    // which message of a batch was refused, counted from 0; -1 = the batch as a whole
+}
+
+// Error says the errno in words, and the kernel's explanation behind it.
+func (e *Error) Error() string {
+	if e.Text == "" {
+		return e.Errno.Error()
+	}
+	return e.Errno.Error() + ": " + e.Text
+}
+
+// Unwrap makes errors.Is find the errno.
+func (e *Error) Unwrap() error { return e.Errno }
+
+// Dump sends the one request in b with NLM_F_DUMP and calls each for every answer.
+func (s *Socket) Dump(b *Builder, each func(Message) error) error {
+	b.flagLast(unix.NLM_F_DUMP)
+	interrupted := false
+	err := s.ask(b, func(m Message) (done bool, err error) {
+		interrupted = interrupted || m.Flags&unix.NLM_F_DUMP_INTR != 0
+		if m.Type == unix.NLMSG_DONE {
+			return true, doneError(m)
+		}
+		return false, each(m)
+	})
+	if err == nil && interrupted {
+		return ErrInterrupted
+	}
+	return err
+}
+
+// Get sends the one request in b and calls each for its one answer.
+func (s *Socket) Get(b *Builder, each func(Message) error) error {
+	return s.ask(b, func(m Message) (bool, error) { return true, each(m) })
+}
+
+// Do sends the requests in b, each of which the kernel carries out or refuses for itself (conntrack takes no
+// batches), and calls refused for those that failed, by their index.
+func (s *Socket) Do(b *Builder, refused func(*Error)) error {
+	count := uint32(b.Count())
+	if count == 0 {
+		return nil
+	}
+	first, err := s.submit(b)
+	if err != nil {
+		return err
+	}
+	for answered := uint32(0); answered < count; {
+		err := s.receive(func(m Message) error {
+			if index := m.Seq - first; m.Type == unix.NLMSG_ERROR && index < count {
+				answered++
+				if e := parseError(m, int(index)); e != nil {
+					refused(e)
+				}
+			}
+			return nil
+		})
+		if err != nil {
+			return fmt.Errorf("await netfilter's answers: %w", err)
+		}
+	}
+	return nil
+}
+
+// ask sends one request and hands its answers to next until that says it is done.
+func (s *Socket) ask(b *Builder, next func(Message) (done bool, err error)) error {
+	seq, err := s.submit(b)
+	if err != nil {
+		return err
+	}
+	var failed error
+	for done := false; !done; {
+		err := s.receive(func(m Message) error {
+			if m.Seq != seq || done {
+				return nil // late answers to a request that was given up
+			}
+			var err error
+			if m.Type == unix.NLMSG_ERROR {
+				done = true
+				if e := parseError(m, 0); e != nil {
+					err = e
+				}
+			} else {
+				done, err = next(m)
+			}
+			if failed == nil {
+				failed = err // the rest of a dump is still taken off the socket
+			}
+			return nil
+		})
+		if err != nil {
+			return fmt.Errorf("await netfilter's answer: %w", err)
+		}
+	}
+	return failed
+}
+
+// submit numbers the messages, sends them, and returns the sequence number of the first.
+func (s *Socket) submit(b *Builder) (first uint32, err error) {
+	first = s.seq + 1
+	s.seq += uint32(b.Count())
+	b.number(first)
+	if err := s.file.SetReadDeadline(time.Now().Add(patience)); err != nil {
+		return 0, fmt.Errorf("set the deadline of a netlink socket: %w", err)
+	}
+	if err := s.send(b.buf); err != nil {
+		return 0, fmt.Errorf("send to netfilter: %w", err)
+	}
+	return first, nil
+}
+
+// parseError reads an NLMSG_ERROR message: nil for an acknowledgement.
+func parseError(m Message, index int) *Error {
+	if len(m.Payload) < 4 {
+		return &Error{Errno: unix.EBADMSG, Index: index}
+	}
+	code := int32(binary.NativeEndian.Uint32(m.Payload))
+	if code == 0 {
+		return nil
+	}
+	e := &Error{Errno: unix.Errno(-code), Index: index}
+	// struct nlmsgerr: the code and the header of the refused message, then attributes.
+	if rest := m.Payload[4:]; m.Flags&unix.NLM_F_ACK_TLVS != 0 && len(rest) >= unix.SizeofNlMsghdr {
+		e.Text = String(Attr(rest[unix.SizeofNlMsghdr:], unix.NLMSGERR_ATTR_MSG))
+	}
+	return e
+}
+
+// doneError is the failure that the end of a dump may carry.
+func doneError(m Message) error {
+	if len(m.Payload) < 4 {
+		return nil
+	}
+	if code := int32(binary.NativeEndian.Uint32(m.Payload)); code < 0 {
+		return &Error{Errno: unix.Errno(-code)}
+	}
+	return nil
+}

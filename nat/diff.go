@@ -1,0 +1,201 @@
+package nat
+
+import (
+	"bytes"
+	"fmt"
+	"slices"
+)
+
+// Diff is the plan that makes the kernel hold the wanted ruleset. It touches only what differs. A nil want means no
+// table at all.
+func Diff(want *Ruleset, have *Table, hold Hold) *Plan {
+	p := &Plan{}
+	p.guard(want != nil && hold.Protect == ProtectGuard, have, hold)
+	switch {
+	case want == nil:
+		p.remove = have.Exists
+		return p
+	case !have.Exists:
+		p.create = true
+	default:
+		p.why = rebuildReason(want, have, hold)
+		p.remove, p.create = p.why != "", p.why != ""
+		p.adopt = hold.Protect == ProtectOwn && have.Owner == 0 && !p.create
+	}
+	if p.create {
+		p.all(want, have)
+	} else {
+		p.sets(want, have)
+		p.chains(want, have)
+	}
+	return p
+}
+
+func (p *Plan) guard(want bool, have *Table, hold Hold) {
+	p.makeGuard = want && !have.Guard
+	// Somebody else's guard is not ours to remove: it goes with the process that owns it.
+	p.removeGuard = !want && have.Guard && have.GuardOwner == hold.Port
+}
+
+// rebuildReason says why the table cannot be changed into what is wanted piece by piece, or "".
+func rebuildReason(want *Ruleset, have *Table, hold Hold) string {
+	wantFlags := uint32(0)
+	if hold.Protect == ProtectOwn {
+		wantFlags = flagOwner | flagPersist
+	}
+	// Of the flags of a living table, persist cannot be changed, and owner only be taken where nobody has it
+	// (nf_tables_updtable in net/netfilter/nf_tables_api.c).
+	orphan := wantFlags != 0 && have.Flags == flagPersist
+	if have.Flags != wantFlags && !orphan {
+		return fmt.Sprintf("its flags are %#x and should be %#x", have.Flags, wantFlags)
+	}
+	for i := range have.Chains {
+		c := &have.Chains[i]
+		w := slices.IndexFunc(want.Chains, func(o Chain) bool { return o.Name == c.Name })
+		if w < 0 {
+			return fmt.Sprintf("it has a chain %s that is not natd's", c.Name)
+		}
+		if !c.sameHook(&want.Chains[w]) {
+			return fmt.Sprintf("its chain %s hangs at another hook", c.Name)
+		}
+	}
+	for i := range have.Sets {
+		s := &have.Sets[i]
+		w := find(want.Sets, s.Name)
+		if w == nil && !knownSet(s.Name) {
+			return fmt.Sprintf("it has a set %s that is not natd's", s.Name)
+		}
+		if w != nil && !s.sameShape(w) {
+			return fmt.Sprintf("its set %s has another type", s.Name)
+		}
+	}
+	return ""
+}
+
+// knownSet tells whether natd itself may have made the set for an earlier configuration.
+func knownSet(name string) bool {
+	return name == setLogged || len(name) > len(setFrom) && name[:len(setFrom)] == setFrom
+}
+
+func (s *Set) sameShape(o *Set) bool {
+	return slices.Equal(s.Key, o.Key) && slices.Equal(s.Data, o.Data) && s.Counter == o.Counter
+}
+
+// all makes everything; counters go on from where they stood in a table that is replaced.
+func (p *Plan) all(want *Ruleset, have *Table) {
+	p.newChains, p.rewriteRules = want.Chains, want.Chains
+	for _, s := range want.Sets {
+		old := find(have.Sets, s.Name)
+		if old != nil && s.Counter && old.sameShape(&s) {
+			s.Elements = carry(s.Elements, old.Elements)
+		}
+		if old != nil && s.Keep {
+			s.Elements = p.keep(&s, old)
+		}
+		p.newSets = append(p.newSets, s)
+	}
+}
+
+// carry returns the wanted elements with the counts of those that the kernel has. Both are sorted.
+func carry(want, have []Element) []Element {
+	want = slices.Clone(want)
+	walk(want, have, func(w, h *Element) {
+		if w != nil && h != nil {
+			w.Packets, w.Bytes = h.Packets, h.Bytes
+		}
+	})
+	return want
+}
+
+// keep returns the wanted elements and the ones that only the kernel has, which become retired.
+func (p *Plan) keep(want, have *Set) []Element {
+	before := len(p.Retired)
+	walk(want.Elements, have.Elements, func(w, h *Element) {
+		if w == nil {
+			p.Retired = append(p.Retired, *h)
+		}
+	})
+	elements := slices.Concat(want.Elements, p.Retired[before:])
+	sortElements(elements)
+	return elements
+}
+
+func (p *Plan) sets(want *Ruleset, have *Table) {
+	for _, w := range want.Sets {
+		h := find(have.Sets, w.Name)
+		if h == nil {
+			p.newSets = append(p.newSets, w)
+			continue
+		}
+		p.setElements(&w, h)
+	}
+	for _, h := range have.Sets {
+		if find(want.Sets, h.Name) == nil {
+			p.oldSets = append(p.oldSets, h)
+		}
+	}
+}
+
+func (p *Plan) setElements(want, have *Set) {
+	c := setChange{set: *want}
+	c.set.Elements = nil
+	walk(want.Elements, have.Elements, func(w, h *Element) {
+		switch {
+		case h == nil:
+			c.add = append(c.add, *w)
+		case w == nil && want.Keep:
+			p.Retired = append(p.Retired, *h)
+		case w == nil:
+			c.del = append(c.del, *h)
+		case !w.same(h):
+			// The kernel takes a new value for a key only after the old one is deleted.
+			c.del = append(c.del, *h)
+			next := *w
+			next.Packets, next.Bytes = h.Packets, h.Bytes
+			c.add = append(c.add, next)
+		}
+	})
+	if len(c.add)+len(c.del) > 0 {
+		p.elements = append(p.elements, c)
+	}
+}
+
+func (p *Plan) chains(want *Ruleset, have *Table) {
+	for _, w := range want.Chains {
+		i := slices.IndexFunc(have.Chains, func(c Chain) bool { return c.Name == w.Name })
+		if i < 0 || have.Chains[i].Drop != w.Drop {
+			p.newChains = append(p.newChains, w)
+		}
+		if i < 0 || !slices.EqualFunc(have.Chains[i].Rules, w.Rules, sameRule) {
+			p.rewriteRules = append(p.rewriteRules, w)
+		}
+	}
+}
+
+func sameRule(a, b Rule) bool { return a.Comment == b.Comment && a.canon == b.canon }
+
+// walk goes through two sorted lists together and calls each with the pair of elements of one key, nil where a list
+// has none.
+func walk(want, have []Element, each func(w, h *Element)) {
+	for i, j := 0, 0; i < len(want) || j < len(have); {
+		order := 0
+		switch {
+		case i == len(want):
+			order = 1
+		case j == len(have):
+			order = -1
+		default:
+			order = bytes.Compare(want[i].Key[:], have[j].Key[:])
+		}
+		var w, h *Element
+		if order <= 0 {
+			w = &want[i]
+			i++
+		}
+		if order >= 0 {
+			h = &have[j]
+			j++
+		}
+		each(w, h)
+	}
+}

@@ -1,0 +1,158 @@
+package nat
+
+import (
+	"errors"
+	"fmt"
+
+	"golang.org/x/sys/unix"
+
+	"natd/internal/nfnl"
+)
+
+// readTries is how often a read that another program's changes keep interrupting is begun again at once.
+const readTries = 20
+
+// ErrOwned says that another process owns the table.
+var ErrOwned = errors.New("table inet natd belongs to another process: is another natd running?")
+
+// ErrStale says that another program changed the ruleset between a read and the change computed from it: read again.
+var ErrStale = nfnl.ErrStale
+
+// Kernel is natd's side of nf_tables in the network namespace it was opened in. It is for one goroutine at a time.
+// Its socket owns what natd owns, so it stays open as long as natd runs.
+type Kernel struct {
+	socket *nfnl.Socket
+}
+
+// Open connects to nf_tables. It changes nothing.
+func Open() (*Kernel, error) {
+	s, err := nfnl.Dial(1 << 20)
+	if err != nil {
+		return nil, err
+	}
+	return &Kernel{socket: s}, nil
+}
+
+// Close drops the ownership of natd's tables: the guard goes, the main table stays.
+func (k *Kernel) Close() error { return k.socket.Close() }
+
+// Port is the netlink port id that owns natd's tables and changes the ruleset.
+func (k *Kernel) Port() uint32 { return k.socket.Port() }
+
+// Generation is the number that every change of any table on the host counts up.
+func (k *Kernel) Generation() (uint32, error) { return generation(k.socket) }
+
+// Read reads natd's table as it stands, never a mix of two states: a read during which another program changed the
+// ruleset is begun again.
+func (k *Kernel) Read() (*Table, error) {
+	for range readTries {
+		before, err := generation(k.socket)
+		if err != nil {
+			return nil, err
+		}
+		r := reader{socket: k.socket, table: &Table{Generation: before}}
+		err = r.read()
+		after, genErr := generation(k.socket)
+		if genErr != nil {
+			return nil, genErr
+		}
+		if before != after || errors.Is(err, nfnl.ErrInterrupted) {
+			continue
+		}
+		if err != nil {
+			return nil, err
+		}
+		return r.table, nil
+	}
+	return nil, fmt.Errorf("read table inet %s: %w, %d times in a row", TableName, nfnl.ErrInterrupted, readTries)
+}
+
+// Apply carries the plan out in one transaction, provided that the ruleset is still of the generation that the plan
+// was computed from (0 = in any case). On any error other than ErrStale the kernel's state is what a Read says.
+func (k *Kernel) Apply(p *Plan, generation uint32, hold Hold) error {
+	b := nfnl.NewBatch(generation)
+	p.encode(b, hold)
+	return k.commit(b)
+}
+
+// Release deletes listens that a plan retired, once the connections that were made through them are gone.
+func (k *Kernel) Release(retired []Element) error {
+	b := nfnl.NewBatch(0)
+	changeElements(b, unix.NFT_MSG_DELSETELEM, &Set{Name: setListens, Key: []Field{addrField(), protoField(), portField()}}, retired)
+	return k.commit(b)
+}
+
+func (k *Kernel) commit(b *nfnl.Batch) error {
+	err := k.socket.Commit(b)
+	var refusal *nfnl.Error
+	switch {
+	case err == nil || errors.Is(err, nfnl.ErrStale):
+		return err
+	case !errors.As(err, &refusal) || refusal.Index < 0:
+		return fmt.Errorf("change table inet %s: %w", TableName, err)
+	case refusal.Errno == unix.EPERM:
+		// A process without CAP_NET_ADMIN is refused as a whole; a single message is refused for the owner's sake.
+		return fmt.Errorf("%w (%w)", ErrOwned, refusal)
+	}
+	return fmt.Errorf("change table inet %s: the kernel refused %s: %w", TableName, messageName(b.MessageType(refusal.Index)), refusal)
+}
+
+// messageName says in words what a message of nf_tables asks for.
+func messageName(typ uint16) string {
+	names := map[uint16]string{
+		unix.NFT_MSG_NEWTABLE: "to make the table", unix.NFT_MSG_DELTABLE: "to delete the table",
+		unix.NFT_MSG_NEWCHAIN: "to make a chain", unix.NFT_MSG_NEWRULE: "to make a rule", unix.NFT_MSG_DELRULE: "to delete rules",
+		unix.NFT_MSG_NEWSET: "to make a set", unix.NFT_MSG_DELSET: "to delete a set",
+		unix.NFT_MSG_NEWSETELEM: "to add elements to a set", unix.NFT_MSG_DELSETELEM: "to delete elements of a set",
+	}
+	if name, ok := names[typ&0xff]; ok {
+		return name
+	}
+	return fmt.Sprintf("message %#x", typ)
+}
+
+// Protection is what the kernel can do of the wanted protection: auto becomes the best there is. An explicit wish
+// that the kernel cannot fulfil is an error.
+func (k *Kernel) Protection(want Protect) (Protect, error) {
+	if want == ProtectOff {
+		return ProtectOff, nil
+	}
+	for _, p := range []struct {
+		protect Protect
+		flags   uint32
+		since   string
+	}{{ProtectOwn, flagOwner | flagPersist, "6.9"}, {ProtectGuard, flagOwner, "5.12"}} {
+		if want != ProtectAuto && want != p.protect {
+			continue
+		}
+		ok, err := k.supports(p.flags)
+		if err != nil {
+			return ProtectOff, err
+		}
+		if ok {
+			return p.protect, nil
+		}
+		if want == p.protect {
+			return ProtectOff, fmt.Errorf("protect = %q needs Linux %s or newer: use \"auto\"", p.protect, p.since)
+		}
+	}
+	return ProtectOff, nil
+}
+
+// supports asks the kernel whether it knows the table flags, by a transaction that always fails: it makes a table with
+// the flags and deletes one that does not exist. What was refused first is the answer, and nothing has changed.
+func (k *Kernel) supports(tableFlags uint32) (bool, error) {
+	const probe = "natd_probe"
+	b := nfnl.NewBatch(0)
+	begin(b, unix.NFT_MSG_NEWTABLE, unix.NLM_F_CREATE)
+	b.String(unix.NFTA_TABLE_NAME, probe)
+	b.Uint32(unix.NFTA_TABLE_FLAGS, tableFlags)
+	b.End()
+	deleteTable(b, probe+"_absent")
+	err := k.socket.Commit(b)
+	var refusal *nfnl.Error
+	if !errors.As(err, &refusal) || refusal.Index < 0 {
+		return false, fmt.Errorf("ask the kernel for table flags %#x: %w", tableFlags, err)
+	}
+	return refusal.Index == 1, nil
+}

@@ -1,0 +1,122 @@
+package nat
+
+import (
+	"fmt"
+)
+
+// Table flags: enum nft_table_flags of linux/netfilter/nf_tables.h.
+const (
+	flagOwner   = 2
+	flagPersist = 4
+)
+
+// Table is what the kernel holds of natd.
+type Table struct {
+	Generation uint32 // of the whole host's ruleset when it was read
+	Exists     bool
+	Flags      uint32
+	Owner      uint32 // netlink port id of the process that owns the table, 0 = nobody
+	Guard      bool   // the guard table exists
+	GuardOwner uint32
+	Ruleset
+}
+
+// Hold is how the table is to be held, and by whom.
+type Hold struct {
+	Protect Protect // not ProtectAuto
+	Port    uint32  // netlink port id of the owner
+}
+
+// Plan is what leads from what the kernel has to what is wanted, in one transaction.
+type Plan struct {
+	Retired []Element // listens that nothing serves any more; see Kernel.Release
+
+	remove, create, adopt   bool
+	makeGuard, removeGuard  bool
+	why                     string // the table is made anew
+	newSets, oldSets        []Set
+	elements                []setChange
+	newChains, rewriteRules []Chain
+}
+
+// setChange is the elements to delete from and to add to one set.
+type setChange struct {
+	set      Set // without elements
+	del, add []Element
+}
+
+// Empty tells whether there is nothing to do.
+func (p *Plan) Empty() bool {
+	return !p.remove && !p.create && !p.adopt && !p.makeGuard && !p.removeGuard &&
+		len(p.newSets)+len(p.oldSets)+len(p.elements)+len(p.newChains)+len(p.rewriteRules) == 0
+}
+
+// Heals tells whether the plan changes the table's content, and not only who holds it.
+func (p *Plan) Heals() bool {
+	q := *p
+	q.adopt, q.makeGuard, q.removeGuard = false, false, false
+	return !q.Empty()
+}
+
+// Steps says what the plan does, a line each, at most limit of them and a last line that counts the rest.
+func (p *Plan) Steps(limit int) []string {
+	s := steps{limit: limit}
+	p.tableSteps(&s)
+	for _, set := range p.newSets {
+		s.addf("make set %s with %d elements", set.Name, len(set.Elements))
+	}
+	for _, c := range p.elements {
+		for i := range c.del {
+			s.addf("delete from %s { %s }", c.set.Name, c.del[i].text(&c.set))
+		}
+		for i := range c.add {
+			s.addf("add to %s { %s }", c.set.Name, c.add[i].text(&c.set))
+		}
+	}
+	for _, c := range p.newChains {
+		s.addf("set up chain %s", c.Name)
+	}
+	for _, c := range p.rewriteRules {
+		s.addf("write the %d rules of chain %s", len(c.Rules), c.Name)
+	}
+	for _, set := range p.oldSets {
+		s.addf("delete set %s", set.Name)
+	}
+	if s.dropped > 0 {
+		s.lines = append(s.lines, fmt.Sprintf("and %d more", s.dropped))
+	}
+	return s.lines
+}
+
+func (p *Plan) tableSteps(s *steps) {
+	switch {
+	case p.remove && p.create:
+		s.addf("make table inet %s anew: %s", TableName, p.why)
+	case p.remove:
+		s.addf("delete table inet %s", TableName)
+	case p.create:
+		s.addf("make table inet %s", TableName)
+	case p.adopt:
+		s.addf("take ownership of table inet %s", TableName)
+	}
+	if p.makeGuard {
+		s.addf("make table inet %s", guardName)
+	}
+	if p.removeGuard {
+		s.addf("delete table inet %s", guardName)
+	}
+}
+
+// steps collects lines up to a limit.
+type steps struct {
+	limit, dropped int
+	lines          []string
+}
+
+func (s *steps) addf(format string, args ...any) {
+	if len(s.lines) == s.limit {
+		s.dropped++
+		return
+	}
+	s.lines = append(s.lines, fmt.Sprintf(format, args...))
+}

@@ -1,0 +1,130 @@
+package nat
+
+import (
+	"bytes"
+	"encoding/binary"
+	"encoding/hex"
+	"fmt"
+	"slices"
+	"strings"
+
+	"github.com/google/nftables/expr"
+	"github.com/google/nftables/userdata"
+	"golang.org/x/sys/unix"
+
+	"natd/internal/nfnl"
+)
+
+// rule puts a rule together: what `nft list` shows as its comment, its text in nft syntax, and its expressions.
+func rule(comment, text string, parts ...[]expr.Any) Rule {
+	exprs := encodeExprs(slices.Concat(parts...))
+	return Rule{Comment: comment, Text: text, exprs: exprs, canon: canonical(exprs)}
+}
+
+// encodeExprs is the payload of NFTA_RULE_EXPRESSIONS.
+func encodeExprs(exprs []expr.Any) []byte {
+	var b nfnl.Builder
+	for _, e := range exprs {
+		b.Bytes(unix.NLA_F_NESTED|unix.NFTA_LIST_ELEM, encodeExpr(e))
+	}
+	return b.Payload()
+}
+
+func encodeExpr(e expr.Any) []byte {
+	if ct, ok := e.(*expr.Ct); ok && ct.Key == ctKeyDstIP {
+		return encodeCtDstIP(ct)
+	}
+	data, err := expr.Marshal(unix.NFPROTO_INET, e)
+	if err != nil {
+		// The expressions are natd's own and fixed: one that cannot be encoded is a mistake in this package.
+		panic(fmt.Sprintf("encode %T: %v", e, err))
+	}
+	return data
+}
+
+// encodeCtDstIP writes what the library cannot: it leaves out the direction for this key, and the kernel wants it.
+func encodeCtDstIP(ct *expr.Ct) []byte {
+	var b nfnl.Builder
+	b.String(unix.NFTA_EXPR_NAME, "ct")
+	data := b.Nest(unix.NFTA_EXPR_DATA)
+	b.Uint32(unix.NFTA_CT_DREG, ct.Register)
+	b.Uint32(unix.NFTA_CT_KEY, uint32(ct.Key))
+	b.Uint8(unix.NFTA_CT_DIRECTION, uint8(ct.Direction))
+	b.Unnest(data)
+	return b.Payload()
+}
+
+// canonical is the text of encoded expressions that is the same for the form natd sends and the form the kernel dumps:
+// attributes sorted, without those that are zero, which the kernel adds or leaves out as it likes, and without what the
+// kernel derives from others.
+func canonical(list []byte) string {
+	var out strings.Builder
+	for _, element := range nfnl.Attrs(list) {
+		name := nfnl.String(nfnl.Attr(element, unix.NFTA_EXPR_NAME))
+		data := nfnl.Attr(element, unix.NFTA_EXPR_DATA)
+		var attrs []string
+		for typ, value := range nfnl.Attrs(data) {
+			if value = essential(name, typ, value, data); !allZero(value) {
+				attrs = append(attrs, fmt.Sprintf("%d=%s", typ, hex.EncodeToString(value)))
+			}
+		}
+		slices.Sort(attrs)
+		fmt.Fprintf(&out, "[%s %s]", name, strings.Join(attrs, " "))
+	}
+	return out.String()
+}
+
+// essential is what of an attribute's value was asked for and not derived by the kernel; nil when nothing was.
+func essential(name string, typ uint16, value, siblings []byte) []byte {
+	same := func(other uint16) []byte {
+		if bytes.Equal(value, nfnl.Attr(siblings, other)) {
+			return nil
+		}
+		return value
+	}
+	switch {
+	case name == "lookup" && typ == unix.NFTA_LOOKUP_SET_ID:
+		return nil // the number of a set within its transaction
+	case name == "immediate" && typ == unix.NFTA_IMMEDIATE_DATA:
+		// The kernel's dump lacks the flag on the nested attribute that was sent with it.
+		return slices.Concat(nfnl.Attr(value, unix.NFTA_DATA_VERDICT), nfnl.Attr(value, unix.NFTA_DATA_VALUE))
+	case name == "nat" && typ == unix.NFTA_NAT_REG_ADDR_MAX:
+		return same(unix.NFTA_NAT_REG_ADDR_MIN)
+	case name == "nat" && typ == unix.NFTA_NAT_REG_PROTO_MAX:
+		return same(unix.NFTA_NAT_REG_PROTO_MIN)
+	case name == "nat" && typ == unix.NFTA_NAT_FLAGS:
+		// NF_NAT_RANGE_MAP_IPS and NF_NAT_RANGE_PROTO_SPECIFIED follow from the registers that are there.
+		return binary.BigEndian.AppendUint32(nil, nfnl.Uint32(value)&^3)
+	}
+	return value
+}
+
+func allZero(b []byte) bool {
+	for _, c := range b {
+		if c != 0 {
+			return false
+		}
+	}
+	return true
+}
+
+// encodeComment is user data that nft prints as a comment. Rules and set elements have the same number for it.
+func encodeComment(comment string) []byte {
+	return userdata.AppendString(nil, userdata.TypeComment, comment)
+}
+
+// decodeComment reads the comment from user data that anybody may have written; "" when there is none.
+// The library's reader trusts the lengths in it.
+func decodeComment(b []byte) string {
+	for len(b) >= 2 {
+		size := int(b[1])
+		if len(b) < 2+size {
+			return ""
+		}
+		if userdata.Type(b[0]) == userdata.TypeComment {
+			return nfnl.String(b[2 : 2+size])
+		}
+		b = b[2+size:]
+	}
+	return ""
+}
