@@ -199,3 +199,13 @@ func walk(want, have []Element, each func(w, h *Element)) {
 		each(w, h)
 	}
 }
+
+// HeldAs is the hold of whoever holds the table now, so that a plan made by another process shows what natd itself
+// would change.
+func HeldAs(have *Table, protect Protect) Hold {
+	h := Hold{Protect: protect, Port: have.Owner}
+	if protect == ProtectGuard {
+		h.Port = have.GuardOwner
+	}
+	return h
+}

@@ -84,24 +84,24 @@ func mask(r uint32, m []byte) []expr.Any {
 	return []expr.Any{&expr.Bitwise{SourceRegister: r, DestRegister: r, Len: uint32(len(m)), Mask: m, Xor: make([]byte, len(m))}}
 }
 
-func cmp(op expr.CmpOp, data []byte) []expr.Any {
+func compare(op expr.CmpOp, data []byte) []expr.Any {
 	return []expr.Any{&expr.Cmp{Op: op, Register: firstReg, Data: data}}
 }
 
 // ipv4 matches IPv4 packets.
 func ipv4() []expr.Any {
 	return append([]expr.Any{&expr.Meta{Key: expr.MetaKeyNFPROTO, Register: firstReg}},
-		cmp(expr.CmpOpEq, []byte{unix.NFPROTO_IPV4})...)
+		compare(expr.CmpOpEq, []byte{unix.NFPROTO_IPV4})...)
 }
 
 // l4protoIs matches packets of one transport protocol.
 func l4protoIs(p Protocol) []expr.Any {
-	return append(l4proto()(firstReg), cmp(expr.CmpOpEq, []byte{byte(p)})...)
+	return append(l4proto()(firstReg), compare(expr.CmpOpEq, []byte{byte(p)})...)
 }
 
 // hasBits matches when the loaded host-order word has one of the bits.
 func hasBits(bits uint32) []expr.Any {
-	return append(mask(firstReg, binary.NativeEndian.AppendUint32(nil, bits)), cmp(expr.CmpOpNeq, make([]byte, 4))...)
+	return append(mask(firstReg, binary.NativeEndian.AppendUint32(nil, bits)), compare(expr.CmpOpNeq, make([]byte, 4))...)
 }
 
 // ctStateIs matches packets in one of the states of connection tracking.
@@ -122,7 +122,7 @@ func tcpNotOpening() []expr.Any {
 	return slices.Concat(l4protoIs(TCP),
 		payload(expr.PayloadBaseTransportHeader, 13, 1)(firstReg),
 		mask(firstReg, []byte{syn | ack}),
-		cmp(expr.CmpOpNeq, []byte{syn}))
+		compare(expr.CmpOpNeq, []byte{syn}))
 }
 
 // in matches when the loaded key is in the set.

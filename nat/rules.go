@@ -2,16 +2,15 @@ package nat
 
 import (
 	"fmt"
-	"slices"
 
 	"github.com/google/nftables/expr"
 	"golang.org/x/sys/unix"
 )
 
-// LogGroup is the nflog group that the first packets of connections of relays with log = true are sent to.
+// LogGroup is the nflog group that the first packets to relays with log = true are sent to, as the client sent them.
 const LogGroup = 9469
 
-// logSnap is how many bytes of a packet are logged: the largest IPv4 header and the ports behind it.
+// logSnap is how many bytes of a packet are logged: the largest IPv4 header (RFC 791) and the ports behind it.
 const logSnap = 64
 
 // Priorities of the base chains: NF_IP_PRI_NAT_DST, NF_IP_PRI_NAT_SRC and NF_IP_PRI_FILTER of
@@ -26,8 +25,8 @@ const (
 // The text above each rule is what `nft list` prints of it; a test holds the two together.
 func chains(policy Forwarding, fromLengths []int, log bool) []Chain {
 	return []Chain{
-		{Name: "prerouting", Type: "nat", Hook: unix.NF_INET_PRE_ROUTING, Priority: priorityDNAT, Rules: prerouting(fromLengths)},
-		{Name: "postrouting", Type: "nat", Hook: unix.NF_INET_POST_ROUTING, Priority: prioritySNAT, Rules: postrouting(log)},
+		{Name: "prerouting", Type: "nat", Hook: unix.NF_INET_PRE_ROUTING, Priority: priorityDNAT, Rules: prerouting(fromLengths, log)},
+		{Name: "postrouting", Type: "nat", Hook: unix.NF_INET_POST_ROUTING, Priority: prioritySNAT, Rules: postrouting()},
 		{Name: "forward", Type: "filter", Hook: unix.NF_INET_FORWARD, Priority: priorityFilter, Drop: policy == ForwardStrict, Rules: forward()},
 		{Name: "input", Type: "filter", Hook: unix.NF_INET_LOCAL_IN, Priority: priorityFilter, Rules: input()},
 	}
@@ -35,12 +34,20 @@ func chains(policy Forwarding, fromLengths []int, log bool) []Chain {
 
 // prerouting translates what clients dial. The map for everyone comes first: it is the common case, and a hit ends
 // the chain. A relay with sources has an element for each of them in the map of its prefix length.
-func prerouting(fromLengths []int) []Rule {
-	rules := []Rule{rule("relays for every source",
+func prerouting(fromLengths []int, log bool) []Rule {
+	var rules []Rule
+	if log {
+		rules = append(rules, rule("connections to be logged",
+			fmt.Sprintf("ip daddr . meta l4proto . th dport @logged4 log group %d snaplen %d", LogGroup, logSnap),
+			ipv4(), load(
+				ipDaddr(), l4proto(), thDport(),
+			), in(setLogged), logToGroup()))
+	}
+	rules = append(rules, rule("relays for every source",
 		"dnat ip to ip daddr . meta l4proto . th dport map @relays4",
 		ipv4(), load(
 			ipDaddr(), l4proto(), thDport(),
-		), dnatBy(setRelays))}
+		), dnatBy(setRelays)))
 	for _, bits := range fromLengths {
 		rules = append(rules, rule(
 			fmt.Sprintf("relays for sources of /%d", bits),
@@ -55,21 +62,15 @@ func prerouting(fromLengths []int) []Rule {
 // postrouting makes the host the source of what a relay sends. The relay is known by what the client dialled, so that two
 // relays to one backend can have different sources. nft knows the type of a port in the tracked tuple only behind a
 // match of the protocol, hence a rule for each.
-func postrouting(log bool) []Rule {
-	const dialled = "ct original ip daddr . meta l4proto . ct original proto-dst"
+func postrouting() []Rule {
 	var rules []Rule
 	for _, proto := range []Protocol{TCP, UDP} {
-		key := slices.Concat(l4protoIs(proto), load(ctOriginalDaddr(), l4proto(), ctOriginalDport()))
-		if log {
-			rules = append(rules, rule(
-				fmt.Sprintf("log %s connections", proto),
-				fmt.Sprintf("meta l4proto %s %s @logged4 log group %d snaplen %d", proto, dialled, LogGroup, logSnap),
-				key, in(setLogged), logToGroup()))
-		}
 		rules = append(rules, rule(
 			fmt.Sprintf("source address of %s relays", proto),
-			fmt.Sprintf("meta l4proto %s snat ip to %s map @snat4", proto, dialled),
-			key, snatBy(setSNAT)))
+			fmt.Sprintf("meta l4proto %s snat ip to ct original ip daddr . meta l4proto . ct original proto-dst map @snat4", proto),
+			l4protoIs(proto), load(
+				ctOriginalDaddr(), l4proto(), ctOriginalDport(),
+			), snatBy(setSNAT)))
 	}
 	return rules
 }

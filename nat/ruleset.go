@@ -3,6 +3,7 @@ package nat
 import (
 	"bytes"
 	"encoding/binary"
+	"fmt"
 	"net/netip"
 	"slices"
 	"strings"
@@ -157,4 +158,39 @@ func addrPortValue(a netip.AddrPort) Value {
 // sortElements puts elements in the order of their keys, which makes comparing two sets one walk.
 func sortElements(elements []Element) {
 	slices.SortFunc(elements, func(a, b Element) int { return bytes.Compare(a.Key[:], b.Key[:]) })
+}
+
+// Listen is the endpoint that an element of a Plan's Retired stands for.
+func (e *Element) Listen() Endpoint { return e.Key.endpoint() }
+
+// Listens is what the kernel's table listens on.
+func (r *Ruleset) Listens() []Endpoint {
+	set := find(r.Sets, setListens)
+	if set == nil {
+		return nil
+	}
+	listens := make([]Endpoint, len(set.Elements))
+	for i := range set.Elements {
+		listens[i] = set.Elements[i].Listen()
+	}
+	return listens
+}
+
+// Connections is how many connections the kernel has let through each relay since the table was made, by name.
+func (r *Ruleset) Connections() map[string]uint64 {
+	total := make(map[string]uint64)
+	for i := range r.Sets {
+		if s := &r.Sets[i]; s.Counter {
+			for j := range s.Elements {
+				total[s.Elements[j].Comment] += s.Elements[j].Packets
+			}
+		}
+	}
+	return total
+}
+
+// Text is the endpoint and the relay that it belonged to.
+func (e *Element) Text() string {
+	listen := e.Listen()
+	return fmt.Sprintf("%s/%s (relay %s)", netip.AddrPortFrom(listen.Addr, listen.Port), listen.Proto, e.Comment)
 }

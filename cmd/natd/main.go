@@ -1,0 +1,73 @@
+// Command natd keeps the kernel's NAT in line with one configuration file.
+package main
+
+import (
+	"context"
+	"errors"
+	"flag"
+	"fmt"
+	"log/slog"
+	"os"
+	"os/signal"
+	"syscall"
+
+	"natd/internal/control"
+	"natd/internal/daemon"
+	"natd/systemd"
+)
+
+// version is set when natd is built.
+var version = "dev"
+
+func main() { os.Exit(run(os.Args[1:])) }
+
+func run(args []string) int {
+	flags := flag.NewFlagSet("natd", flag.ContinueOnError)
+	configPath := flags.String("config", "/etc/natd/natd.toml", "the configuration `file`")
+	socketPath := flags.String("socket", "/run/natd/natd.sock", "the control socket's `path`")
+	stateDir := flags.String("state", "/var/lib/natd", "the `directory` for what has to outlive natd")
+	showVersion := flags.Bool("version", false, "print the version and exit")
+	switch err := flags.Parse(args); {
+	case errors.Is(err, flag.ErrHelp):
+		return control.CodeOK
+	case err != nil:
+		return control.CodeUsage
+	case flags.NArg() > 0:
+		fmt.Fprintf(os.Stderr, "natd: unexpected argument %q; see natd --help\n", flags.Arg(0))
+		return control.CodeUsage
+	case *showVersion:
+		fmt.Println("natd", version)
+		return control.CodeOK
+	}
+	level := new(slog.LevelVar)
+	log := newLog(level)
+
+	ctx, stop := signal.NotifyContext(context.Background(), syscall.SIGTERM, syscall.SIGINT)
+	defer stop()
+	reload := make(chan os.Signal, 1)
+	signal.Notify(reload, syscall.SIGHUP)
+
+	err := daemon.Run(ctx, daemon.Options{
+		ConfigPath: *configPath, SocketPath: *socketPath, StateDir: *stateDir, Version: version,
+		Log: log, Level: level, Notify: systemd.New(log),
+	}, reload)
+	if err == nil {
+		return control.CodeOK
+	}
+	fmt.Fprintf(os.Stderr, "natd: %v\n", err)
+	return control.AsError(err).Code
+}
+
+// newLog writes to standard error. The journal puts the time before each line itself.
+func newLog(level slog.Leveler) *slog.Logger {
+	_, journal := os.LookupEnv("JOURNAL_STREAM")
+	return slog.New(slog.NewTextHandler(os.Stderr, &slog.HandlerOptions{
+		Level: level,
+		ReplaceAttr: func(groups []string, a slog.Attr) slog.Attr {
+			if journal && len(groups) == 0 && a.Key == slog.TimeKey {
+				return slog.Attr{}
+			}
+			return a
+		},
+	}))
+}

@@ -1,0 +1,68 @@
+package daemon
+
+import (
+	"fmt"
+	"net/netip"
+
+	"natd/nat"
+	"natd/netconf"
+)
+
+// claim is what a relay takes of the host: two relays with the same claim are one as far as local services care.
+func claim(r *nat.Relay) string { return fmt.Sprint(r.Listen, r.Protocols) }
+
+// conflicts finds the relays that would take their port from a local service, with the reason by name. A relay that
+// already had its port when the service came keeps it: otherwise anyone who may open a socket could end a relay.
+func conflicts(spec *nat.Spec, places []place, local []netip.Addr, listeners []netconf.Listener, had map[string]bool) map[string]string {
+	isLocal := make(map[netip.Addr]bool, len(local))
+	for _, a := range local {
+		isLocal[a] = true
+	}
+	byPort := make(map[uint16][]netconf.Listener)
+	for _, l := range listeners {
+		byPort[l.Port] = append(byPort[l.Port], l)
+	}
+	found := make(map[string]string)
+	for i := range spec.Relays {
+		r := &spec.Relays[i]
+		if places[i].Held || r.OverrideLocal || had[claim(r)] {
+			continue
+		}
+		if l, ok := takenFrom(r, isLocal, byPort); ok {
+			found[r.Name] = fmt.Sprintf("port %d/%s belongs to a local service (a socket of uid %d on %s): stop it, choose another port, or set override_local = true",
+				l.Port, nat.Protocol(l.Protocol), l.UID, l.Addr)
+		}
+	}
+	return found
+}
+
+// takenFrom finds a local service that would not get its packets any more. It goes by the shorter list of ports.
+func takenFrom(r *nat.Relay, isLocal map[netip.Addr]bool, byPort map[uint16][]netconf.Listener) (netconf.Listener, bool) {
+	if !r.Listen.Any() && !isLocal[r.Listen.Addr] {
+		return netconf.Listener{}, false
+	}
+	hit := func(port uint16) (netconf.Listener, bool) {
+		for _, l := range byPort[port] {
+			same := l.Addr.IsUnspecified() || r.Listen.Any() || l.Addr == r.Listen.Addr
+			if same && l.Addr.Is4() && r.Carries(nat.Protocol(l.Protocol)) {
+				return l, true
+			}
+		}
+		return netconf.Listener{}, false
+	}
+	if r.Listen.Ports.Width() <= len(byPort) {
+		for offset := range r.Listen.Ports.Width() {
+			if l, ok := hit(r.Listen.Ports.First + uint16(offset)); ok {
+				return l, true
+			}
+		}
+		return netconf.Listener{}, false
+	}
+	lowest, ok := netconf.Listener{}, false
+	for port := range byPort {
+		if l, taken := hit(port); r.Listen.Ports.Contains(port) && taken && (!ok || port < lowest.Port) {
+			lowest, ok = l, true
+		}
+	}
+	return lowest, ok
+}

@@ -1,0 +1,212 @@
+package daemon
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"os"
+	"path/filepath"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"golang.org/x/time/rate"
+
+	"natd/internal/config"
+	"natd/internal/control"
+	"natd/internal/flow"
+	"natd/nat"
+	"natd/netconf"
+	"natd/systemd"
+)
+
+// Options is what natd is started with.
+type Options struct {
+	ConfigPath string
+	SocketPath string
+	StateDir   string
+	Version    string
+	Log        *slog.Logger
+	Level      *slog.LevelVar // follows [daemon] log_level
+	Notify     *systemd.Notifier
+}
+
+// Daemon is one running natd. Everything without a lock belongs to the goroutine of Run.
+type Daemon struct {
+	Options
+
+	kernel    *nat.Kernel
+	conntrack *flow.Conntrack
+	host      *netconf.Host
+	sysctls   *netconf.Sysctls
+
+	cfg       *config.Config
+	loadedAt  time.Time
+	configErr string // of the last reload
+	startedAt time.Time
+	flushed   bool // by a request: nothing is repaired until the next reload
+
+	places  []place
+	facts   *facts // that the places were made from
+	index   *nat.Index
+	refused map[string]string // relays that may not take their port, by name
+	had     map[string]bool   // claims of relays that have been in the kernel
+	since   map[string]time.Time
+
+	want *nat.Ruleset
+	hold nat.Hold
+	sync syncState
+
+	hostProblems []string
+	forwarding   bool // was on after the last pass
+	ready        bool // READY=1 was sent
+	lastStatus   string
+
+	repairs  *rate.Limiter
+	wake     chan struct{}
+	requests chan func()
+	network  atomic.Bool // links, addresses, routes or host settings may have changed
+	writer   lastWriter
+	judge    atomic.Pointer[flow.Judge] // for the records of new connections
+	tasks    sync.WaitGroup
+}
+
+// Repairs of what others do to the table: the first ones at once, then no more than a few a second, so that two programs
+// that fight over it do not take the machine down.
+const (
+	repairBurst = 20
+	repairRate  = 4 // a second
+)
+
+// lastWriter is the last process other than natd that changed the ruleset.
+type lastWriter struct {
+	mu sync.Mutex
+	nat.Writer
+}
+
+func (w *lastWriter) set(to nat.Writer) {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	w.Writer = to
+}
+
+func (w *lastWriter) get() nat.Writer {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	return w.Writer
+}
+
+// Run runs natd until ctx ends. reload is a reload for every value received. An error that a user can act on is a
+// *control.Error with the exit code.
+func Run(ctx context.Context, o Options, reload <-chan os.Signal) error {
+	cfg, err := config.Load(o.ConfigPath)
+	if err != nil {
+		return control.Errorf(control.CodeConfig, "%w", err)
+	}
+	release, err := lock(ctx)
+	if err != nil {
+		return err
+	}
+	defer release() //nolint:errcheck // the process ends, and the lock with it
+	d := &Daemon{
+		Options: o, startedAt: time.Now(), had: make(map[string]bool), since: make(map[string]time.Time),
+		repairs: rate.NewLimiter(repairRate, repairBurst), wake: make(chan struct{}, 1), requests: make(chan func()),
+	}
+	if err := d.open(); err != nil {
+		return errors.Join(err, d.close())
+	}
+	if err := d.adopt(cfg); err != nil {
+		return errors.Join(err, d.close())
+	}
+	err = d.serve(ctx, reload)
+	return errors.Join(err, d.close())
+}
+
+// open connects to the kernel.
+func (d *Daemon) open() (err error) {
+	if err := os.MkdirAll(d.StateDir, 0o750); err != nil {
+		return fmt.Errorf("make the state directory: %w", err)
+	}
+	if d.kernel, err = nat.Open(); err != nil {
+		return err
+	}
+	if d.conntrack, err = flow.Open(); err != nil {
+		return err
+	}
+	if d.host, err = netconf.Open(); err != nil {
+		return err
+	}
+	d.sysctls, err = netconf.OpenSysctls(filepath.Join(d.StateDir, ledgerName))
+	if err != nil {
+		return err
+	}
+	if aside := d.sysctls.SetAside(); aside != "" {
+		d.Log.Warn("the ledger of changed sysctls cannot be understood: they will not be restored", "moved_to", aside)
+	}
+	return nil
+}
+
+// ledgerName is the file in the state directory that remembers what sysctls were before natd changed them.
+const ledgerName = "sysctls.json"
+
+func (d *Daemon) close() error {
+	var failed []error
+	if d.kernel != nil {
+		failed = append(failed, d.kernel.Close())
+	}
+	if d.conntrack != nil {
+		failed = append(failed, d.conntrack.Close())
+	}
+	if d.host != nil {
+		d.host.Close()
+	}
+	return errors.Join(failed...)
+}
+
+// adopt takes the configuration and looks at what an earlier natd left in the kernel. It changes nothing.
+func (d *Daemon) adopt(cfg *config.Config) error {
+	have, err := d.kernel.Read()
+	if errors.Is(err, os.ErrPermission) {
+		return control.Errorf(control.CodeNotPermitted, "natd needs CAP_NET_ADMIN in this network namespace: run it as root or by its unit: %w", err)
+	}
+	if err != nil {
+		return err
+	}
+	protect, err := d.kernel.Protection(cfg.Daemon.Protect)
+	if err != nil {
+		return err
+	}
+	listens := make(map[nat.Endpoint]bool)
+	for _, e := range have.Listens() {
+		listens[e] = true
+		listens[nat.Endpoint{Proto: e.Proto, Port: e.Port}] = true // for relays that listen on every address
+	}
+	for i := range cfg.NAT.Relays {
+		r := &cfg.NAT.Relays[i]
+		if listens[nat.Endpoint{Addr: r.Listen.Addr, Proto: r.Protocols[0], Port: r.Listen.Ports.First}] {
+			d.had[claim(r)] = true
+		}
+	}
+	d.use(cfg, protect)
+	return nil
+}
+
+// use makes the configuration the one that runs.
+func (d *Daemon) use(cfg *config.Config, protect nat.Protect) {
+	d.cfg, d.loadedAt, d.configErr, d.flushed = cfg, time.Now(), "", false
+	d.hold = nat.Hold{Protect: protect, Port: d.kernel.Port()}
+	d.refused = make(map[string]string)
+	d.places, d.want = nil, nil
+	d.sync.due = true
+	d.Level.Set(cfg.Daemon.LogLevel)
+	d.network.Store(true)
+}
+
+// poke asks for a pass. It never blocks: one token stands for any number of reasons.
+func (d *Daemon) poke() {
+	select {
+	case d.wake <- struct{}{}:
+	default:
+	}
+}

@@ -1,0 +1,202 @@
+package daemon
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"time"
+
+	"natd/internal/config"
+	"natd/internal/control"
+	"natd/internal/flow"
+	"natd/nat"
+)
+
+// handler answers requests from the control socket, each in the goroutine that owns the kernel.
+type handler struct{ d *Daemon }
+
+// inLoop runs f in the loop's goroutine and waits for it.
+func inLoop[T any](ctx context.Context, d *Daemon, f func() (T, error)) (T, error) {
+	type result struct {
+		value T
+		err   error
+	}
+	done := make(chan result, 1)
+	var none T
+	select {
+	case d.requests <- func() {
+		value, err := f()
+		done <- result{value, err}
+	}:
+	case <-ctx.Done():
+		return none, fmt.Errorf("natd is busy: %w", ctx.Err())
+	}
+	select {
+	case r := <-done:
+		return r.value, r.err
+	case <-ctx.Done():
+		return none, fmt.Errorf("natd is busy: %w", ctx.Err())
+	}
+}
+
+// Status looks before it answers, so that what it says is what the kernel says.
+func (h handler) Status(ctx context.Context) (*control.Status, error) {
+	return inLoop(ctx, h.d, func() (*control.Status, error) {
+		if err := h.d.pass(ctx); err != nil {
+			h.d.poke()
+		}
+		return h.d.status(), nil
+	})
+}
+
+// Reload takes the file anew.
+func (h handler) Reload(ctx context.Context) (*control.Outcome, error) {
+	return inLoop(ctx, h.d, func() (*control.Outcome, error) { return h.d.reload(ctx) })
+}
+
+// Flush removes everything that natd made and leaves it so until the next reload.
+func (h handler) Flush(ctx context.Context) (*control.Outcome, error) {
+	return inLoop(ctx, h.d, func() (*control.Outcome, error) {
+		changes, err := h.d.remove()
+		if err != nil {
+			return nil, err
+		}
+		h.d.flushed = true
+		h.d.Notify.Status("flushed: natctl reload programs the relays again")
+		return &control.Outcome{
+			SchemaVersion: control.SchemaVersion, Changes: changes,
+			Notes: []string{"natd runs on and repairs nothing until \"natctl reload\""},
+		}, nil
+	})
+}
+
+// maxConnections bounds the answer to connections.
+const maxConnections = 100_000
+
+// Connections lists the tracked connections of one relay, or of all.
+func (h handler) Connections(ctx context.Context, relay string) (*control.ConnectionList, error) {
+	return inLoop(ctx, h.d, func() (*control.ConnectionList, error) {
+		if relay != "" && !h.d.hasRelay(relay) {
+			return nil, control.Errorf(control.CodeFailed, "there is no relay %q in %s", relay, h.d.cfg.Path)
+		}
+		list := &control.ConnectionList{SchemaVersion: control.SchemaVersion, Connections: []control.Connection{}}
+		judge := h.d.judge.Load()
+		if judge == nil {
+			return list, nil
+		}
+		err := h.d.conntrack.Entries(func(e *flow.Entry) {
+			r, _ := judge.Relay(e)
+			if r == nil || !e.Translated() || relay != "" && r.Name != relay {
+				return
+			}
+			if len(list.Connections) == maxConnections {
+				list.Truncated = true
+				return
+			}
+			list.Connections = append(list.Connections, connection(r, e))
+		})
+		return list, err
+	})
+}
+
+func (d *Daemon) hasRelay(name string) bool {
+	for i := range d.cfg.NAT.Relays {
+		if d.cfg.NAT.Relays[i].Name == name {
+			return true
+		}
+	}
+	return false
+}
+
+func connection(r *nat.Relay, e *flow.Entry) control.Connection {
+	return control.Connection{
+		Relay: r.Name, Protocol: e.Proto.String(), State: e.State(),
+		Client: e.Orig.Src.String(), Listen: e.Orig.Dst.String(),
+		SNAT: e.Reply.Dst.String(), Target: e.Reply.Src.String(),
+		Timeout: int(e.Timeout),
+		Bytes:   control.Volume{ToTarget: e.ToTarget.Bytes, ToClient: e.ToClient.Bytes},
+		Packets: control.Volume{ToTarget: e.ToTarget.Packets, ToClient: e.ToClient.Packets},
+	}
+}
+
+// reloadLogged is a reload by signal: there is nobody to answer.
+func (d *Daemon) reloadLogged(ctx context.Context) {
+	d.Notify.Reloading()
+	if _, err := d.reload(ctx); err != nil {
+		d.Log.Error("the configuration was not reloaded, the old one goes on", "error", err)
+	}
+	d.Notify.Ready(d.lastStatus)
+}
+
+// reload takes the file, if it is free of errors and the kernel accepts what it asks for. Else the old one goes on.
+func (d *Daemon) reload(ctx context.Context) (*control.Outcome, error) {
+	cfg, protect, err := d.load()
+	if err != nil {
+		d.configErr = err.Error()
+		return nil, err
+	}
+	old, oldHold, wasFlushed := d.cfg, d.hold, d.flushed
+	notes := d.reloadNotes(cfg)
+	d.use(cfg, protect)
+	d.sync.steps = nil
+	if err := d.pass(ctx); err != nil {
+		d.use(old, oldHold.Protect)
+		d.flushed, d.configErr = wasFlushed, err.Error()
+		d.poke()
+		return nil, control.Errorf(control.CodeFailed, "the kernel refused the new configuration, the old one goes on: %w", err)
+	}
+	d.Log.Info("configuration reloaded", "path", cfg.Path, "sha256", cfg.SHA256, "relays", len(cfg.NAT.Relays))
+	for i := range d.places {
+		if reason := d.places[i].reason(); reason != "" {
+			notes = append(notes, fmt.Sprintf("relay %s: %s", cfg.NAT.Relays[i].Name, reason))
+		}
+	}
+	changes := append([]string{}, d.sync.steps...)
+	return &control.Outcome{SchemaVersion: control.SchemaVersion, Changes: changes, Notes: append(notes, d.hostProblems...)}, nil
+}
+
+// load reads the file and holds it against this host: a relay that is new may not take the port of a local service.
+func (d *Daemon) load() (*config.Config, nat.Protect, error) {
+	cfg, err := config.Load(d.ConfigPath)
+	if err != nil {
+		return nil, 0, control.Errorf(control.CodeConfig, "%w", err)
+	}
+	protect, err := d.kernel.Protection(cfg.Daemon.Protect)
+	if err != nil {
+		return nil, 0, err
+	}
+	refused := make(map[string]string)
+	if _, _, err := d.placeAll(cfg, refused); err != nil {
+		return nil, 0, err
+	}
+	var errs config.Errors
+	for i := range cfg.NAT.Relays {
+		if why, ok := refused[cfg.NAT.Relays[i].Name]; ok {
+			errs = append(errs, cfg.Blame(cfg.NAT.Relays[i].Name, "listen", why))
+		}
+	}
+	if len(errs) > 0 {
+		return nil, 0, control.Errorf(control.CodeConfig, "%w", errs)
+	}
+	return cfg, protect, nil
+}
+
+func (d *Daemon) reloadNotes(cfg *config.Config) []string {
+	notes := []string{}
+	if cfg.Daemon.SocketGroup != d.cfg.Daemon.SocketGroup {
+		notes = append(notes, "socket_group takes effect when natd is restarted")
+	}
+	return notes
+}
+
+// remove takes everything back that natd made: connections of relays, tables and sysctls.
+func (d *Daemon) remove() ([]string, error) {
+	began := time.Now()
+	changes, err := teardown(d.kernel, d.conntrack, d.sysctls)
+	if errors.Is(err, nat.ErrStale) {
+		changes, err = teardown(d.kernel, d.conntrack, d.sysctls)
+	}
+	d.sync.verified, d.sync.settled, d.forwarding = false, false, false
+	d.Log.Info("removed everything that natd made", "changes", changes, "took", time.Since(began).Round(time.Microsecond))
+	return changes, err
+}

@@ -1,0 +1,170 @@
+package daemon
+
+import (
+	"context"
+	"fmt"
+	"slices"
+	"strings"
+	"time"
+
+	"natd/internal/config"
+	"natd/nat"
+)
+
+// startPatience is how much longer the service manager is asked to wait for a natd that has nothing to show yet.
+const startPatience = 90 * time.Second
+
+// pass looks at everything and brings the kernel in line.
+func (d *Daemon) pass(context.Context) error {
+	if d.flushed {
+		return nil
+	}
+	looked, err := d.refresh()
+	if err == nil {
+		err = d.reach()
+	}
+	if err == nil && looked {
+		err = d.settleHost()
+	}
+	if err != nil {
+		d.complain(err)
+	}
+	d.announce(err)
+	return err
+}
+
+// complain reports a failure once, not at every try.
+func (d *Daemon) complain(err error) {
+	d.sync.verified = false
+	if text := err.Error(); d.lastStatus != text {
+		d.lastStatus = text
+		d.Log.Error("the kernel could not be brought in line, trying again", "error", err)
+	}
+	d.sync.err = err.Error()
+}
+
+// refresh places the relays anew if the network may have changed, and builds what is wanted if that makes a difference.
+func (d *Daemon) refresh() (looked bool, err error) {
+	if !d.network.Swap(false) && d.want != nil {
+		return false, nil
+	}
+	places, f, err := d.placeAll(d.cfg, d.refused)
+	if err != nil {
+		d.network.Store(true)
+		return false, err
+	}
+	d.facts = f
+	if d.want != nil && slices.EqualFunc(places, d.places, place.same) {
+		return true, nil
+	}
+	d.reportPlaces(places)
+	d.places, d.index = places, nat.NewIndex(&d.cfg.NAT, f.local())
+	d.want = nat.Build(&d.cfg.NAT, placements(places))
+	d.sync.verified, d.sync.settled, d.sync.due = false, false, true
+	d.judge.Store(d.newJudge(nil))
+	return true, nil
+}
+
+// placeAll places the relays of a configuration, and finds those that may not take their port. Those are added to refused
+// and stay there until a reload: a service that is restarted must find its port again.
+func (d *Daemon) placeAll(cfg *config.Config, refused map[string]string) ([]place, *facts, error) {
+	f, err := gather(d.host, &cfg.NAT)
+	if err != nil {
+		return nil, nil, err
+	}
+	places := f.place(&cfg.NAT, refused)
+	if !d.newcomers(cfg, places) {
+		return places, f, nil
+	}
+	listeners, err := d.host.Listeners()
+	if err != nil {
+		return nil, nil, fmt.Errorf("find the ports of local services: %w", err)
+	}
+	for name, why := range conflicts(&cfg.NAT, places, f.local(), listeners, d.had) {
+		refused[name] = why
+	}
+	return f.place(&cfg.NAT, refused), f, nil
+}
+
+// newcomers tells whether a relay is to have a port that it has not had yet.
+func (d *Daemon) newcomers(cfg *config.Config, places []place) bool {
+	for i := range places {
+		if r := &cfg.NAT.Relays[i]; !places[i].Held && !r.OverrideLocal && !d.had[claim(r)] {
+			return true
+		}
+	}
+	return false
+}
+
+// reportPlaces logs every relay whose reason changed, and remembers who has its port and since when.
+func (d *Daemon) reportPlaces(places []place) {
+	now := time.Now()
+	for i := range places {
+		r, p := &d.cfg.NAT.Relays[i], &places[i]
+		before := ""
+		if i < len(d.places) {
+			before = d.places[i].reason()
+		}
+		switch reason := p.reason(); {
+		case reason != "" && reason != before:
+			d.Log.Warn("relay is not as configured", "relay", r.Name, "reason", reason)
+		case reason == "" && before != "":
+			d.Log.Info("relay is ready again", "relay", r.Name)
+		}
+		if p.Held {
+			delete(d.since, r.Name)
+			continue
+		}
+		d.had[claim(r)] = true
+		if _, ok := d.since[r.Name]; !ok {
+			d.since[r.Name] = now
+		}
+	}
+}
+
+// announce tells the service manager. READY means proven: the rules were read back, and unless nothing is to be relayed,
+// at least one relay is among them.
+func (d *Daemon) announce(err error) {
+	status := d.headline(err)
+	switch {
+	case !d.ready && err == nil && (anyPlaced(d.places) || !d.anyEnabled()):
+		d.ready = true
+		d.Notify.Ready(status)
+		d.Log.Info("ready", "status", status)
+	case !d.ready:
+		d.Notify.Extend(startPatience)
+		d.Notify.Status(status)
+	case status != d.lastStatus:
+		d.Notify.Status(status)
+	}
+	if err == nil {
+		d.lastStatus = status
+	}
+}
+
+func (d *Daemon) anyEnabled() bool {
+	return slices.ContainsFunc(d.cfg.NAT.Relays, func(r nat.Relay) bool { return r.Enabled })
+}
+
+// headline is the state of everything in one line.
+func (d *Daemon) headline(err error) string {
+	if err != nil {
+		return "failed: " + err.Error()
+	}
+	served := 0
+	var wrong []string
+	for i := range d.places {
+		if !d.places[i].Held {
+			served++
+		}
+		if reason := d.places[i].reason(); reason != "" {
+			wrong = append(wrong, fmt.Sprintf("%s: %s", d.cfg.NAT.Relays[i].Name, reason))
+		}
+	}
+	wrong = append(wrong, d.hostProblems...)
+	line := fmt.Sprintf("%d of %d relays in the kernel", served, len(d.places))
+	if len(wrong) > 0 {
+		line += "; degraded: " + strings.Join(wrong[:min(len(wrong), stepsShown)], "; ")
+	}
+	return line
+}

@@ -1,0 +1,173 @@
+package daemon
+
+import (
+	"errors"
+	"fmt"
+	"net/netip"
+	"slices"
+	"strings"
+
+	"natd/nat"
+	"natd/netconf"
+)
+
+// facts is what the placing of relays depends on.
+type facts struct {
+	addresses []netconf.Address
+	ways      map[netip.Addr]way // by backend
+}
+
+// way is the kernel's answer to how a backend is reached.
+type way struct {
+	route netconf.Route
+	err   error
+}
+
+// place is what this host makes of one relay.
+type place struct {
+	nat.Placement
+	egress  string
+	reasons []string // why it is not as configured
+}
+
+// gather asks the host for what the relays depend on.
+func gather(host *netconf.Host, spec *nat.Spec) (*facts, error) {
+	addresses, err := host.Addresses()
+	if err != nil {
+		return nil, err
+	}
+	f := &facts{addresses: addresses, ways: make(map[netip.Addr]way)}
+	for i := range spec.Relays {
+		backend := spec.Relays[i].Backend.Addr
+		if _, known := f.ways[backend]; known || !spec.Relays[i].Enabled {
+			continue
+		}
+		route, err := host.RouteTo(backend, "")
+		if err != nil && !noWay(err) {
+			return nil, err
+		}
+		f.ways[backend] = way{route, err}
+	}
+	return f, nil
+}
+
+// noWay tells an answer of the kernel from a failure to ask it.
+func noWay(err error) bool {
+	return errors.Is(err, netconf.ErrNoRoute) || errors.Is(err, netconf.ErrNoLink) || errors.Is(err, netconf.ErrLinkDown)
+}
+
+// local is the host's addresses, each once.
+func (f *facts) local() []netip.Addr {
+	addrs := make([]netip.Addr, len(f.addresses))
+	for i, a := range f.addresses {
+		addrs[i] = a.Addr.Addr()
+	}
+	return slices.Compact(addrs)
+}
+
+// linkOf is the interface that holds the address, "" when none does.
+func (f *facts) linkOf(a netip.Addr) string {
+	for _, held := range f.addresses {
+		if held.Addr.Addr() == a {
+			return held.Link
+		}
+	}
+	return ""
+}
+
+// place decides about every relay. It is a function of its arguments alone. refused holds the reasons why relays, by
+// name, may not take their port.
+func (f *facts) place(spec *nat.Spec, refused map[string]string) []place {
+	local := f.local()
+	places := make([]place, len(spec.Relays))
+	for i := range spec.Relays {
+		r, p := &spec.Relays[i], &places[i]
+		if !r.Enabled {
+			p.Held = true
+			continue
+		}
+		f.placeListen(r, p, local)
+		f.placeBackend(r, p)
+		if reason, ok := refused[r.Name]; ok {
+			p.hold("%s", reason)
+		}
+	}
+	return places
+}
+
+func (f *facts) placeListen(r *nat.Relay, p *place, local []netip.Addr) {
+	switch {
+	case !r.Listen.Any():
+		p.Addrs = []netip.Addr{r.Listen.Addr}
+		if f.linkOf(r.Listen.Addr) == "" {
+			// Packets for it may be routed here all the same, so the relay stays in the kernel.
+			p.notef("listen address %s is on no interface: add it to one, or correct listen", r.Listen.Addr)
+		}
+	case len(local) == 0:
+		p.hold("the host has no address yet to listen on")
+	default:
+		p.Addrs = local
+	}
+}
+
+func (f *facts) placeBackend(r *nat.Relay, p *place) {
+	w := f.ways[r.Backend.Addr]
+	if w.err != nil {
+		p.hold("backend %s cannot be reached: %s", r.Backend.Addr, w.err)
+		return
+	}
+	p.egress = w.route.Link
+	if r.Egress != "" && r.Egress != w.route.Link {
+		p.hold("the route to backend %s leaves by %s, not by egress %s", r.Backend.Addr, w.route.Link, r.Egress)
+		return
+	}
+	switch r.SNAT.Mode {
+	case nat.SNATFixed:
+		p.SNAT = r.SNAT.Addr
+		if f.linkOf(p.SNAT) == "" {
+			p.hold("snat address %s is on no interface, so answers to it would be lost: add it to one, or use snat = \"auto\"", p.SNAT)
+		}
+	case nat.SNATAuto:
+		// Packets to the host itself do not leave it: there is no source to choose.
+		if !w.route.Local {
+			p.SNAT = w.route.Source
+		}
+		if !w.route.Local && !p.SNAT.IsValid() {
+			p.hold("%s has no address to send from: give it one", w.route.Link)
+		}
+	case nat.SNATOff:
+	}
+}
+
+// hold keeps the relay out of the kernel.
+func (p *place) hold(format string, args ...any) {
+	p.Held = true
+	p.notef(format, args...)
+}
+
+func (p *place) notef(format string, args ...any) {
+	p.reasons = append(p.reasons, fmt.Sprintf(format, args...))
+}
+
+// reason is why the relay is not as configured, in one line; "" when it is.
+func (p *place) reason() string { return strings.Join(p.reasons, "; ") }
+
+// same tells whether two decisions agree.
+func (p place) same(o place) bool {
+	return p.Held == o.Held && p.SNAT == o.SNAT && p.egress == o.egress &&
+		slices.Equal(p.Addrs, o.Addrs) && slices.Equal(p.reasons, o.reasons)
+}
+
+// placements is the part of the places that the ruleset is built from.
+func placements(places []place) []nat.Placement {
+	out := make([]nat.Placement, len(places))
+	for i := range places {
+		out[i] = places[i].Placement
+	}
+	return out
+}
+
+// anyPlaced tells whether a relay is in the kernel.
+func anyPlaced(places []place) bool {
+	return slices.ContainsFunc(places, func(p place) bool { return !p.Held })
+}

@@ -1,0 +1,121 @@
+package daemon
+
+import (
+	"errors"
+	"fmt"
+	"io/fs"
+	"slices"
+
+	"natd/netconf"
+)
+
+// Kernel settings that natd uses besides forwarding and those of interfaces.
+const (
+	sysctlAccounting     = "net.netfilter.nf_conntrack_acct"
+	sysctlConntrackMax   = "net.netfilter.nf_conntrack_max"
+	sysctlConntrackCount = "net.netfilter.nf_conntrack_count"
+)
+
+// settleHost turns on what the relays need of the host, now that their rules stand. A setting that cannot be made is
+// a reason for being degraded, not a failure: the relays may work without it.
+func (d *Daemon) settleHost() error {
+	d.hostProblems = nil
+	if n := d.cfg.Host.ConntrackMax; n > 0 {
+		d.setting(d.sysctls.Set(sysctlConntrackMax, fmt.Sprint(n)))
+	}
+	if !anyPlaced(d.places) {
+		return nil
+	}
+	d.setting(d.sysctls.Set(sysctlAccounting, "1"))
+	d.settleForwarding()
+	for _, link := range d.egressLinks() {
+		d.setting(d.sysctls.QuietRedirects(link))
+	}
+	return d.settleReversePath()
+}
+
+// setting takes note of the outcome of one setting. That of an interface that has just gone is not missed.
+func (d *Daemon) setting(changed bool, err error) bool {
+	if err != nil && !errors.Is(err, fs.ErrNotExist) {
+		d.problemf("%w", err)
+	}
+	return changed
+}
+
+func (d *Daemon) problemf(format string, args ...any) {
+	if text := fmt.Errorf(format, args...).Error(); !slices.Contains(d.hostProblems, text) {
+		d.hostProblems = append(d.hostProblems, text)
+	}
+}
+
+func (d *Daemon) settleForwarding() {
+	on, err := d.sysctls.Forwarding()
+	if err != nil {
+		d.problemf("%w", err)
+		return
+	}
+	if !on && !d.cfg.Host.IPForward {
+		d.problemf("net.ipv4.ip_forward is 0 and [host] ip_forward = false forbids natd to turn it on: relays cannot work")
+		return
+	}
+	if on {
+		d.forwarding = true
+		return
+	}
+	if d.setting(d.sysctls.EnableForwarding()) {
+		if d.forwarding {
+			d.noteDrift("", []string{"net.ipv4.ip_forward was turned off; turned on again"})
+		}
+		d.forwarding = true
+		d.Log.Info("turned on net.ipv4.ip_forward")
+	}
+}
+
+// egressLinks is the interfaces that relays send by, each once. A client behind the same interface would be told to go
+// straight to the backend.
+func (d *Daemon) egressLinks() []string {
+	var links []string
+	for i := range d.places {
+		if p := &d.places[i]; !p.Held && !slices.Contains(links, p.egress) {
+			links = append(links, p.egress)
+		}
+	}
+	return links
+}
+
+// settleReversePath loosens the reverse path filter where a strict one would drop the packets of clients that the
+// configuration names.
+func (d *Daemon) settleReversePath() error {
+	links, err := netconf.StrictDrops(d.host, d.sysctls, d.ingress())
+	if err != nil {
+		return fmt.Errorf("find reverse path filters that drop clients: %w", err)
+	}
+	for _, link := range links {
+		if d.setting(d.sysctls.LoosenReversePath(link)) {
+			d.Log.Info("loosened the reverse path filter: clients come by another interface than answers to them leave", "interface", link)
+		}
+	}
+	return nil
+}
+
+// ingress is the interfaces that the relays' clients arrive by, each client network once.
+func (d *Daemon) ingress() []netconf.Ingress {
+	seen := make(map[netconf.Ingress]bool)
+	var ways []netconf.Ingress
+	for i := range d.places {
+		if d.places[i].Held {
+			continue
+		}
+		for _, addr := range d.places[i].Addrs {
+			link := d.facts.linkOf(addr)
+			for _, clients := range d.cfg.NAT.Relays[i].From {
+				way := netconf.Ingress{Clients: clients, Link: link}
+				if link != "" && !seen[way] {
+					seen[way] = true
+					ways = append(ways, way)
+				}
+			}
+		}
+	}
+	return ways
+}

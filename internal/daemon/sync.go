@@ -1,0 +1,166 @@
+package daemon
+
+import (
+	"errors"
+	"fmt"
+	"time"
+
+	"natd/internal/control"
+	"natd/internal/flow"
+	"natd/nat"
+)
+
+// syncTries is how often a pass begins again because another program changed the ruleset under it.
+const syncTries = 10
+
+// stepsShown is how many steps of a plan the log and the status name.
+const stepsShown = 5
+
+// syncState is how the kernel compares with what is wanted.
+type syncState struct {
+	verified   bool // want was read back from the kernel, which has not changed since generation
+	generation uint32
+	settled    bool // the current want has been in the kernel, so what differs now is somebody's doing
+	due        bool // connections may contradict the configuration
+	at         time.Time
+	repairs    int
+	drift      *control.Drift
+	err        string
+	steps      []string // of the last change
+}
+
+// pacedError puts a repair off.
+type pacedError struct {
+	wait time.Duration
+	by   nat.Writer
+}
+
+func (e *pacedError) Error() string {
+	by := e.by.String()
+	if by == "" {
+		by = "another program"
+	}
+	return fmt.Sprintf("%s keeps changing natd's table: the next repair is in %v", by, e.wait.Round(time.Millisecond))
+}
+
+// reach brings the kernel to what is wanted and reads back that it is there.
+func (d *Daemon) reach() error {
+	var err error
+	for range syncTries {
+		if err = d.reachOnce(); !errors.Is(err, nat.ErrStale) {
+			break
+		}
+	}
+	if err != nil {
+		d.sync.verified, d.sync.err = false, err.Error()
+		return err
+	}
+	d.sync.verified, d.sync.settled, d.sync.err = true, true, ""
+	d.sync.at = time.Now()
+	return nil
+}
+
+func (d *Daemon) reachOnce() error {
+	if generation, err := d.kernel.Generation(); err != nil || d.sync.verified && generation == d.sync.generation && !d.sync.due {
+		return err
+	}
+	have, err := d.kernel.Read()
+	if err != nil {
+		return err
+	}
+	plan := nat.Diff(d.want, have, d.hold)
+	drifted := d.sync.settled && plan.Heals()
+	if drifted {
+		if r := d.repairs.Reserve(); r.Delay() > 0 {
+			r.Cancel()
+			return &pacedError{wait: r.Delay(), by: d.writer.get()}
+		}
+	}
+	if err := d.carryOut(plan, have); err != nil {
+		return err
+	}
+	if drifted {
+		d.noteDrift(d.writer.get().String(), plan.Steps(stepsShown))
+	}
+	if plan.Empty() && len(plan.Retired) == 0 {
+		d.sync.generation = have.Generation
+		return nil
+	}
+	return d.readBack()
+}
+
+// carryOut applies the plan, then removes the connections that contradict it, and only then forgets the listens they
+// were made through: until that is done the kernel's own set remembers them, whatever becomes of natd.
+func (d *Daemon) carryOut(plan *nat.Plan, have *nat.Table) error {
+	if !plan.Empty() {
+		began := time.Now()
+		if err := d.kernel.Apply(plan, have.Generation, d.hold); err != nil {
+			return err
+		}
+		d.sync.steps = plan.Steps(stepsShown)
+		d.sync.due = true
+		d.Log.Info("ruleset changed", "steps", d.sync.steps, "took", time.Since(began).Round(time.Microsecond))
+	}
+	if !d.sync.due && len(plan.Retired) == 0 {
+		return nil
+	}
+	if err := d.dropStale(plan.Retired); err != nil {
+		return err
+	}
+	d.sync.due = false
+	return d.kernel.Release(plan.Retired)
+}
+
+// readBack is the proof: what the kernel says after a change is what was wanted.
+func (d *Daemon) readBack() error {
+	have, err := d.kernel.Read()
+	if err != nil {
+		return err
+	}
+	if left := nat.Diff(d.want, have, d.hold); !left.Empty() {
+		return fmt.Errorf("%w: after the change it still takes: %v", nat.ErrStale, left.Steps(stepsShown))
+	}
+	d.sync.generation = have.Generation
+	return nil
+}
+
+// noteDrift counts and reports one repair.
+func (d *Daemon) noteDrift(by string, what []string) {
+	drift := &control.Drift{At: time.Now(), By: by}
+	for i, step := range what {
+		if i > 0 {
+			drift.What += "; "
+		}
+		drift.What += step
+	}
+	d.sync.repairs++
+	d.sync.drift = drift
+	d.Log.Warn("repaired what another program changed", "by", by, "repair", drift.What, "repairs", d.sync.repairs)
+}
+
+// dropStale removes the connections that contradict the configuration.
+func (d *Daemon) dropStale(retired []nat.Element) error {
+	judge := d.newJudge(retired)
+	var condemned []flow.Entry
+	reasons := make(map[string]int)
+	err := d.conntrack.Entries(func(e *flow.Entry) {
+		if why := judge.Condemned(e); why != "" {
+			condemned = append(condemned, e.Clone())
+			reasons[why]++
+		}
+	})
+	if err != nil || len(condemned) == 0 {
+		return err
+	}
+	deleted, err := d.conntrack.Delete(condemned)
+	d.Log.Info("removed connections that contradict the configuration", "connections", deleted, "reasons", reasons)
+	return err
+}
+
+func (d *Daemon) newJudge(retired []nat.Element) *flow.Judge {
+	j := &flow.Judge{Spec: &d.cfg.NAT, Places: placements(d.places), Index: d.index, Retired: make(map[nat.Endpoint]bool, len(retired))}
+	for i := range retired {
+		j.Retired[retired[i].Listen()] = true
+	}
+	return j
+}

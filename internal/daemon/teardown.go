@@ -1,0 +1,83 @@
+package daemon
+
+import (
+	"fmt"
+	"path/filepath"
+
+	"natd/internal/control"
+	"natd/internal/flow"
+	"natd/nat"
+	"natd/netconf"
+)
+
+// Flush removes everything that a natd made that runs no more, as the request does for one that runs.
+func Flush(stateDir string) (*control.Outcome, error) {
+	kernel, err := nat.Open()
+	if err != nil {
+		return nil, err
+	}
+	defer kernel.Close() //nolint:errcheck // nothing was written through it that is not acknowledged
+	conntrack, err := flow.Open()
+	if err != nil {
+		return nil, err
+	}
+	defer conntrack.Close() //nolint:errcheck // as above
+	sysctls, err := netconf.OpenSysctls(filepath.Join(stateDir, ledgerName))
+	if err != nil {
+		return nil, err
+	}
+	changes, err := teardown(kernel, conntrack, sysctls)
+	if err != nil {
+		return nil, err
+	}
+	return &control.Outcome{SchemaVersion: control.SchemaVersion, Changes: changes, Notes: []string{}}, nil
+}
+
+// teardown takes everything back. Forwarding goes first, while the strict policy still stands: without the rules
+// nothing would hold back what others send through.
+func teardown(kernel *nat.Kernel, conntrack *flow.Conntrack, sysctls *netconf.Sysctls) ([]string, error) {
+	changes := []string{}
+	restored, err := sysctls.Restore()
+	for _, c := range restored {
+		changes = append(changes, fmt.Sprintf("sysctl %s = %s again", c.Key, c.Old))
+	}
+	if err != nil {
+		return changes, err
+	}
+	have, err := kernel.Read()
+	if err != nil {
+		return changes, err
+	}
+	hold := nat.Hold{Protect: nat.ProtectOff, Port: kernel.Port()}
+	plan := nat.Diff(nil, have, hold)
+	if plan.Empty() {
+		return changes, nil
+	}
+	if err := kernel.Apply(plan, have.Generation, hold); err != nil {
+		return changes, err
+	}
+	dropped, err := dropConnections(conntrack, have.Listens())
+	if dropped > 0 {
+		changes = append(changes, fmt.Sprintf("remove %d connections of relays", dropped))
+	}
+	return append(changes, plan.Steps(stepsShown)...), err
+}
+
+// dropConnections ends the connections that were made through the listens.
+func dropConnections(conntrack *flow.Conntrack, listens []nat.Endpoint) (int, error) {
+	gone := make(map[nat.Endpoint]bool, len(listens))
+	for _, e := range listens {
+		gone[e] = true
+	}
+	judge := &flow.Judge{Spec: &nat.Spec{}, Index: nat.NewIndex(&nat.Spec{}, nil), Retired: gone}
+	var condemned []flow.Entry
+	err := conntrack.Entries(func(e *flow.Entry) {
+		if judge.Condemned(e) != "" {
+			condemned = append(condemned, e.Clone())
+		}
+	})
+	if err != nil {
+		return 0, err
+	}
+	return conntrack.Delete(condemned)
+}
