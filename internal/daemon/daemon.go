@@ -7,6 +7,8 @@ import (
 	"log/slog"
 	"os"
 	"path/filepath"
+	"slices"
+	"strings"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -67,7 +69,7 @@ type Daemon struct {
 	wake     chan struct{}
 	requests chan func()
 	network  atomic.Bool // links, addresses, routes or host settings may have changed
-	writer   lastWriter
+	writers  writers
 	judge    atomic.Pointer[flow.Judge] // for the records of new connections
 	tasks    sync.WaitGroup
 }
@@ -79,22 +81,33 @@ const (
 	repairRate  = 4 // a second
 )
 
-// lastWriter is the last process other than natd that changed the ruleset.
-type lastWriter struct {
-	mu sync.Mutex
-	nat.Writer
+// writers is the processes other than natd that changed the ruleset since it was last as it should be.
+type writers struct {
+	mu    sync.Mutex
+	names []string
 }
 
-func (w *lastWriter) set(to nat.Writer) {
+// maxWriters bounds the list: beyond a handful of culprits nobody reads on.
+const maxWriters = 4
+
+func (w *writers) add(who nat.Writer) {
 	w.mu.Lock()
 	defer w.mu.Unlock()
-	w.Writer = to
+	if name := who.String(); name != "" && len(w.names) < maxWriters && !slices.Contains(w.names, name) {
+		w.names = append(w.names, name)
+	}
 }
 
-func (w *lastWriter) get() nat.Writer {
+func (w *writers) String() string {
 	w.mu.Lock()
 	defer w.mu.Unlock()
-	return w.Writer
+	return strings.Join(w.names, ", ")
+}
+
+func (w *writers) forget() {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	w.names = nil
 }
 
 // Run runs natd until ctx ends. reload is a reload for every value received. An error that a user can act on is a

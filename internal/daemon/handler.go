@@ -121,11 +121,13 @@ func connection(r *nat.Relay, e *flow.Entry) control.Connection {
 
 // reloadLogged is a reload by signal: there is nobody to answer.
 func (d *Daemon) reloadLogged(ctx context.Context) {
-	d.Notify.Reloading()
+	if d.ready {
+		d.Notify.Reloading()
+		defer func() { d.Notify.Ready(d.lastStatus) }()
+	}
 	if _, err := d.reload(ctx); err != nil {
 		d.Log.Error("the configuration was not reloaded, the old one goes on", "error", err)
 	}
-	d.Notify.Ready(d.lastStatus)
 }
 
 // reload takes the file, if it is free of errors and the kernel accepts what it asks for. Else the old one goes on.

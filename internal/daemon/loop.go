@@ -31,7 +31,7 @@ func (d *Daemon) serve(ctx context.Context, reload <-chan os.Signal) error {
 	}
 	tasks, cancel := context.WithCancelCause(ctx)
 	d.start(cancel, "watch the ruleset", func() error {
-		return watcher.Run(tasks, func(w nat.Writer) { d.writer.set(w); d.poke() })
+		return watcher.Run(tasks, func(w nat.Writer) { d.writers.add(w); d.poke() })
 	})
 	d.start(cancel, "watch the network", func() error {
 		return netconf.Watch(tasks, func() { d.network.Store(true); d.poke() })

@@ -96,20 +96,25 @@ func (d *Daemon) newcomers(cfg *config.Config, places []place) bool {
 	return false
 }
 
-// reportPlaces logs every relay whose reason changed, and remembers who has its port and since when.
+// reportPlaces logs every relay whose reason changed, and remembers who has its port and since when. Relays that the same
+// configuration finds elsewhere than before, or again, are one repair of what happened to the network.
 func (d *Daemon) reportPlaces(places []place) {
 	now := time.Now()
+	var moved []string
 	for i := range places {
 		r, p := &d.cfg.NAT.Relays[i], &places[i]
-		before := ""
-		if i < len(d.places) {
-			before = d.places[i].reason()
+		reason, before := p.reason(), place{}
+		if d.want != nil {
+			before = d.places[i]
 		}
-		switch reason := p.reason(); {
-		case reason != "" && reason != before:
+		switch was := before.reason(); {
+		case reason != "" && reason != was:
 			d.Log.Warn("relay is not as configured", "relay", r.Name, "reason", reason)
-		case reason == "" && before != "":
-			d.Log.Info("relay is ready again", "relay", r.Name)
+		case reason == "" && was != "":
+			d.Log.Info("relay is ready again", "relay", r.Name, "way", p.way())
+		}
+		if d.want != nil && reason == "" && !p.Held && !p.same(before) {
+			moved = append(moved, fmt.Sprintf("relay %s: %s", r.Name, p.way()))
 		}
 		if p.Held {
 			delete(d.since, r.Name)
@@ -119,6 +124,9 @@ func (d *Daemon) reportPlaces(places []place) {
 		if _, ok := d.since[r.Name]; !ok {
 			d.since[r.Name] = now
 		}
+	}
+	if len(moved) > 0 {
+		d.noteDrift("", append([]string{"followed a change of the network"}, moved[:min(len(moved), stepsShown)]...), 0)
 	}
 }
 

@@ -27,7 +27,8 @@ type way struct {
 type place struct {
 	nat.Placement
 	egress  string
-	reasons []string // why it is not as configured
+	gateway netip.Addr // zero when the backend is on the link
+	reasons []string   // why it is not as configured
 }
 
 // gather asks the host for what the relays depend on.
@@ -113,10 +114,11 @@ func (f *facts) placeListen(r *nat.Relay, p *place, local []netip.Addr) {
 func (f *facts) placeBackend(r *nat.Relay, p *place) {
 	w := f.ways[r.Backend.Addr]
 	if w.err != nil {
-		p.hold("backend %s cannot be reached: %s", r.Backend.Addr, w.err)
+		// The outer words of the error only repeat the address.
+		p.hold("backend %s cannot be reached: %s", r.Backend.Addr, errors.Unwrap(w.err))
 		return
 	}
-	p.egress = w.route.Link
+	p.egress, p.gateway = w.route.Link, w.route.Gateway
 	if r.Egress != "" && r.Egress != w.route.Link {
 		p.hold("the route to backend %s leaves by %s, not by egress %s", r.Backend.Addr, w.route.Link, r.Egress)
 		return
@@ -152,9 +154,21 @@ func (p *place) notef(format string, args ...any) {
 // reason is why the relay is not as configured, in one line; "" when it is.
 func (p *place) reason() string { return strings.Join(p.reasons, "; ") }
 
+// way is how packets reach the backend, for people.
+func (p *place) way() string {
+	text := "by " + p.egress
+	if p.gateway.IsValid() {
+		text += " via " + p.gateway.String()
+	}
+	if p.SNAT.IsValid() {
+		text += " from " + p.SNAT.String()
+	}
+	return text
+}
+
 // same tells whether two decisions agree.
 func (p place) same(o place) bool {
-	return p.Held == o.Held && p.SNAT == o.SNAT && p.egress == o.egress &&
+	return p.Held == o.Held && p.SNAT == o.SNAT && p.egress == o.egress && p.gateway == o.gateway &&
 		slices.Equal(p.Addrs, o.Addrs) && slices.Equal(p.reasons, o.reasons)
 }
 

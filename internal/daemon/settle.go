@@ -64,10 +64,11 @@ func (d *Daemon) settleForwarding() {
 	}
 	if d.setting(d.sysctls.EnableForwarding()) {
 		if d.forwarding {
-			d.noteDrift("", []string{"net.ipv4.ip_forward was turned off; turned on again"})
+			d.noteDrift("", []string{"net.ipv4.ip_forward was turned off: turned on again"}, 0)
+		} else {
+			d.Log.Info("turned on net.ipv4.ip_forward")
 		}
 		d.forwarding = true
-		d.Log.Info("turned on net.ipv4.ip_forward")
 	}
 }
 

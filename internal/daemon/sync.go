@@ -3,6 +3,7 @@ package daemon
 import (
 	"errors"
 	"fmt"
+	"strings"
 	"time"
 
 	"natd/internal/control"
@@ -32,11 +33,11 @@ type syncState struct {
 // pacedError puts a repair off.
 type pacedError struct {
 	wait time.Duration
-	by   nat.Writer
+	by   string
 }
 
 func (e *pacedError) Error() string {
-	by := e.by.String()
+	by := e.by
 	if by == "" {
 		by = "another program"
 	}
@@ -57,6 +58,7 @@ func (d *Daemon) reach() error {
 	}
 	d.sync.verified, d.sync.settled, d.sync.err = true, true, ""
 	d.sync.at = time.Now()
+	d.writers.forget()
 	return nil
 }
 
@@ -73,14 +75,11 @@ func (d *Daemon) reachOnce() error {
 	if drifted {
 		if r := d.repairs.Reserve(); r.Delay() > 0 {
 			r.Cancel()
-			return &pacedError{wait: r.Delay(), by: d.writer.get()}
+			return &pacedError{wait: r.Delay(), by: d.writers.String()}
 		}
 	}
-	if err := d.carryOut(plan, have); err != nil {
+	if err := d.carryOut(plan, have, drifted); err != nil {
 		return err
-	}
-	if drifted {
-		d.noteDrift(d.writer.get().String(), plan.Steps(stepsShown))
 	}
 	if plan.Empty() && len(plan.Retired) == 0 {
 		d.sync.generation = have.Generation
@@ -91,7 +90,7 @@ func (d *Daemon) reachOnce() error {
 
 // carryOut applies the plan, then removes the connections that contradict it, and only then forgets the listens they
 // were made through: until that is done the kernel's own set remembers them, whatever becomes of natd.
-func (d *Daemon) carryOut(plan *nat.Plan, have *nat.Table) error {
+func (d *Daemon) carryOut(plan *nat.Plan, have *nat.Table, drifted bool) error {
 	if !plan.Empty() {
 		began := time.Now()
 		if err := d.kernel.Apply(plan, have.Generation, d.hold); err != nil {
@@ -99,7 +98,11 @@ func (d *Daemon) carryOut(plan *nat.Plan, have *nat.Table) error {
 		}
 		d.sync.steps = plan.Steps(stepsShown)
 		d.sync.due = true
-		d.Log.Info("ruleset changed", "steps", d.sync.steps, "took", time.Since(began).Round(time.Microsecond))
+		if took := time.Since(began); drifted {
+			d.noteDrift(d.writers.String(), d.sync.steps, took)
+		} else {
+			d.Log.Info("ruleset changed", "steps", d.sync.steps, "took", took.Round(time.Microsecond))
+		}
 	}
 	if !d.sync.due && len(plan.Retired) == 0 {
 		return nil
@@ -124,18 +127,13 @@ func (d *Daemon) readBack() error {
 	return nil
 }
 
-// noteDrift counts and reports one repair.
-func (d *Daemon) noteDrift(by string, what []string) {
-	drift := &control.Drift{At: time.Now(), By: by}
-	for i, step := range what {
-		if i > 0 {
-			drift.What += "; "
-		}
-		drift.What += step
-	}
+// noteDrift counts and reports one repair of what others did to the table, the host's settings or the network.
+func (d *Daemon) noteDrift(by string, what []string, took time.Duration) {
+	drift := &control.Drift{At: time.Now(), By: by, What: strings.Join(what, "; ")}
 	d.sync.repairs++
 	d.sync.drift = drift
-	d.Log.Warn("repaired what another program changed", "by", by, "repair", drift.What, "repairs", d.sync.repairs)
+	d.Log.Warn("repaired what another program changed",
+		"by", by, "repair", drift.What, "took", took.Round(time.Microsecond), "repairs", d.sync.repairs)
 }
 
 // dropStale removes the connections that contradict the configuration.

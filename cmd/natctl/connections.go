@@ -1,0 +1,83 @@
+package main
+
+import (
+	"context"
+	"fmt"
+	"strings"
+
+	"github.com/spf13/cobra"
+
+	"natd/internal/control"
+)
+
+func (a *app) connectionsCommand() *cobra.Command {
+	var args control.ConnectionsArgs
+	cmd := &cobra.Command{
+		Use:   "connections",
+		Short: "List the tracked connections of the relays, with both of their legs",
+		Args:  cobra.NoArgs,
+		RunE: func(cmd *cobra.Command, _ []string) error {
+			var list control.ConnectionList
+			if err := control.Call(cmd.Context(), a.socket, control.OpConnections, args, &list); err != nil {
+				return err
+			}
+			a.show(&list, a.connectionsText(&list, args.Relay))
+			return nil
+		},
+	}
+	cmd.Flags().StringVar(&args.Relay, "relay", "", "only those of this relay")
+	// Neither the flag nor the function can be missing, which is all that this could fail for.
+	_ = cmd.RegisterFlagCompletionFunc("relay", a.completeRelay)
+	return cmd
+}
+
+func (a *app) completeRelay(cmd *cobra.Command, _ []string, _ string) ([]string, cobra.ShellCompDirective) {
+	ctx, cancel := context.WithTimeout(cmd.Context(), glance)
+	defer cancel()
+	s, err := a.status(ctx)
+	if err != nil {
+		return nil, cobra.ShellCompDirectiveError
+	}
+	names := make([]string, len(s.Relays))
+	for i, r := range s.Relays {
+		names[i] = r.Name
+	}
+	return names, cobra.ShellCompDirectiveNoFileComp
+}
+
+func (a *app) connectionsText(list *control.ConnectionList, relay string) string {
+	var b strings.Builder
+	if len(list.Connections) == 0 {
+		b.WriteString("no connections")
+		if relay != "" {
+			b.WriteString(" of relay " + relay)
+		}
+		b.WriteByte('\n')
+		return b.String()
+	}
+	connectionTable(list.Connections).write(&b, a.screen())
+	if list.Truncated {
+		fmt.Fprintf(&b, "there are more than these %d; --relay narrows the list\n", len(list.Connections))
+	}
+	return b.String()
+}
+
+func connectionTable(connections []control.Connection) *table {
+	t := &table{columns: []column{
+		{title: "RELAY", spare: 5},
+		{title: "PROTO"},
+		{title: "STATE"},
+		{title: "CLIENT"},
+		{title: "LISTEN", spare: 3},
+		{title: "SNAT", spare: 2},
+		{title: "TARGET"},
+		{title: "BYTES→", right: true, spare: 1},
+		{title: "BYTES←", right: true, spare: 1},
+		{title: "TIMEOUT", right: true, spare: 4},
+	}}
+	for _, c := range connections {
+		t.add("", c.Relay, c.Protocol, c.State, c.Client, c.Listen, c.SNAT, c.Target,
+			size(c.Bytes.ToTarget), size(c.Bytes.ToClient), fmt.Sprintf("%d s", c.Timeout))
+	}
+	return t
+}

@@ -1,0 +1,180 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io/fs"
+	"strings"
+	"time"
+
+	"github.com/spf13/cobra"
+
+	"natd/internal/config"
+	"natd/internal/control"
+)
+
+// glance is how long natd may take to tell what is only convenient to know.
+const glance = 2 * time.Second
+
+func (a *app) checkCommand() *cobra.Command {
+	return &cobra.Command{
+		Use:   "check [FILE]",
+		Short: "Check a configuration, without root and without natd",
+		Long: `Check a configuration, by default ` + defaultConfig + `, without root and without natd.
+
+Every mistake is printed with its place. Exit codes: 0 valid, 3 invalid.`,
+		Args: cobra.MaximumNArgs(1),
+		RunE: func(_ *cobra.Command, args []string) error {
+			path := defaultConfig
+			if len(args) == 1 {
+				path = args[0]
+			}
+			return a.check(path)
+		},
+	}
+}
+
+// checked is the JSON document of check.
+type checked struct {
+	SchemaVersion int            `json:"schema_version"`
+	Path          string         `json:"path"`
+	Valid         bool           `json:"valid"`
+	Relays        int            `json:"relays"`
+	Errors        []mistake      `json:"errors"`
+	Error         *control.Error `json:"error,omitempty"`
+}
+
+// mistake is one error of a configuration.
+type mistake struct {
+	File  string `json:"file"`
+	Line  int    `json:"line"` // 0 = the file as a whole
+	Table string `json:"table"`
+	Key   string `json:"key"`
+	Value string `json:"value"`
+	Rule  string `json:"rule"`
+}
+
+func (a *app) check(path string) error {
+	cfg, err := load(path)
+	if err != nil {
+		e := control.AsError(err)
+		a.complain(e)
+		if a.json {
+			a.writeJSON(checked{control.SchemaVersion, path, false, 0, mistakes(err), e}, "  ")
+		}
+		return verdict(e.Code)
+	}
+	relays := len(cfg.NAT.Relays)
+	a.show(checked{control.SchemaVersion, cfg.Path, true, relays, []mistake{}, nil}, fmt.Sprintf("OK: %s: %s\n", cfg.Path, count(relays, "relay")))
+	return nil
+}
+
+// load reads a configuration. Mistakes in it exit with 3, a file that the user may not read with 7.
+func load(path string) (*config.Config, error) {
+	cfg, err := config.Load(path)
+	switch {
+	case err == nil:
+		return cfg, nil
+	case errors.Is(err, fs.ErrPermission):
+		return nil, control.Errorf(control.CodeNotPermitted, "%w", err)
+	}
+	return nil, control.Errorf(control.CodeConfig, "%w", err)
+}
+
+func mistakes(err error) []mistake {
+	list := []mistake{}
+	if all, ok := errors.AsType[config.Errors](err); ok {
+		for _, e := range all {
+			list = append(list, mistake{e.File, e.Line, e.Table, e.Key, e.Value, e.Rule})
+		}
+	}
+	return list
+}
+
+// wanted loads the FILE of the command line, or else the file that the running natd uses.
+func (a *app) wanted(ctx context.Context, args []string) (*config.Config, error) {
+	if len(args) == 1 {
+		return load(args[0])
+	}
+	ctx, cancel := context.WithTimeout(ctx, glance)
+	defer cancel()
+	if s, err := a.status(ctx); err == nil && s.Config.Path != "" {
+		return load(s.Config.Path)
+	}
+	return load(defaultConfig)
+}
+
+func (a *app) rulesCommand() *cobra.Command {
+	return &cobra.Command{
+		Use:   "rules [FILE]",
+		Short: "Print the ruleset for a configuration as nft text",
+		Long: `Print the ruleset for a configuration as text that "nft -c -f -" accepts.
+
+The default is the configuration of the running natd, or else ` + defaultConfig + `.`,
+		Args: cobra.MaximumNArgs(1),
+		RunE: func(cmd *cobra.Command, args []string) error {
+			cfg, err := a.wanted(cmd.Context(), args)
+			if err != nil {
+				return err
+			}
+			text, err := a.local.rules(cfg)
+			if err != nil {
+				return fmt.Errorf("build the ruleset for %s: %w", cfg.Path, permitted(err))
+			}
+			a.show(ruleset{control.SchemaVersion, cfg.Path, text}, strings.TrimSuffix(text, "\n")+"\n")
+			return nil
+		},
+	}
+}
+
+// ruleset is the JSON document of rules.
+type ruleset struct {
+	SchemaVersion int    `json:"schema_version"`
+	Path          string `json:"path"`
+	Ruleset       string `json:"ruleset"`
+}
+
+func (a *app) planCommand() *cobra.Command {
+	var exitCode bool
+	cmd := &cobra.Command{
+		Use:   "plan [FILE]",
+		Short: "Show what a configuration would change in the kernel, and change nothing",
+		Long: `Show what a configuration would change in the kernel, and change nothing. It needs root.
+
+The default is the configuration of the running natd, or else ` + defaultConfig + `.`,
+		Args: cobra.MaximumNArgs(1),
+		RunE: func(cmd *cobra.Command, args []string) error {
+			changes, err := a.plan(cmd.Context(), args)
+			if err == nil && exitCode && len(changes) > 0 {
+				return verdict(control.CodeNotInSync)
+			}
+			return err
+		},
+	}
+	cmd.Flags().BoolVar(&exitCode, "exit-code", false, "exit with 5 when there is something to change")
+	return cmd
+}
+
+// planned is the JSON document of plan.
+type planned struct {
+	SchemaVersion int      `json:"schema_version"`
+	Path          string   `json:"path"`
+	Changes       []string `json:"changes"`
+}
+
+func (a *app) plan(ctx context.Context, args []string) (changes []string, err error) {
+	cfg, err := a.wanted(ctx, args)
+	if err != nil {
+		return nil, err
+	}
+	if changes, err = a.local.plan(cfg); err != nil {
+		return nil, fmt.Errorf("compare %s with the kernel: %w", cfg.Path, permitted(err))
+	}
+	text := "no changes: the kernel holds exactly this\n"
+	if len(changes) > 0 {
+		text = strings.Join(changes, "\n") + "\n"
+	}
+	a.show(planned{control.SchemaVersion, cfg.Path, append([]string{}, changes...)}, text)
+	return changes, nil
+}

@@ -1,0 +1,182 @@
+package main
+
+import (
+	"context"
+	"fmt"
+	"strings"
+	"time"
+
+	"github.com/spf13/cobra"
+
+	"natd/internal/control"
+)
+
+func (a *app) statusCommand() *cobra.Command {
+	var watch bool
+	interval := 2 * time.Second
+	cmd := &cobra.Command{
+		Use:   "status",
+		Short: "Show the state of natd, of the host and of every relay",
+		Long: `Show the state of natd, of the host and of every relay, as natd last read it from the kernel.
+
+Exit codes: 0 ready, 5 the kernel is not in sync, 6 degraded or failed, 4 natd is not reachable.
+With --watch the code is that of the last state, and the command goes on while natd is away.`,
+		Args: cobra.NoArgs,
+		RunE: func(cmd *cobra.Command, _ []string) error {
+			if watch {
+				return a.watch(cmd.Context(), interval)
+			}
+			s, err := a.status(cmd.Context())
+			if err != nil {
+				return err
+			}
+			a.show(s, a.statusText(s))
+			return judge(s)
+		},
+	}
+	cmd.Flags().BoolVar(&watch, "watch", false, "show it again and again, until interrupted")
+	cmd.Flags().Var((*pace)(&interval), "interval", "pause between two rounds of --watch")
+	return cmd
+}
+
+// pace is a flag for the time between two rounds.
+type pace time.Duration
+
+// fastest keeps a slip of the finger from keeping natd busy.
+const fastest = 100 * time.Millisecond
+
+func (p *pace) Set(s string) error {
+	d, err := time.ParseDuration(s)
+	switch {
+	case err != nil:
+		return fmt.Errorf("%w; write it like 2s or 500ms", err)
+	case d < fastest:
+		return fmt.Errorf("it must be at least %s", fastest)
+	}
+	*p = pace(d)
+	return nil
+}
+
+func (p *pace) String() string { return time.Duration(*p).String() }
+
+func (*pace) Type() string { return "duration" }
+
+func (a *app) status(ctx context.Context) (*control.Status, error) {
+	var s control.Status
+	if err := control.Call(ctx, a.socket, control.OpStatus, nil, &s); err != nil {
+		return nil, err
+	}
+	return &s, nil
+}
+
+// judge is the exit code that a status stands for. A kernel that does not hold what it should is worse than
+// anything else that may be wrong.
+func judge(s *control.Status) error {
+	switch {
+	case !s.Ruleset.InSync:
+		return verdict(control.CodeNotInSync)
+	case s.State != control.StateReady:
+		return verdict(control.CodeDegraded)
+	}
+	return nil
+}
+
+// statusText is the status for people.
+func (a *app) statusText(s *control.Status) string {
+	screen := a.screen()
+	now := a.now()
+	var b strings.Builder
+	fmt.Fprintf(&b, "natd %s  version %s, up %s, pid %d\n", screen.paint(printable(s.State)), printable(s.Version), span(now.Sub(s.StartedAt)), s.PID)
+	for _, reason := range s.Reasons {
+		field(&b, "reason", reason)
+	}
+	field(&b, "config", fmt.Sprintf("%s, loaded %s", s.Config.Path, ago(now, s.Config.LoadedAt)))
+	if s.Config.Error != "" {
+		field(&b, "", "the last reload was refused:\n"+s.Config.Error)
+	}
+	field(&b, "host", hostText(s.Host))
+	field(&b, "ruleset", rulesetText(s.Ruleset, now))
+	if s.Ruleset.LastError != "" {
+		field(&b, "", "last error: "+s.Ruleset.LastError)
+	}
+	b.WriteByte('\n')
+	if len(s.Relays) == 0 {
+		b.WriteString("no relays are configured\n")
+		return b.String()
+	}
+	relayTable(s.Relays).write(&b, screen)
+	return b.String()
+}
+
+func hostText(h control.Host) string {
+	forward := "off"
+	if h.IPForward {
+		forward = "on"
+	}
+	text := fmt.Sprintf("ip_forward %s, conntrack %d/%d", forward, h.Conntrack.Entries, h.Conntrack.Max)
+	if len(h.Sysctls) == 0 {
+		return text
+	}
+	changed := make([]string, len(h.Sysctls))
+	for i, s := range h.Sysctls {
+		changed[i] = fmt.Sprintf("%s %s to %s", s.Key, s.Old, s.New)
+	}
+	return text + ", changed: " + strings.Join(changed, ", ")
+}
+
+func rulesetText(r control.Ruleset, now time.Time) string {
+	text := "in sync"
+	if !r.InSync {
+		text = "NOT in sync"
+	}
+	text += fmt.Sprintf(" (read %s), protect %s, %s", ago(now, r.LastSync), r.Protect, count(r.DriftRepairs, "drift repair"))
+	if d := r.LastDrift; d != nil {
+		if d.By != "" {
+			text += ", last by " + d.By
+		} else {
+			text += ", last"
+		}
+		text += fmt.Sprintf(" %s: %s", ago(now, d.At), d.What)
+	}
+	return text
+}
+
+func relayTable(relays []control.Relay) *table {
+	t := &table{columns: []column{
+		{title: "NAME"},
+		{title: "STATE", state: true},
+		{title: "LISTEN"},
+		{title: "PROTO", spare: 2},
+		{title: "BACKEND"},
+		{title: "SNAT", spare: 3},
+		{title: "EGRESS", spare: 4},
+		{title: "CONNS", right: true},
+		{title: "TOTAL", right: true, spare: 5},
+		{title: "BYTES→", right: true, spare: 1},
+		{title: "BYTES←", right: true, spare: 1},
+	}}
+	for _, r := range relays {
+		backends := make([]string, len(r.Backends))
+		for i, b := range r.Backends {
+			backends[i] = backendText(b)
+		}
+		t.add(r.Reason, r.Name, r.State, short(r.Listen), strings.Join(r.Protocol, ","), short(backends), short(r.SNAT), r.Egress,
+			fmt.Sprint(r.Connections.Active), fmt.Sprint(r.Connections.Total), size(r.Bytes.ToTarget), size(r.Bytes.ToClient))
+	}
+	return t
+}
+
+// backendText is the address of a backend, the name that led to it, and its state where that says something.
+func backendText(b control.Backend) string {
+	text := b.Address
+	switch {
+	case text == "":
+		text = b.Name
+	case b.Name != "":
+		text += " (" + b.Name + ")"
+	}
+	if b.State == control.BackendDown || b.State == control.BackendDraining {
+		text += " " + b.State
+	}
+	return text
+}

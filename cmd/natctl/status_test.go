@@ -1,0 +1,197 @@
+package main
+
+import (
+	"fmt"
+	"strings"
+	"testing"
+	"time"
+
+	"natd/internal/control"
+)
+
+// healthy is the status of a daemon that has nothing to complain about.
+func healthy() control.Status {
+	return control.Status{
+		SchemaVersion: control.SchemaVersion,
+		Version:       "1.2.3",
+		State:         control.StateReady,
+		PID:           812,
+		StartedAt:     now().Add(-75 * time.Hour),
+		Config:        control.Config{Path: "/etc/natd/natd.toml", LoadedAt: now().Add(-2 * time.Hour)},
+		Host:          control.Host{IPForward: true, Conntrack: control.Conntrack{Entries: 12, Max: 262144}},
+		Ruleset:       control.Ruleset{InSync: true, Protect: "own", LastSync: now().Add(-3 * time.Second)},
+		Relays: []control.Relay{{
+			Name: "web", State: control.RelayReady, Listen: []string{"10.2.0.100:80"}, Protocol: []string{"tcp"},
+			Egress: "ens5", SNAT: []string{"10.2.0.100"},
+			Backends:    []control.Backend{{Address: "10.3.0.100:80", State: control.BackendUnknown}},
+			Connections: control.Connections{Total: 14, Active: 2},
+			Bytes:       control.Volume{ToTarget: 1536, ToClient: 3 << 30},
+		}},
+	}
+}
+
+// troubled is the status of a daemon that has everything to complain about.
+func troubled() control.Status {
+	s := healthy()
+	s.State = control.StateDegraded
+	s.Reasons = []string{`relay "dns": interface ens6 does not exist`, "the newer configuration was refused"}
+	s.Config.Error = "/etc/natd/natd.toml:3: relay \"web\": lisen: unknown key\n/etc/natd/natd.toml:9: relay \"web\": to: missing"
+	s.Host.Sysctls = []control.Sysctl{{Key: "net.ipv4.ip_forward", Old: "0", New: "1"}, {Key: "net.netfilter.nf_conntrack_max", Old: "65536", New: "262144"}}
+	s.Ruleset.DriftRepairs = 3
+	s.Ruleset.LastDrift = &control.Drift{At: now().Add(-2 * time.Minute), By: "nft (pid 12)", What: "table inet natd was deleted"}
+	s.Ruleset.LastError = "netlink: no buffer space"
+	s.Relays = append(s.Relays, control.Relay{
+		Name: "dns", State: control.RelayDown, Reason: "interface ens6 does not exist:\nmake it, or set egress = \"auto\"",
+		Listen: []string{"10.2.0.100:53", "10.2.0.101:53", "10.2.0.102:53"}, Protocol: []string{"tcp", "udp"},
+		Backends: []control.Backend{{Name: "dns.internal", Address: "10.3.0.53:53", State: control.BackendDown}},
+	}, control.Relay{Name: "old", State: control.RelayDisabled, Listen: []string{":8080"}, Protocol: []string{"tcp"}})
+	return s
+}
+
+func TestStatusGolden(t *testing.T) {
+	t.Parallel()
+	none := healthy()
+	none.Relays, none.Config.LoadedAt, none.Ruleset.LastDrift = nil, time.Time{}, &control.Drift{At: now(), What: "a rule"}
+	tests := map[string]struct {
+		status control.Status
+		code   int
+		want   string
+	}{
+		"ready": {healthy(), control.CodeOK, `
+natd ready  version 1.2.3, up 3 d, pid 812
+  config   /etc/natd/natd.toml, loaded 2 h ago
+  host     ip_forward on, conntrack 12/262144
+  ruleset  in sync (read 3 s ago), protect own, 0 drift repairs
+
+NAME  STATE  LISTEN         PROTO  BACKEND        SNAT        EGRESS  CONNS  TOTAL   BYTES→   BYTES←
+web   ready  10.2.0.100:80  tcp    10.3.0.100:80  10.2.0.100  ens5        2     14  1.5 KiB  3.0 GiB
+`},
+		"degraded": {troubled(), control.CodeDegraded, `
+natd degraded  version 1.2.3, up 3 d, pid 812
+  reason   relay "dns": interface ens6 does not exist
+  reason   the newer configuration was refused
+  config   /etc/natd/natd.toml, loaded 2 h ago
+           the last reload was refused:
+           /etc/natd/natd.toml:3: relay "web": lisen: unknown key
+           /etc/natd/natd.toml:9: relay "web": to: missing
+  host     ip_forward on, conntrack 12/262144, changed: net.ipv4.ip_forward 0 to 1, net.netfilter.nf_conntrack_max 65536 to 262144
+  ruleset  in sync (read 3 s ago), protect own, 3 drift repairs, last by nft (pid 12) 2 min ago: table inet natd was deleted
+           last error: netlink: no buffer space
+
+NAME  STATE     LISTEN            PROTO    BACKEND                           SNAT        EGRESS  CONNS  TOTAL   BYTES→   BYTES←
+web   ready     10.2.0.100:80     tcp      10.3.0.100:80                     10.2.0.100  ens5        2     14  1.5 KiB  3.0 GiB
+dns   down      10.2.0.100:53 +2  tcp,udp  10.3.0.53:53 (dns.internal) down  -           -           0      0      0 B      0 B
+  └ interface ens6 does not exist:
+    make it, or set egress = "auto"
+old   disabled  :8080             tcp      -                                 -           -           0      0      0 B      0 B
+`},
+		"no relays": {none, control.CodeOK, `
+natd ready  version 1.2.3, up 3 d, pid 812
+  config   /etc/natd/natd.toml, loaded never
+  host     ip_forward on, conntrack 12/262144
+  ruleset  in sync (read 3 s ago), protect own, 0 drift repairs, last 0 s ago: a rule
+
+no relays are configured
+`},
+	}
+	for name, test := range tests {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			socket := serve(t, &fake{status: test.status})
+			run(t, "status", "--socket", socket).want(t, test.code, test.want[1:], "")
+		})
+	}
+}
+
+func TestStatusExitCodes(t *testing.T) {
+	t.Parallel()
+	tests := map[string]struct {
+		state  string
+		inSync bool
+		want   int
+	}{
+		"ready":                {control.StateReady, true, control.CodeOK},
+		"degraded":             {control.StateDegraded, true, control.CodeDegraded},
+		"failed, in sync":      {control.StateFailed, true, control.CodeDegraded},
+		"failed, not in sync":  {control.StateFailed, false, control.CodeNotInSync},
+		"ready, not in sync":   {control.StateReady, false, control.CodeNotInSync},
+		"state of a newer one": {"dreaming", true, control.CodeDegraded},
+	}
+	for name, test := range tests {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			s := healthy()
+			s.State, s.Ruleset.InSync = test.state, test.inSync
+			socket := serve(t, &fake{status: s})
+			for _, args := range [][]string{{"status"}, {"status", "--json"}} {
+				got := run(t, append(args, "--socket", socket)...)
+				if got.code != test.want || got.stderr != "" {
+					t.Errorf("%v: exit %d, want %d; stderr %q", args, got.code, test.want, got.stderr)
+				}
+				if !strings.Contains(got.stdout, test.state) {
+					t.Errorf("%v: the state is not told: %s", args, got.stdout)
+				}
+			}
+		})
+	}
+}
+
+// The names are a promise to scripts: none may go, or change its kind.
+func TestStatusJSONSchema(t *testing.T) {
+	t.Parallel()
+	doc := run(t, "status", "--json", "--socket", serve(t, &fake{status: troubled()})).document(t)
+	for path, want := range map[string]any{
+		"version": "1.2.3", "state": "degraded", "pid": 812.0, "reasons.0": `relay "dns": interface ens6 does not exist`,
+		"config.path": "/etc/natd/natd.toml", "config.sha256": "", "config.loaded_at": "2026-03-01T10:00:00Z",
+		"host.ip_forward": true, "host.conntrack.entries": 12.0, "host.conntrack.max": 262144.0, "host.sysctls.0.key": "net.ipv4.ip_forward",
+		"ruleset.in_sync": true, "ruleset.last_sync": "2026-03-01T11:59:57Z", "ruleset.drift_repairs": 3.0, "ruleset.protect": "own",
+		"ruleset.last_drift.at": "2026-03-01T11:58:00Z", "ruleset.last_drift.by": "nft (pid 12)", "ruleset.last_drift.what": "table inet natd was deleted",
+		"ruleset.last_error": "netlink: no buffer space",
+		"relays.0.name":      "web", "relays.0.state": "ready", "relays.0.reason": "", "relays.0.listen.0": "10.2.0.100:80", "relays.0.protocol.0": "tcp",
+		"relays.0.egress": "ens5", "relays.0.snat.0": "10.2.0.100", "relays.0.backends.0.name": "", "relays.0.backends.0.address": "10.3.0.100:80",
+		"relays.0.backends.0.state": "unknown", "relays.0.backends.0.since": "0001-01-01T00:00:00Z",
+		"relays.0.connections.total": 14.0, "relays.0.connections.active": 2.0, "relays.0.connections.unreplied": 0.0,
+		"relays.0.bytes.to_target": 1536.0, "relays.0.bytes.to_client": float64(3 << 30), "relays.0.packets.to_target": 0.0, "relays.0.packets.to_client": 0.0,
+		"gateways": nil, "statics": nil, "tunnels": nil, "routes": nil,
+	} {
+		if got, ok := at(doc, path); !ok || got != want {
+			t.Errorf("%s = %v, want %v", path, got, want)
+		}
+	}
+}
+
+// at walks a JSON document by names and indexes.
+func at(doc any, path string) (any, bool) {
+	for step := range strings.SplitSeq(path, ".") {
+		switch node := doc.(type) {
+		case map[string]any:
+			next, ok := node[step]
+			if !ok {
+				return nil, false
+			}
+			doc = next
+		case []any:
+			var i int
+			if _, err := fmt.Sscan(step, &i); err != nil || i >= len(node) {
+				return nil, false
+			}
+			doc = node[i]
+		default:
+			return nil, false
+		}
+	}
+	return doc, true
+}
+
+// Names of processes are chosen by others, and must not steer the terminal.
+func TestStatusIsHarmless(t *testing.T) {
+	t.Parallel()
+	s := troubled()
+	evil := "\x1b]0;owned\x07\x1b[2J\r\u009b1m"
+	s.Ruleset.LastDrift.By, s.Ruleset.LastError, s.State, s.Version = evil, evil, evil, evil
+	s.Reasons, s.Config.Path, s.Relays[0].Name, s.Relays[1].Reason = []string{evil}, evil, evil, evil
+	got := run(t, "status", "--socket", serve(t, &fake{status: s}))
+	if strings.ContainsAny(got.stdout, "\x1b\x07\r\u009b") {
+		t.Errorf("control characters came through: %q", got.stdout)
+	}
+}

@@ -1,0 +1,194 @@
+package main
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strings"
+	"sync"
+	"testing"
+	"time"
+
+	"natd/internal/control"
+	"natd/internal/lab"
+)
+
+// patience is how long a test waits for what should happen at once: a loaded machine may need it.
+const patience = 20 * time.Second
+
+// programs builds natd and natctl once for all tests, with the race detector.
+var programs = sync.OnceValues(func() (string, error) { //nolint:gochecknoglobals // built once, and read-only from then on
+	dir, err := os.MkdirTemp("", "natd-test-bin-")
+	if err != nil {
+		return "", err
+	}
+	for _, name := range []string{"natd", "natctl"} {
+		build := exec.Command("go", "build", "-race", "-o", filepath.Join(dir, name), "natd/cmd/"+name)
+		if out, err := build.CombinedOutput(); err != nil {
+			return "", fmt.Errorf("build %s: %w\n%s", name, err, out)
+		}
+	}
+	return dir, nil
+})
+
+func TestMain(m *testing.M) {
+	code := m.Run()
+	if dir, err := programs(); err == nil {
+		_ = os.RemoveAll(dir)
+	}
+	os.Exit(code)
+}
+
+// box is the three-VPC lab with a natd on host B.
+type box struct {
+	*lab.Peering
+	t    testing.TB
+	bin  string
+	dir  string
+	natd *lab.Process
+}
+
+// newBox makes the lab; start starts natd.
+func newBox(t testing.TB) *box {
+	t.Helper()
+	peering := lab.New(t)
+	bin, err := programs()
+	lab.Check(t, err)
+	return &box{Peering: peering, t: t, bin: bin, dir: t.TempDir()}
+}
+
+func (b *box) configPath() string { return filepath.Join(b.dir, "natd.toml") }
+func (b *box) socketPath() string { return filepath.Join(b.dir, "run", "natd.sock") }
+
+// configure writes the configuration as an editor does: whole, under the name at once.
+func (b *box) configure(text string) {
+	b.t.Helper()
+	next := b.configPath() + ".next"
+	lab.Check(b.t, os.WriteFile(next, []byte(text), 0o600))
+	lab.Check(b.t, os.Rename(next, b.configPath()))
+}
+
+// launch starts natd and does not wait.
+func (b *box) launch(args ...string) {
+	b.t.Helper()
+	all := append([]string{"--config", b.configPath(), "--socket", b.socketPath(), "--state", filepath.Join(b.dir, "state")}, args...)
+	p, err := b.B.Start(filepath.Join(b.bin, "natd"), all...)
+	lab.Check(b.t, err)
+	b.natd = p
+	b.t.Cleanup(func() { b.noRace(p) })
+}
+
+// noRace fails the test if the race detector spoke in natd, or natd panicked.
+func (b *box) noRace(p *lab.Process) {
+	for _, sign := range []string{"DATA RACE", "panic:", "fatal error:"} {
+		if strings.Contains(p.Log(), sign) {
+			b.t.Errorf("natd wrote %q:\n%s", sign, p.Log())
+		}
+	}
+}
+
+// start configures and starts natd and waits until it is ready.
+func (b *box) start(config string) {
+	b.t.Helper()
+	b.configure(config)
+	b.launch()
+	b.awaitReady()
+}
+
+// awaitReady waits until status says ready.
+func (b *box) awaitReady() {
+	b.t.Helper()
+	b.awaitStatus(func(s *control.Status) error {
+		if s.State != control.StateReady {
+			return fmt.Errorf("state is %s: %v", s.State, s.Reasons)
+		}
+		return nil
+	})
+}
+
+// awaitStatus waits until the status is as cond wants it.
+func (b *box) awaitStatus(cond func(*control.Status) error) {
+	b.t.Helper()
+	err := b.natd.Await(b.t.Context(), patience, func() error {
+		s, err := b.tryStatus()
+		if err != nil {
+			return err
+		}
+		return cond(s)
+	})
+	if err != nil {
+		b.t.Fatalf("%v\nnatd wrote:\n%s", err, b.natd.Log())
+	}
+}
+
+func (b *box) tryStatus() (*control.Status, error) {
+	out, _, code := b.natctl("status", "--json")
+	var s control.Status
+	if err := json.Unmarshal([]byte(out), &s); err != nil || s.State == "" {
+		return nil, fmt.Errorf("natctl status exits %d and prints %q: %w", code, out, errors.Join(err))
+	}
+	return &s, nil
+}
+
+// status is what natctl status --json says now.
+func (b *box) status() *control.Status {
+	b.t.Helper()
+	s, err := b.tryStatus()
+	lab.Check(b.t, err)
+	return s
+}
+
+// natctl runs natctl on host B against this natd.
+func (b *box) natctl(args ...string) (stdout, stderr string, code int) {
+	cmd := b.B.Command(b.t.Context(), filepath.Join(b.bin, "natctl"), append([]string{"--socket", b.socketPath()}, args...)...)
+	var errs strings.Builder
+	cmd.Stderr = &errs
+	out, err := cmd.Output()
+	return string(out), errs.String(), lab.ExitCode(err)
+}
+
+// reload writes the configuration and reloads; it must be accepted.
+func (b *box) reload(config string) {
+	b.t.Helper()
+	b.configure(config)
+	if out, errs, code := b.natctl("reload"); code != control.CodeOK {
+		b.t.Fatalf("natctl reload exits %d:\n%s%s", code, out, errs)
+	}
+}
+
+// kill ends natd without warning.
+func (b *box) kill() {
+	b.t.Helper()
+	lab.Check(b.t, b.natd.Kill())
+	<-b.natd.Done()
+}
+
+// nft runs nft on host B.
+func (b *box) nft(script string) {
+	b.t.Helper()
+	lab.Check(b.t, b.B.Nft(b.t.Context(), script))
+}
+
+// fetch gets the web page from A through B.
+func (b *box) fetch(ctx context.Context) error {
+	_, err := b.A.Curl(ctx, "http://10.2.0.100/", "--max-time", "2")
+	return err
+}
+
+// webRelay is the relay of the README, with the table held as protect says.
+func webRelay(protect string) string {
+	return fmt.Sprintf(`
+[daemon]
+protect = %q
+
+[[relay]]
+name = "web"
+listen = "10.2.0.100:80"
+from = ["10.1.0.0/16"]
+to = ["10.3.0.100:80"]
+`, protect)
+}

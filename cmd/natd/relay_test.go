@@ -1,0 +1,25 @@
+package main
+
+import (
+	"net/netip"
+	"strings"
+	"testing"
+
+	"natd/internal/lab"
+)
+
+// TestRelay is the product in one test: a page fetched from C by A through B, with the addresses of the first seed.
+func TestRelay(t *testing.T) {
+	t.Parallel()
+	lab.Require(t, "nginx", "curl")
+	b := newBox(t)
+	web, err := b.C.StartNginx(t.Context(), netip.MustParseAddrPort("10.3.0.100:80"))
+	lab.Check(t, err)
+	b.start(webRelay("auto"))
+	lab.Check(t, b.fetch(t.Context()))
+	log, err := web.AccessLog()
+	lab.Check(t, err)
+	if len(log) != 1 || !strings.HasPrefix(log[0], "10.2.0.100 ") {
+		t.Errorf("nginx logged %q, want one request from 10.2.0.100", log)
+	}
+}

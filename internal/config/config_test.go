@@ -1,0 +1,294 @@
+package config
+
+import (
+	"log/slog"
+	"net/netip"
+	"os"
+	"slices"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/google/go-cmp/cmp"
+
+	"natd/nat"
+)
+
+const exampleFile = "../../config.example.toml"
+
+// minimal is a relay with all that is required.
+const minimal = "[[relay]]\nname = \"web\"\nlisten = \"10.2.0.100:80\"\nto = [\"10.3.0.100:80\"]\n"
+
+// minimalRelay is what minimal means.
+func minimalRelay(change func(*nat.Relay)) nat.Relay {
+	r := nat.Relay{
+		Name:      "web",
+		Listen:    nat.Listen{Addr: netip.MustParseAddr("10.2.0.100"), Ports: nat.PortRange{First: 80, Last: 80}},
+		Protocols: []nat.Protocol{nat.TCP},
+		Backend:   nat.Backend{Addr: netip.MustParseAddr("10.3.0.100"), Ports: nat.PortRange{First: 80, Last: 80}},
+		Enabled:   true,
+	}
+	if change != nil {
+		change(&r)
+	}
+	return r
+}
+
+func compareAddresses() cmp.Option {
+	return cmp.Options{
+		cmp.Comparer(func(a, b netip.Addr) bool { return a == b }),
+		cmp.Comparer(func(a, b netip.Prefix) bool { return a == b }),
+	}
+}
+
+func mustParse(t testing.TB, text string) *Config {
+	t.Helper()
+	c, err := Parse("natd.toml", []byte(text))
+	if err != nil {
+		t.Fatalf("Parse: %v", err)
+	}
+	return c
+}
+
+func TestParseRelay(t *testing.T) {
+	t.Parallel()
+	tests := []struct {
+		name, keys string // keys below minimal
+		want       func(*nat.Relay)
+	}{
+		{"minimal", "", nil},
+		{"protocol word", `protocol = "udp"`, func(r *nat.Relay) { r.Protocols = []nat.Protocol{nat.UDP} }},
+		{"protocols ascending", `protocol = ["udp", "tcp"]`, func(r *nat.Relay) { r.Protocols = []nat.Protocol{nat.TCP, nat.UDP} }},
+		{"sources", `from = ["0.0.0.0/0", "10.1.0.0/16", "10.1.0.100"]`, func(r *nat.Relay) {
+			r.From = []netip.Prefix{
+				netip.MustParsePrefix("0.0.0.0/0"), netip.MustParsePrefix("10.1.0.0/16"), netip.MustParsePrefix("10.1.0.100/32"),
+			}
+		}},
+		{"snat auto", `snat = "auto"`, nil},
+		{"snat off", `snat = "off"`, func(r *nat.Relay) { r.SNAT.Mode = nat.SNATOff }},
+		{"snat address", `snat = "10.2.0.101"`, func(r *nat.Relay) {
+			r.SNAT = nat.SNAT{Mode: nat.SNATFixed, Addr: netip.MustParseAddr("10.2.0.101")}
+		}},
+		{"egress auto", `egress = "auto"`, nil},
+		{"egress", `egress = "ens5.100"`, func(r *nat.Relay) { r.Egress = "ens5.100" }},
+		{"egress longest", `egress = "abcdefghijklmno"`, func(r *nat.Relay) { r.Egress = "abcdefghijklmno" }},
+		{"on_change drain", `on_change = "drain"`, nil},
+		{"on_change close", `on_change = "close"`, func(r *nat.Relay) { r.OnChange = nat.Close }},
+		{"flags", "log = true\nenabled = false\noverride_local = true", func(r *nat.Relay) {
+			r.Log, r.Enabled, r.OverrideLocal = true, false, true
+		}},
+	}
+	for _, tt := range tests {
+		t.Run(tt.name, func(t *testing.T) {
+			t.Parallel()
+			want := nat.Spec{Relays: []nat.Relay{minimalRelay(tt.want)}}
+			if diff := cmp.Diff(want, mustParse(t, minimal+tt.keys).NAT, compareAddresses()); diff != "" {
+				t.Errorf("Spec (-want +got):\n%s", diff)
+			}
+		})
+	}
+}
+
+func TestParsePorts(t *testing.T) {
+	t.Parallel()
+	one := netip.MustParseAddr("10.2.0.100")
+	two := netip.MustParseAddr("10.3.0.100")
+	tests := []struct {
+		listen, to string
+		want       nat.Listen
+		backend    nat.PortRange
+	}{
+		{"10.2.0.100:80", "10.3.0.100:8080", nat.Listen{Addr: one, Ports: nat.PortRange{First: 80, Last: 80}}, nat.PortRange{First: 8080, Last: 8080}},
+		{":80", "10.3.0.100", nat.Listen{Ports: nat.PortRange{First: 80, Last: 80}}, nat.PortRange{First: 80, Last: 80}},
+		{":80-80", "10.3.0.100:81-81", nat.Listen{Ports: nat.PortRange{First: 80, Last: 80}}, nat.PortRange{First: 81, Last: 81}},
+		{":1-65535", "10.3.0.100", nat.Listen{Ports: nat.PortRange{First: 1, Last: 65535}}, nat.PortRange{First: 1, Last: 65535}},
+		{"10.2.0.100:20-21", "10.3.0.100:20-21", nat.Listen{Addr: one, Ports: nat.PortRange{First: 20, Last: 21}}, nat.PortRange{First: 20, Last: 21}},
+	}
+	for _, tt := range tests {
+		t.Run(tt.listen+" "+tt.to, func(t *testing.T) {
+			t.Parallel()
+			c := mustParse(t, "[[relay]]\nname = \"web\"\nlisten = \""+tt.listen+"\"\nto = [\""+tt.to+"\"]")
+			want := nat.Spec{Relays: []nat.Relay{minimalRelay(func(r *nat.Relay) {
+				r.Listen, r.Backend = tt.want, nat.Backend{Addr: two, Ports: tt.backend}
+			})}}
+			if diff := cmp.Diff(want, c.NAT, compareAddresses()); diff != "" {
+				t.Errorf("Spec (-want +got):\n%s", diff)
+			}
+		})
+	}
+}
+
+// TestParseNotations holds all the ways to write the same file against each other.
+func TestParseNotations(t *testing.T) {
+	t.Parallel()
+	tests := map[string]string{
+		"headers":     "[daemon]\non_stop = \"remove\"\n" + minimal,
+		"dots":        "daemon.on_stop = \"remove\"\n" + minimal,
+		"inline":      `daemon = {on_stop = "remove"}` + "\n" + `relay = [{name = "web", listen = "10.2.0.100:80", to = ["10.3.0.100:80"]}]`,
+		"quoted":      "[\"daemon\"]\n'on_stop' = 'remove'\n[[ \"relay\" ]]\n\"n\\u0061me\" = \"web\"\nlisten = '''10.2.0.100:80'''\nto = [\n\"10.3.0.100:80\", # one\n]\n",
+		"carriage":    strings.ReplaceAll("[daemon]\non_stop = \"remove\"\n"+minimal, "\n", "\r\n"),
+		"byte order":  "\ufeff[daemon]\non_stop = \"remove\"\n" + minimal,
+		"daemon last": minimal + "[daemon]\non_stop = \"remove\"",
+	}
+	want := nat.Spec{Relays: []nat.Relay{minimalRelay(nil)}}
+	for name, text := range tests {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			c := mustParse(t, text)
+			if diff := cmp.Diff(want, c.NAT, compareAddresses()); diff != "" {
+				t.Errorf("Spec (-want +got):\n%s", diff)
+			}
+			if c.Daemon.OnStop != Remove {
+				t.Errorf("on_stop = %s, want remove", c.Daemon.OnStop)
+			}
+		})
+	}
+}
+
+func TestParseSettings(t *testing.T) {
+	t.Parallel()
+	defaults := Daemon{LogLevel: slog.LevelInfo, Resync: 30 * time.Second, OnStop: Keep, Protect: nat.ProtectAuto, SocketGroup: "natd"}
+	tests := []struct {
+		name, text string
+		daemon     Daemon
+		host       Host
+		forwarding nat.Forwarding
+	}{
+		{"no relay", "[daemon]", defaults, Host{IPForward: true}, nat.ForwardStrict},
+		{"empty list", "relay = []", defaults, Host{IPForward: true}, nat.ForwardStrict},
+		{
+			"all", "[daemon]\nlog_level = \"debug\"\nresync = \"1m30s\"\non_stop = \"remove\"\nprotect = \"guard\"\nsocket_group = \"\"\nresolver = \"\"\n" +
+				"[host]\nip_forward = false\nforward = \"open\"\nconntrack_max = 262144\nflowtable = \"off\"",
+			Daemon{LogLevel: slog.LevelDebug, Resync: 90 * time.Second, OnStop: Remove, Protect: nat.ProtectGuard},
+			Host{ConntrackMax: 262144}, nat.ForwardOpen,
+		},
+		{
+			"limits", "[daemon]\nlog_level = \"error\"\nresync = \"24h\"\nprotect = \"own\"\n[host]\nconntrack_max = 2147483647",
+			Daemon{LogLevel: slog.LevelError, Resync: 24 * time.Hour, Protect: nat.ProtectOwn, SocketGroup: "natd"},
+			Host{IPForward: true, ConntrackMax: 2147483647}, nat.ForwardStrict,
+		},
+	}
+	for _, tt := range tests {
+		t.Run(tt.name, func(t *testing.T) {
+			t.Parallel()
+			c := mustParse(t, tt.text)
+			if diff := cmp.Diff(tt.daemon, c.Daemon); diff != "" {
+				t.Errorf("Daemon (-want +got):\n%s", diff)
+			}
+			if diff := cmp.Diff(tt.host, c.Host); diff != "" {
+				t.Errorf("Host (-want +got):\n%s", diff)
+			}
+			if c.NAT.Forwarding != tt.forwarding {
+				t.Errorf("forwarding %d, want %d", c.NAT.Forwarding, tt.forwarding)
+			}
+		})
+	}
+}
+
+func TestParseSHA256(t *testing.T) {
+	t.Parallel()
+	const want = "7484fe5a18f32eb4267257744fb2dd11a49434700de471858b2f15282dba9adf" // printf '[daemon]\n' | sha256sum
+	if got := mustParse(t, "[daemon]\n").SHA256; got != want {
+		t.Errorf("SHA256 = %s, want %s", got, want)
+	}
+}
+
+// TestNeighbours holds relays that look alike but share nothing.
+func TestNeighbours(t *testing.T) {
+	t.Parallel()
+	relay := func(name, listen, to, protocol string) string {
+		return "[[relay]]\nname = \"" + name + "\"\nlisten = \"" + listen + "\"\nto = [\"" + to + "\"]\nprotocol = " + protocol + "\n"
+	}
+	tests := map[string]string{
+		"other port":     relay("a", "10.2.0.100:80", "10.3.0.100", `"tcp"`) + relay("b", "10.2.0.100:81", "10.3.0.100", `"tcp"`),
+		"other address":  relay("a", "10.2.0.100:80", "10.3.0.100", `"tcp"`) + relay("b", "10.2.0.101:80", "10.3.0.100", `"tcp"`),
+		"other protocol": relay("a", ":80", "10.3.0.100", `"tcp"`) + relay("b", "10.2.0.100:80", "10.3.0.100", `"udp"`),
+		"ranges touch":   relay("a", ":80-89", "10.3.0.100", `"tcp"`) + relay("b", ":90-99", "10.3.0.100", `"tcp"`),
+		"backend port":   relay("a", ":80", "10.3.0.100:81", `"tcp"`) + relay("b", "10.3.0.100:82", "10.4.0.100", `"tcp"`),
+		"backend proto":  relay("a", ":80", "10.3.0.100:81", `"tcp"`) + relay("b", "10.3.0.100:81", "10.4.0.100", `"udp"`),
+		"any is no loop": relay("a", ":80", "10.3.0.100:80", `["tcp", "udp"]`),
+	}
+	for name, text := range tests {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			mustParse(t, text)
+		})
+	}
+}
+
+func TestBlame(t *testing.T) {
+	t.Parallel()
+	c := mustParse(t, "[daemon]\n"+minimal+"snat = \"10.2.0.100\"\negress = \"ens5\"\n")
+	tests := []struct{ relay, key, want string }{
+		{"web", "listen", `natd.toml:4: relay "web": listen = "10.2.0.100:80": sshd listens there`},
+		{"web", "to", `natd.toml:5: relay "web": to = ["10.3.0.100:80"]: sshd listens there`},
+		{"web", "snat", `natd.toml:6: relay "web": snat = "10.2.0.100": sshd listens there`},
+		{"web", "egress", `natd.toml:7: relay "web": egress = "ens5": sshd listens there`},
+		{"web", "from", `natd.toml:2: relay "web": from: sshd listens there`},
+		{"gone", "listen", `natd.toml: relay "gone": listen: sshd listens there`},
+	}
+	for _, tt := range tests {
+		if got := c.Blame(tt.relay, tt.key, "sshd listens there").Error(); got != tt.want {
+			t.Errorf("Blame(%q, %q)\n got %s\nwant %s", tt.relay, tt.key, got, tt.want)
+		}
+	}
+}
+
+func TestExample(t *testing.T) {
+	t.Parallel()
+	c, err := Load(exampleFile)
+	if err != nil {
+		t.Fatalf("the example file is refused:\n%v", err)
+	}
+	want := nat.Spec{Relays: []nat.Relay{minimalRelay(func(r *nat.Relay) {
+		r.From = []netip.Prefix{netip.MustParsePrefix("10.1.0.0/16")}
+	})}}
+	if diff := cmp.Diff(want, c.NAT, compareAddresses()); diff != "" {
+		t.Errorf("Spec (-want +got):\n%s", diff)
+	}
+}
+
+// TestExampleIsComplete asks for every key and every table, and for values that are the defaults.
+func TestExampleIsComplete(t *testing.T) {
+	t.Parallel()
+	data, err := os.ReadFile(exampleFile)
+	if err != nil {
+		t.Fatal(err)
+	}
+	sections, _ := locate(string(data))
+	for name, keys := range map[string]string{"daemon": daemonKeys, "host": hostKeys, "relay": relayKeys} {
+		if sections[name] == nil {
+			t.Errorf("the example file has no table %q", name)
+			continue
+		}
+		for _, key := range strings.Fields(keys) {
+			if !slices.ContainsFunc(sections[name].tables[0].keys, func(k keyLine) bool { return k.key == key }) {
+				t.Errorf("the example file does not show the key %q of %q", key, name)
+			}
+		}
+	}
+	example, none := mustParse(t, string(data)), mustParse(t, "[daemon]")
+	if diff := cmp.Diff(none.Daemon, example.Daemon); diff != "" {
+		t.Errorf("[daemon] does not show the defaults (-default +example):\n%s", diff)
+	}
+	if diff := cmp.Diff(none.Host, example.Host); diff != "" {
+		t.Errorf("[host] does not show the defaults (-default +example):\n%s", diff)
+	}
+}
+
+// TestExampleUncommented reads the relay that the example file shows as a comment.
+func TestExampleUncommented(t *testing.T) {
+	t.Parallel()
+	data, err := os.ReadFile(exampleFile)
+	if err != nil {
+		t.Fatal(err)
+	}
+	_, comment, found := strings.Cut(string(data), "# [[relay]]\n")
+	if !found {
+		t.Fatal("the example file shows no second relay")
+	}
+	c := mustParse(t, "[[relay]]\n"+strings.ReplaceAll("\n"+comment, "\n# ", "\n"))
+	if name := c.NAT.Relays[0].Name; name != "voice" {
+		t.Errorf("the relay is %q, want voice", name)
+	}
+}

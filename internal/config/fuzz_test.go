@@ -1,0 +1,91 @@
+package config
+
+import (
+	"errors"
+	"fmt"
+	"os"
+	"strings"
+	"testing"
+)
+
+func FuzzParse(f *testing.F) {
+	example, err := os.ReadFile(exampleFile)
+	if err != nil {
+		f.Fatal(err)
+	}
+	for _, text := range []string{
+		string(example), minimal, "", "\ufeff", "\r\n", strings.ReplaceAll(minimal, "\n", "\r\n"),
+		"relay = [{name = \"a\", listen = \":1\", to = [\"10.3.0.100\"]}, {}, 5]",
+		"[[relay]]\nname = '''\nweb'''\n[relay.health]\ntype = \"tcp\"\n[[relay.to]]\n",
+		"daemon.log_level = \"x\"\n\"d\\u0061emon\".b = \"\"\"\n[a]\"\"\"\n[host]\nconntrack_max = 1_000\n",
+		"a = [[1, 2], {b = {c = 1979-05-27}}, # x\n]\nb = {a = 1,\n c.d = nan}\n[ x . \"y\" ]\n",
+		"a = \"\"\"\\\"\"\"\"\"\nb = ''''a'''''\nc = \"\n", "a = 0x\nb = 1__0", "[a]\n[a]", "[[a]]\n[a.b]\n[[a.b]]", "\xff\xfe", "a = \"\xff\"",
+	} {
+		f.Add(text)
+	}
+	f.Fuzz(func(t *testing.T, text string) {
+		c, err := Parse("natd.toml", []byte(text))
+		if err != nil {
+			checkPositions(t, text, err)
+		} else if c == nil {
+			t.Error("neither a configuration nor an error")
+		}
+		if doc, err := decode("natd.toml", []byte(text)); err == nil {
+			checkLocated(t, text, doc.values, doc.sections)
+		}
+	})
+}
+
+// checkPositions asks for errors in one line each, in lines of the text, in their order.
+func checkPositions(t *testing.T, text string, err error) {
+	t.Helper()
+	var errs Errors
+	if !errors.As(err, &errs) || len(errs) == 0 {
+		t.Fatalf("the error is %#v, want Errors", err)
+	}
+	lines, previous := 1+strings.Count(text, "\n"), 0
+	for _, e := range errs {
+		if e.Line < previous || e.Line > lines {
+			t.Errorf("an error in line %d of %d, after one in %d: %v", e.Line, lines, previous, e)
+		}
+		previous = e.Line
+		whole := e.Line == 0
+		if isEmpty := strings.HasPrefix(e.Rule, "empty"); whole != isEmpty {
+			t.Errorf("an error in line %d: %v", e.Line, e)
+		}
+		if strings.ContainsFunc(e.Error(), func(r rune) bool { return r < ' ' || r == 0x7f }) {
+			t.Errorf("an error with control characters: %q", e.Error())
+		}
+	}
+}
+
+// manyRelays is a file of n relays.
+func manyRelays(n int) []byte {
+	var b strings.Builder
+	for i := range n {
+		fmt.Fprintf(&b, "[[relay]]\nname = \"relay-%d\"\nlisten = \"10.%d.%d.%d:80\"\nprotocol = \"tcp\"\nfrom = [\"192.168.0.0/16\"]\nto = [\"172.16.0.100:80\"]\n",
+			i, i>>16, i>>8&255, i&255)
+	}
+	return []byte(b.String())
+}
+
+// BenchmarkParse reads 100,000 relays, a file of 12 MB.
+func BenchmarkParse(b *testing.B) {
+	data := manyRelays(100_000)
+	b.SetBytes(int64(len(data)))
+	b.ReportAllocs()
+	for b.Loop() {
+		if _, err := Parse("natd.toml", data); err != nil {
+			b.Fatal(err)
+		}
+	}
+}
+
+// BenchmarkLocate is the part of BenchmarkParse that finds the lines.
+func BenchmarkLocate(b *testing.B) {
+	text := string(manyRelays(100_000))
+	b.SetBytes(int64(len(text)))
+	for b.Loop() {
+		locate(text)
+	}
+}

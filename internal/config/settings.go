@@ -1,0 +1,101 @@
+package config
+
+import (
+	"fmt"
+	"log/slog"
+	"math"
+	"regexp"
+	"time"
+
+	"natd/nat"
+)
+
+// daemonOf reads the [daemon] table.
+func daemonOf(t *table) Daemon {
+	t.checkResolver()
+	return Daemon{
+		LogLevel: choose(t, "log_level", slog.LevelInfo,
+			choice[slog.Level]{"debug", slog.LevelDebug}, choice[slog.Level]{"info", slog.LevelInfo},
+			choice[slog.Level]{"warn", slog.LevelWarn}, choice[slog.Level]{"error", slog.LevelError}),
+		Resync: t.resync(),
+		OnStop: choose(t, "on_stop", Keep, choice[OnStop]{"keep", Keep}, choice[OnStop]{"remove", Remove}),
+		Protect: choose(t, "protect", nat.ProtectAuto,
+			choice[nat.Protect]{"auto", nat.ProtectAuto}, choice[nat.Protect]{"own", nat.ProtectOwn},
+			choice[nat.Protect]{"guard", nat.ProtectGuard}, choice[nat.Protect]{"off", nat.ProtectOff}),
+		SocketGroup: t.group("socket_group", "natd"),
+	}
+}
+
+func (t *table) resync() time.Duration {
+	const key = "resync"
+	v, ok := t.values[key]
+	if !ok {
+		return 30 * time.Second
+	}
+	s, ok := v.(string)
+	d, err := time.ParseDuration(s)
+	switch {
+	case !ok || err != nil:
+		t.fail(key, `must be a duration in quotes, such as "30s" or "5m"`)
+	case d < time.Second || d > 24*time.Hour:
+		t.fail(key, `must be between "1s" and "24h"`)
+	}
+	return d
+}
+
+// checkResolver refuses a resolver: backends have no names yet that it would look up.
+func (t *table) checkResolver() {
+	if s, ok := t.text("resolver"); ok && s != "" {
+		t.fail("resolver", later)
+	}
+}
+
+// group returns the group name under the key; it may be empty.
+func (t *table) group(key, unset string) string {
+	s, ok := t.text(key)
+	if !ok {
+		return unset
+	}
+	// useradd(8), groupadd(8): at most 32 characters; Debian admits capitals and dots.
+	if s != "" && !regexp.MustCompile(`^[A-Za-z_][A-Za-z0-9_.-]{0,31}$`).MatchString(s) {
+		t.fail(key, `must be the name of a group, or "" for root only`)
+	}
+	return s
+}
+
+// hostOf reads the [host] table.
+func hostOf(t *table) (Host, nat.Forwarding) {
+	t.checkFlowtable()
+	host := Host{
+		IPForward:    t.flag("ip_forward", true),
+		ConntrackMax: t.conntrackMax(),
+	}
+	return host, choose(t, "forward", nat.ForwardStrict,
+		choice[nat.Forwarding]{"strict", nat.ForwardStrict}, choice[nat.Forwarding]{"open", nat.ForwardOpen})
+}
+
+// minConntrack keeps a host reachable: nf_conntrack_max counts every connection of the host, ssh included.
+const minConntrack = 1024
+
+func (t *table) conntrackMax() int {
+	const key = "conntrack_max"
+	v, ok := t.values[key]
+	if !ok {
+		return 0
+	}
+	n, ok := v.(int64)
+	if !ok || n != 0 && (n < minConntrack || n > math.MaxInt32) { // a C int: net/netfilter/nf_conntrack_standalone.c
+		t.fail(key, fmt.Sprintf("must be 0 (leave alone) or a number in %d-%d", minConntrack, math.MaxInt32))
+	}
+	return int(n)
+}
+
+func (t *table) checkFlowtable() {
+	switch s, ok := t.text("flowtable"); {
+	case !ok || s == "off":
+	case s == "auto":
+		t.fail("flowtable", later)
+	default:
+		t.fail("flowtable", `must be "off"`)
+	}
+}

@@ -1,0 +1,126 @@
+package control
+
+import (
+	"bufio"
+	"context"
+	"encoding/json"
+	"errors"
+	"io"
+	"net"
+	"os"
+	"time"
+)
+
+// converse has the one conversation of a connection: what do you want, here it is.
+func (s *Server) converse(ctx context.Context, conn net.Conn, p peer, h Handler) {
+	data, err := s.serve(ctx, conn, p, h)
+	s.answer(ctx, conn, data, err)
+}
+
+// serve reads the request of a peer that may ask, and carries it out if the peer may ask for that.
+func (s *Server) serve(ctx context.Context, conn net.Conn, p peer, h Handler) (any, error) {
+	if err := s.who.mayRead(p); err != nil {
+		s.log.Debug("control socket: a connection is refused", "peer", p, "error", err)
+		return nil, err
+	}
+	r, err := s.receive(ctx, conn)
+	if err != nil {
+		return nil, err
+	}
+	if !changes(r.Op) {
+		return s.handle(ctx, r, h)
+	}
+	data, err := any(nil), mayDo(p, r.Op)
+	if err == nil {
+		data, err = s.handle(ctx, r, h)
+	}
+	s.audit(p, r.Op, err)
+	return data, err
+}
+
+// receive reads one request. The end of ctx cuts it short, because then nobody waits for an answer yet.
+func (s *Server) receive(ctx context.Context, conn net.Conn) (*request, error) {
+	_ = conn.SetReadDeadline(time.Now().Add(s.limits.request))
+	stop := context.AfterFunc(ctx, func() { _ = conn.SetReadDeadline(time.Now()) })
+	defer stop()
+
+	line, err := bufio.NewReader(io.LimitReader(conn, maxRequest)).ReadBytes('\n')
+	switch {
+	case err == nil:
+		return decodeRequest(line)
+	case len(line) == maxRequest:
+		return nil, Errorf(CodeUsage, "the request has more than %d bytes", maxRequest)
+	case errors.Is(err, io.EOF):
+		return nil, Errorf(CodeUsage, "the request has no newline at its end")
+	case ctx.Err() != nil:
+		return nil, Errorf(CodeFailed, "natd is stopping")
+	case errors.Is(err, os.ErrDeadlineExceeded):
+		return nil, Errorf(CodeFailed, "no request came within %s", s.limits.request)
+	}
+	return nil, Errorf(CodeFailed, "read the request: %w", err)
+}
+
+// handle calls the handler for as long as the operation may take.
+func (s *Server) handle(ctx context.Context, r *request, h Handler) (any, error) {
+	limit := s.limits.handling(r.Op)
+	limited, cancel := context.WithTimeout(ctx, limit)
+	defer cancel()
+
+	data, err := dispatch(limited, r, h)
+	switch {
+	case err == nil:
+		return data, nil
+	case ctx.Err() != nil:
+		return nil, Errorf(CodeFailed, "natd is stopping: %w", err)
+	case errors.Is(err, context.DeadlineExceeded):
+		return nil, Errorf(CodeFailed, "%s took longer than %s: %w", r.Op, limit, err)
+	}
+	return nil, err
+}
+
+func dispatch(ctx context.Context, r *request, h Handler) (any, error) {
+	if r.Op == OpConnections {
+		var args ConnectionsArgs
+		if err := r.decodeArgs(&args); err != nil {
+			return nil, err
+		}
+		return h.Connections(ctx, args.Relay)
+	}
+	if err := r.decodeArgs(&struct{}{}); err != nil {
+		return nil, err
+	}
+	switch r.Op {
+	case OpReload:
+		return h.Reload(ctx)
+	case OpFlush:
+		return h.Flush(ctx)
+	default: // decodeRequest lets nothing else through
+		return h.Status(ctx)
+	}
+}
+
+// audit logs a change that was asked for, so that it can be told later who did it.
+func (s *Server) audit(p peer, op string, err error) {
+	if err != nil {
+		s.log.Warn("control socket: change refused or failed", "op", op, "peer", p, "error", err)
+		return
+	}
+	s.log.Info("control socket: change made", "op", op, "peer", p)
+}
+
+// answer writes the answer, in one piece, to a client that may be slow or gone. Neither is natd's concern.
+func (s *Server) answer(ctx context.Context, conn net.Conn, data any, err error) {
+	_ = conn.SetWriteDeadline(time.Now().Add(s.limits.write))
+	stop := context.AfterFunc(ctx, func() { _ = conn.SetWriteDeadline(time.Now().Add(s.limits.stopping)) })
+	defer stop()
+
+	a := answer{Version: ProtocolVersion, OK: err == nil, Data: data}
+	if err != nil {
+		a.Data, a.Error = nil, AsError(err)
+	}
+	e := json.NewEncoder(conn)
+	e.SetEscapeHTML(false)
+	if err := e.Encode(a); err != nil {
+		s.log.Debug("control socket: an answer was not taken", "error", err)
+	}
+}

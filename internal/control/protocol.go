@@ -1,0 +1,107 @@
+package control
+
+import (
+	"bytes"
+	"encoding/json"
+	"errors"
+	"io"
+	"time"
+)
+
+// ProtocolVersion is the version of the requests and answers, apart from that of the documents in them.
+const ProtocolVersion = 1
+
+const (
+	maxRequest = 64 << 10 // bytes, newline included
+	maxAnswer  = 64 << 20 // bytes; the status of 100,000 relays has about 45 MiB
+)
+
+// The operations.
+const (
+	OpStatus      = "status"      // answers with a [Status]
+	OpConnections = "connections" // takes [ConnectionsArgs], answers with a [ConnectionList]
+	OpReload      = "reload"      // answers with an [Outcome]
+	OpFlush       = "flush"       // answers with an [Outcome]
+)
+
+const (
+	readTime   = 30 * time.Second  // to answer a question
+	changeTime = 120 * time.Second // to read the configuration and bring the kernel in line with it
+)
+
+// handlingTime is how long the daemon may work on an operation.
+func handlingTime(op string) time.Duration {
+	if changes(op) {
+		return changeTime
+	}
+	return readTime
+}
+
+// changes tells whether the operation changes anything, and therefore takes root.
+func changes(op string) bool { return op == OpReload || op == OpFlush }
+
+// ConnectionsArgs are the arguments of [OpConnections].
+type ConnectionsArgs struct {
+	Relay string `json:"relay,omitempty"` // "" = of every relay
+}
+
+type request struct {
+	Version int             `json:"version"`
+	Op      string          `json:"op"`
+	Args    json.RawMessage `json:"args,omitempty"`
+}
+
+type answer struct {
+	Version int    `json:"version"`
+	OK      bool   `json:"ok"`
+	Data    any    `json:"data,omitempty"`
+	Error   *Error `json:"error,omitempty"`
+}
+
+// decodeRequest reads one line of a stranger. The version is looked at first, because a newer one may
+// have fields that this one refuses.
+func decodeRequest(line []byte) (*request, error) {
+	var v struct {
+		Version int `json:"version"`
+	}
+	if err := json.Unmarshal(line, &v); err != nil {
+		return nil, Errorf(CodeUsage, "the request is not a JSON object on one line: %w", err)
+	}
+	if v.Version != ProtocolVersion {
+		return nil, Errorf(CodeFailed, "protocol version %d is not supported: natd speaks version %d; install natctl and natd of the same release",
+			v.Version, ProtocolVersion)
+	}
+	var r request
+	if err := decodeStrict(line, &r); err != nil {
+		return nil, Errorf(CodeUsage, "the request is not understood: %w", err)
+	}
+	switch r.Op {
+	case OpStatus, OpConnections, OpReload, OpFlush:
+		return &r, nil
+	}
+	return nil, Errorf(CodeUsage, "unknown operation %.40q: natd knows %s, %s, %s and %s", r.Op, OpStatus, OpConnections, OpReload, OpFlush)
+}
+
+// decodeArgs reads the arguments of a request into out. None at all are the same as {}.
+func (r *request) decodeArgs(out any) error {
+	if len(r.Args) == 0 {
+		return nil
+	}
+	if err := decodeStrict(r.Args, out); err != nil {
+		return Errorf(CodeUsage, "the arguments of %s are not understood: %w", r.Op, err)
+	}
+	return nil
+}
+
+// decodeStrict reads one JSON document that has only fields that out knows.
+func decodeStrict(data []byte, out any) error {
+	d := json.NewDecoder(bytes.NewReader(data))
+	d.DisallowUnknownFields()
+	if err := d.Decode(out); err != nil {
+		return err
+	}
+	if _, err := d.Token(); !errors.Is(err, io.EOF) {
+		return errors.New("something follows the JSON document")
+	}
+	return nil
+}

@@ -1,0 +1,98 @@
+package lab
+
+import (
+	"io"
+	"net"
+	"net/netip"
+	"slices"
+	"sync"
+)
+
+// Echo is a server that sends back what it gets, and remembers from whom.
+type Echo struct {
+	Addr netip.AddrPort
+
+	mu    sync.Mutex
+	peers []netip.AddrPort
+	conns []net.Conn
+}
+
+// EchoTCP starts a TCP echo server in the host. Port 0 picks one.
+func (h *Host) EchoTCP(addr string) (*Echo, error) {
+	l, err := h.Listen("tcp", addr)
+	if err != nil {
+		return nil, err
+	}
+	e := &Echo{Addr: addrPort(l.Addr())}
+	h.lab.own(e.closeConns)
+	go func() {
+		for {
+			c, err := l.Accept()
+			if err != nil {
+				return
+			}
+			e.met(addrPort(c.RemoteAddr()), c)
+			go func() {
+				defer c.Close()
+				_, _ = io.Copy(c, c) // ends when the client does
+			}()
+		}
+	}()
+	return e, nil
+}
+
+// EchoUDP starts a UDP echo server in the host. Port 0 picks one.
+func (h *Host) EchoUDP(addr string) (*Echo, error) {
+	c, err := h.ListenPacket("udp", addr)
+	if err != nil {
+		return nil, err
+	}
+	e := &Echo{Addr: addrPort(c.LocalAddr())}
+	go func() {
+		buf := make([]byte, 1<<16)
+		for {
+			n, from, err := c.ReadFrom(buf)
+			if err != nil {
+				return
+			}
+			e.met(addrPort(from), nil)
+			_, _ = c.WriteTo(buf[:n], from) // a datagram may get lost
+		}
+	}()
+	return e, nil
+}
+
+// Peers are the clients as the server saw them: one for each connection, or for each datagram.
+func (e *Echo) Peers() []netip.AddrPort {
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	return slices.Clone(e.peers)
+}
+
+func (e *Echo) met(peer netip.AddrPort, c net.Conn) {
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	e.peers = append(e.peers, peer)
+	if c != nil {
+		e.conns = append(e.conns, c)
+	}
+}
+
+// closeConns ends the connections: an open socket would keep the host's namespace.
+func (e *Echo) closeConns() error {
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	for _, c := range e.conns {
+		c.Close()
+	}
+	return nil
+}
+
+// addrPort is the address of a TCP or UDP socket, an IPv4 address in its short form.
+func addrPort(a net.Addr) netip.AddrPort {
+	ap, ok := a.(interface{ AddrPort() netip.AddrPort })
+	if !ok {
+		return netip.AddrPort{}
+	}
+	return netip.AddrPortFrom(ap.AddrPort().Addr().Unmap(), ap.AddrPort().Port())
+}

@@ -1,0 +1,114 @@
+package lab
+
+import (
+	"context"
+	"fmt"
+	"net/netip"
+	"os"
+	"path/filepath"
+	"strings"
+	"time"
+)
+
+// serverPatience is how long a server may take until it listens.
+const serverPatience = 10 * time.Second
+
+// Nginx is a running nginx.
+type Nginx struct {
+	*Process
+	Root string // the directory it serves
+	dir  string
+}
+
+// One process without a master: it keeps the user, and with it the kernel's promise to end it with the lab, which a
+// change of user takes away (prctl(2), PR_SET_PDEATHSIG). Every path is the lab's own.
+const nginxConf = `daemon off;
+master_process off;
+pid nginx.pid;
+error_log stderr;
+events {}
+http {
+	access_log access.log combined;
+	default_type text/html;
+	client_body_temp_path tmp/body;
+	proxy_temp_path tmp/proxy;
+	fastcgi_temp_path tmp/fastcgi;
+	uwsgi_temp_path tmp/uwsgi;
+	scgi_temp_path tmp/scgi;
+	server {
+%s		root %s;
+	}
+}
+`
+
+// StartNginx starts nginx in the host and waits until it listens on the addresses. It serves DefaultPage as index.html,
+// and whatever is put into Root.
+func (h *Host) StartNginx(ctx context.Context, listen ...netip.AddrPort) (*Nginx, error) {
+	dir, err := h.lab.TempDir("nginx")
+	if err != nil {
+		return nil, err
+	}
+	n := &Nginx{Root: filepath.Join(dir, "root"), dir: dir}
+	if err := n.writeFiles(listen); err != nil {
+		return nil, fmt.Errorf("preparing nginx: %w", err)
+	}
+	if n.Process, err = h.Start("nginx", "-p", dir, "-c", "nginx.conf", "-e", "stderr"); err != nil {
+		return nil, err
+	}
+	return n, n.awaitListening(ctx, listen)
+}
+
+func (n *Nginx) writeFiles(listen []netip.AddrPort) error {
+	var directives strings.Builder
+	for _, a := range listen {
+		fmt.Fprintf(&directives, "\t\tlisten %s;\n", a)
+	}
+	for _, dir := range []string{"root", "tmp"} {
+		if err := os.Mkdir(filepath.Join(n.dir, dir), 0o755); err != nil {
+			return err
+		}
+	}
+	for name, content := range map[string]string{
+		"nginx.conf":      fmt.Sprintf(nginxConf, directives.String(), n.Root),
+		"root/index.html": DefaultPage(),
+	} {
+		if err := os.WriteFile(filepath.Join(n.dir, name), []byte(content), 0o644); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// awaitListening connects to each address. A connection without a request leaves no line in the access log.
+func (n *Nginx) awaitListening(ctx context.Context, listen []netip.AddrPort) error {
+	return n.Await(ctx, serverPatience, func() error {
+		for _, a := range listen {
+			c, err := n.cmd.host.Dial(ctx, "tcp", a.String())
+			if err != nil {
+				return err
+			}
+			c.Close()
+		}
+		return nil
+	})
+}
+
+// AccessLog is the lines of the access log so far, in nginx's combined format: the client's address comes first.
+func (n *Nginx) AccessLog() ([]string, error) {
+	text, err := os.ReadFile(filepath.Join(n.dir, "access.log"))
+	if err != nil {
+		return nil, fmt.Errorf("reading nginx's access log: %w", err)
+	}
+	return lines(string(text)), nil
+}
+
+// DefaultPage is the page that a fresh nginx shows: the installed one, or one of the same title.
+func DefaultPage() string {
+	for _, path := range []string{"/var/www/html/index.nginx-debian.html", "/usr/share/nginx/html/index.html"} {
+		if page, err := os.ReadFile(path); err == nil && strings.Contains(string(page), "<title>Welcome to nginx!</title>") {
+			return string(page)
+		}
+	}
+	return "<!DOCTYPE html>\n<html>\n<head>\n<title>Welcome to nginx!</title>\n</head>\n" +
+		"<body>\n<h1>Welcome to nginx!</h1>\n</body>\n</html>\n"
+}

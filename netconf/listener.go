@@ -1,0 +1,146 @@
+package netconf
+
+import (
+	"cmp"
+	"encoding/binary"
+	"errors"
+	"fmt"
+	"net/netip"
+	"slices"
+
+	"github.com/vishvananda/netlink/nl"
+	"golang.org/x/sys/unix"
+)
+
+// Sizes and numbers of socket diagnosis: linux/inet_diag.h, linux/sock_diag.h.
+const (
+	sockDiagByFamily = 20
+	diagRequestSize  = 56 // struct inet_diag_req_v2
+	diagMessageSize  = 72 // struct inet_diag_msg
+	diagAttrIPv6Only = 11 // INET_DIAG_SKV6ONLY
+	stateClose       = 7  // TCP_CLOSE in net/tcp_states.h
+	stateListen      = 10 // TCP_LISTEN
+)
+
+// Listener is a port that a local service waits on.
+type Listener struct {
+	Protocol uint8      // IP protocol number: 6 TCP, 17 UDP
+	Addr     netip.Addr // unspecified: every address of its family
+	Port     uint16
+	UID      uint32 // the user that the service runs as
+}
+
+// diagQuery is one kind of socket that waits for strangers. UDP sockets that are bound but not connected are in state
+// close (udp_diag_dump in net/ipv4/udp_diag.c filters by that).
+type diagQuery struct {
+	name     string
+	protocol uint8
+	state    uint8
+}
+
+// Listeners lists the ports that local services wait on, each once and in order: TCP sockets that listen and UDP
+// sockets that are bound and not connected. The kernel does the filtering, so established connections cost nothing. A
+// socket on the IPv6 wildcard that takes IPv4 too stands there twice, as :: and as 0.0.0.0. Sockets on loopback
+// addresses are left out: no packet from outside is for them.
+func (h *Host) Listeners() ([]Listener, error) {
+	var found []Listener
+	for _, query := range []diagQuery{
+		{"tcp", unix.IPPROTO_TCP, stateListen},
+		{"udp", unix.IPPROTO_UDP, stateClose},
+	} {
+		for _, family := range []uint8{unix.AF_INET, unix.AF_INET6} {
+			listeners, err := h.diagnose(query, family)
+			if errors.Is(err, unix.ENOENT) {
+				return nil, fmt.Errorf("list the local %s sockets: the kernel cannot; load its module %s_diag: %w",
+					query.name, query.name, err)
+			}
+			if err != nil {
+				return nil, fmt.Errorf("list the local %s sockets: %w", query.name, err)
+			}
+			found = append(found, listeners...)
+		}
+	}
+	slices.SortFunc(found, compareListeners)
+	return slices.Compact(found), nil // services with SO_REUSEPORT hold a port many times
+}
+
+func compareListeners(a, b Listener) int {
+	return cmp.Or(cmp.Compare(a.Protocol, b.Protocol), cmp.Compare(a.Port, b.Port), a.Addr.Compare(b.Addr),
+		cmp.Compare(a.UID, b.UID))
+}
+
+// diagnose is one dump of the sockets of one protocol and family in one state.
+func (h *Host) diagnose(query diagQuery, family uint8) ([]Listener, error) {
+	request := nl.NetlinkRequest{
+		NlMsghdr: unix.NlMsghdr{
+			Len:   unix.SizeofNlMsghdr,
+			Type:  sockDiagByFamily,
+			Flags: unix.NLM_F_REQUEST | unix.NLM_F_DUMP,
+		},
+		Sockets: map[int]*nl.SocketHandle{unix.NETLINK_SOCK_DIAG: h.diag},
+	}
+	request.AddRawData(diagRequest(query, family))
+	messages, err := request.Execute(unix.NETLINK_SOCK_DIAG, sockDiagByFamily)
+	if err != nil {
+		return nil, err
+	}
+	var found []Listener
+	for _, message := range messages {
+		listeners, err := parseListener(query.protocol, message)
+		if err != nil {
+			return nil, err
+		}
+		found = append(found, listeners...)
+	}
+	return found, nil
+}
+
+// diagRequest is a struct inet_diag_req_v2 that asks for the sockets in one state and for no extra information.
+func diagRequest(query diagQuery, family uint8) []byte {
+	request := make([]byte, diagRequestSize)
+	request[0], request[1] = family, query.protocol
+	binary.NativeEndian.PutUint32(request[4:], 1<<query.state)
+	return request
+}
+
+// parseListener reads a struct inet_diag_msg and the attributes behind it. The result is empty for a socket
+// that nobody outside can reach, and has two entries for one that serves both families.
+func parseListener(protocol uint8, message []byte) ([]Listener, error) {
+	if len(message) < diagMessageSize {
+		return nil, fmt.Errorf("the kernel describes a socket in %d bytes instead of %d", len(message), diagMessageSize)
+	}
+	width := 4
+	if message[0] == unix.AF_INET6 {
+		width = 16
+	}
+	addr, _ := netip.AddrFromSlice(message[8 : 8+width])
+	listener := Listener{
+		Protocol: protocol,
+		Addr:     addr.Unmap(),
+		Port:     binary.BigEndian.Uint16(message[4:]),
+		UID:      binary.NativeEndian.Uint32(message[64:]),
+	}
+	if listener.Addr.IsLoopback() {
+		return nil, nil
+	}
+	if addr != netip.IPv6Unspecified() {
+		return []Listener{listener}, nil
+	}
+	only, err := ipv6Only(message[diagMessageSize:])
+	if err != nil || only {
+		return []Listener{listener}, err
+	}
+	also := listener
+	also.Addr = netip.IPv4Unspecified()
+	return []Listener{listener, also}, nil
+}
+
+// ipv6Only tells whether a wildcard socket leaves IPv4 alone (IPV6_V6ONLY in ipv6(7)).
+func ipv6Only(attributes []byte) (bool, error) {
+	parsed, err := nl.ParseRouteAttrAsMap(attributes)
+	if err != nil {
+		return false, fmt.Errorf("read the attributes of a socket: %w", err)
+	}
+	only := parsed[diagAttrIPv6Only].Value
+	return len(only) > 0 && only[0] != 0, nil
+}

@@ -1,0 +1,90 @@
+package netconf
+
+import (
+	"errors"
+	"fmt"
+	"io/fs"
+	"slices"
+	"strings"
+)
+
+// Restore gives the settings that natd changed their old values back and empties the ledger. A setting that no longer
+// has the value that natd gave it is somebody else's by now and stays; one whose interface went away is
+// forgotten. It returns what it put back. What could not be put back stays in the ledger.
+func (s *Sysctls) Restore() ([]Change, error) {
+	var back []Change
+	var failed []error
+	kept := map[string]Change{}
+	for _, g := range s.goals() {
+		if g.err == nil {
+			g.err = s.reach(g)
+		}
+		switch {
+		case g.err != nil:
+			kept[g.Key] = g.Change
+			failed = append(failed, g.err)
+		case same(g.want, g.Old) && !same(g.now, g.Old):
+			back = append(back, g.Change)
+		}
+	}
+	if err := s.ledger.store(kept); err != nil {
+		failed = append(failed, fmt.Errorf("empty the ledger of sysctls: %w", err))
+	}
+	slices.SortFunc(back, byKey)
+	return back, errors.Join(failed...)
+}
+
+// goal is what Restore makes of one change: the value that the setting has, the one it shall have, and why
+// that is not known.
+type goal struct {
+	Change
+	now, want string
+	err       error
+}
+
+// goals decides, before anything is written, what every setting shall be. Settings that natd wrote itself come
+// first: writing them moves those that the kernel changes along. Settings that are gone have no goal.
+func (s *Sysctls) goals() []goal {
+	var goals []goal
+	for _, c := range s.ledger.sorted() {
+		now, err := s.Get(c.Key)
+		if errors.Is(err, fs.ErrNotExist) {
+			continue
+		}
+		g := goal{Change: c, now: now, want: now, err: err}
+		if same(now, c.New) || s.undone(c.Along) {
+			g.want = c.Old
+		}
+		goals = append(goals, g)
+	}
+	slices.SortStableFunc(goals, func(a, b goal) int { return strings.Compare(a.Along, b.Along) })
+	return goals
+}
+
+// undone tells whether the setting that moved others no longer has natd's value, because a restore
+// was cut short or somebody else wrote it. The kernel moved the others to its defaults then, so that their values
+// tell nothing about what anybody chose.
+func (s *Sysctls) undone(key string) bool {
+	mover, ok := s.ledger.changes[key]
+	if !ok {
+		return false
+	}
+	now, err := s.Get(key)
+	return err == nil && !same(now, mover.New)
+}
+
+// reach writes the wanted value where the setting does not have it.
+func (s *Sysctls) reach(g goal) error {
+	k, err := parseKey(g.Key)
+	if err != nil {
+		return err
+	}
+	now, err := s.read(k)
+	if errors.Is(err, fs.ErrNotExist) {
+		return nil // the interface went away just now
+	}
+	if err != nil || same(now, g.want) {
+		return err
+	}
+	return s.write(k, g.want)
+}
