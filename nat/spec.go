@@ -3,6 +3,7 @@ package nat
 import (
 	"fmt"
 	"net/netip"
+	"slices"
 )
 
 // Protocol is a transport protocol by its IP protocol number.
@@ -135,12 +136,7 @@ func (r *Relay) Admits(src netip.Addr) bool {
 
 // Carries tells whether the relay carries the protocol.
 func (r *Relay) Carries(p Protocol) bool {
-	for _, q := range r.Protocols {
-		if p == q {
-			return true
-		}
-	}
-	return false
+	return slices.Contains(r.Protocols, p)
 }
 
 // Target is the backend port that a listen port becomes.

@@ -88,7 +88,9 @@ func (a *app) statusText(s *control.Status) string {
 	var b strings.Builder
 	fmt.Fprintf(&b, "natd %s  version %s, up %s, pid %d\n", screen.paint(printable(s.State)), printable(s.Version), span(now.Sub(s.StartedAt)), s.PID)
 	for _, reason := range s.Reasons {
-		field(&b, "reason", reason)
+		if !strings.HasPrefix(reason, "relay ") { // those stand under their relay
+			field(&b, "reason", reason)
+		}
 	}
 	field(&b, "config", fmt.Sprintf("%s, loaded %s", s.Config.Path, ago(now, s.Config.LoadedAt)))
 	if s.Config.Error != "" {
@@ -117,11 +119,7 @@ func hostText(h control.Host) string {
 	if len(h.Sysctls) == 0 {
 		return text
 	}
-	changed := make([]string, len(h.Sysctls))
-	for i, s := range h.Sysctls {
-		changed[i] = fmt.Sprintf("%s %s to %s", s.Key, s.Old, s.New)
-	}
-	return text + ", changed: " + strings.Join(changed, ", ")
+	return text + fmt.Sprintf(", %s changed (--json lists them)", count(len(h.Sysctls), "sysctl"))
 }
 
 func rulesetText(r control.Ruleset, now time.Time) string {

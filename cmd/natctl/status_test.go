@@ -68,13 +68,12 @@ web   ready  10.2.0.100:80  tcp    10.3.0.100:80  10.2.0.100  ens5        2     
 `},
 		"degraded": {troubled(), control.CodeDegraded, `
 natd degraded  version 1.2.3, up 3 d, pid 812
-  reason   relay "dns": interface ens6 does not exist
   reason   the newer configuration was refused
   config   /etc/natd/natd.toml, loaded 2 h ago
            the last reload was refused:
            /etc/natd/natd.toml:3: relay "web": lisen: unknown key
            /etc/natd/natd.toml:9: relay "web": to: missing
-  host     ip_forward on, conntrack 12/262144, changed: net.ipv4.ip_forward 0 to 1, net.netfilter.nf_conntrack_max 65536 to 262144
+  host     ip_forward on, conntrack 12/262144, 2 sysctls changed (--json lists them)
   ruleset  in sync (read 3 s ago), protect own, 3 drift repairs, last by nft (pid 12) 2 min ago: table inet natd was deleted
            last error: netlink: no buffer space
 

@@ -160,12 +160,14 @@ func TestParseSettings(t *testing.T) {
 			"all", "[daemon]\nlog_level = \"debug\"\nresync = \"1m30s\"\non_stop = \"remove\"\nprotect = \"guard\"\nsocket_group = \"\"\nresolver = \"\"\n" +
 				"[host]\nip_forward = false\nforward = \"open\"\nconntrack_max = 262144\nflowtable = \"off\"",
 			Daemon{LogLevel: slog.LevelDebug, Resync: 90 * time.Second, OnStop: Remove, Protect: nat.ProtectGuard},
-			Host{ConntrackMax: 262144}, nat.ForwardOpen,
+			Host{ConntrackMax: 262144},
+			nat.ForwardOpen,
 		},
 		{
 			"limits", "[daemon]\nlog_level = \"error\"\nresync = \"24h\"\nprotect = \"own\"\n[host]\nconntrack_max = 2147483647",
 			Daemon{LogLevel: slog.LevelError, Resync: 24 * time.Hour, Protect: nat.ProtectOwn, SocketGroup: "natd"},
-			Host{IPForward: true, ConntrackMax: 2147483647}, nat.ForwardStrict,
+			Host{IPForward: true, ConntrackMax: 2147483647},
+			nat.ForwardStrict,
 		},
 	}
 	for _, tt := range tests {

@@ -69,16 +69,21 @@ func checkElements(relays []nat.Relay, tables []table) bool {
 // isListening tells whether the relay's listen is free of errors.
 func isListening(r *nat.Relay) bool { return r.Listen.Ports.First != 0 }
 
-// endpoint is one port that a relay takes.
+// endpoint is one port that a relay takes. It has no pointer: there may be two million of them, and the garbage collector
+// would look at each.
 type endpoint struct {
-	addr     netip.Addr // the zero Addr stands for every local address
+	addr     [16]byte
 	protocol nat.Protocol
 	port     uint16
 }
 
-// claims holds the first relay that takes a port: on an address, on every address, and, under the unspecified address,
-// on any address whatever.
-type claims map[endpoint]int
+func endpointOf(addr netip.Addr, protocol nat.Protocol, port int) endpoint {
+	return endpoint{addr.As16(), protocol, uint16(port)}
+}
+
+// claims holds the first relay that takes a port: on an address; under the zero Addr, on every local address; under the
+// unspecified address, on whatever address.
+type claims map[endpoint]int32
 
 // add claims the ports of the i-th relay. When an earlier relay has one of them, it returns that relay and the ports
 // that both want.
@@ -89,13 +94,17 @@ func (c claims) add(relays []nat.Relay, i int) (other int, ports string, taken b
 	}
 	for _, protocol := range r.Protocols {
 		for port := int(r.Listen.Ports.First); port <= int(r.Listen.Ports.Last); port++ {
-			at := endpoint{r.Listen.Addr, protocol, uint16(port)}
-			if j, found := c.holder(at); found && !taken {
+			here := endpointOf(r.Listen.Addr, protocol, port)
+			whatever := endpointOf(netip.IPv4Unspecified(), protocol, port)
+			rival := whatever
+			if !r.Listen.Any() {
+				rival = endpointOf(netip.Addr{}, protocol, port)
+			}
+			if j, found := c.holder(here, rival); found && !taken {
 				other, ports, taken = j, shared(protocol, r.Listen.Ports, relays[j].Listen.Ports), true
 			}
-			c.claim(at, i)
-			at.addr = netip.IPv4Unspecified()
-			c.claim(at, i)
+			c.claim(here, i)
+			c.claim(whatever, i)
 		}
 	}
 	return other, ports, taken
@@ -103,22 +112,18 @@ func (c claims) add(relays []nat.Relay, i int) (other int, ports string, taken b
 
 func (c claims) claim(at endpoint, i int) {
 	if _, taken := c[at]; !taken {
-		c[at] = i
+		c[at] = int32(i)
 	}
 }
 
-// holder returns a relay whose claim overlaps the port.
-func (c claims) holder(at endpoint) (int, bool) {
-	if i, found := c[at]; found {
-		return i, true
+// holder returns the relay that has claimed one of the endpoints.
+func (c claims) holder(endpoints ...endpoint) (int, bool) {
+	for _, at := range endpoints {
+		if i, found := c[at]; found {
+			return int(i), true
+		}
 	}
-	if at.addr.IsValid() {
-		at.addr = netip.Addr{}
-	} else {
-		at.addr = netip.IPv4Unspecified()
-	}
-	i, found := c[at]
-	return i, found
+	return 0, false
 }
 
 // target returns the relay that listens where the backend is. A listen on every local address says nothing here: which
@@ -129,7 +134,7 @@ func (c claims) target(r *nat.Relay) (int, bool) {
 	}
 	for _, protocol := range r.Protocols {
 		for port := int(r.Backend.Ports.First); port <= int(r.Backend.Ports.Last); port++ {
-			if i, found := c[endpoint{r.Backend.Addr, protocol, uint16(port)}]; found {
+			if i, found := c.holder(endpointOf(r.Backend.Addr, protocol, port)); found {
 				return i, true
 			}
 		}

@@ -10,7 +10,7 @@ import (
 	"natd/nat"
 )
 
-// two is a file with two relays, of five lines each.
+// two is a file with two relays; the second begins in line 6.
 func two(listenA, toA, listenB, toB, protocolB string) string {
 	text := "[[relay]]\nname = \"a\"\nlisten = %q\nto = [%q]\nprotocol = [\"tcp\", \"udp\"]\n" +
 		"[[relay]]\nname = \"b\"\nlisten = %q\nto = [%q]\nprotocol = %q\nenabled = false\n"
@@ -72,7 +72,7 @@ func TestConflicts(t *testing.T) {
 	mustParse(t, wide(16))
 }
 
-// wide is a file with n relays of all ports, four lines each; the last but one line of the 17th is 67.
+// wide is a file with n relays of all ports, four lines each.
 func wide(n int) string {
 	var b strings.Builder
 	for i := range n {
@@ -81,7 +81,7 @@ func wide(n int) string {
 	return b.String()
 }
 
-// TestOverlapsAgainstPairs compares the sweep with the plain comparison of each pair.
+// TestOverlapsAgainstPairs compares the claims with the plain comparison of each pair.
 func TestOverlapsAgainstPairs(t *testing.T) {
 	t.Parallel()
 	rng := rand.New(rand.NewPCG(1, 2))

@@ -14,7 +14,7 @@ import (
 // maxSize is three times what 100,000 relays take.
 const maxSize = 32 << 20
 
-// attempts is how often a file is read that changes meanwhile. Whoever writes it for longer causes another load.
+// attempts is how often a file is read that changes meanwhile. One that is written for longer is refused.
 const attempts = 3
 
 // Load reads and checks a configuration file. Its error is of type Errors.
@@ -119,8 +119,7 @@ func explain(path string, err error) string {
 			return fmt.Sprintf("it is %s, not a regular file", kind(info.Mode()))
 		}
 	}
-	var at *fs.PathError
-	if errors.As(err, &at) {
+	if at, ok := errors.AsType[*fs.PathError](err); ok {
 		return at.Err.Error()
 	}
 	return err.Error()

@@ -2,7 +2,6 @@ package config
 
 import (
 	"strings"
-	"unique"
 
 	"github.com/BurntSushi/toml"
 )
@@ -46,7 +45,8 @@ type locator struct {
 	pos      int
 	line     int
 	sections map[string]*section
-	tooDeep  int // the line where nesting went beyond maxNesting, 0 if nowhere
+	names    map[string]string // see intern
+	tooDeep  int               // the line where nesting went beyond maxNesting, 0 if nowhere
 }
 
 // keyPath is a key with its tables in front: the names of the two upper levels, and how many there are in all.
@@ -68,7 +68,7 @@ func (p keyPath) join(name string) keyPath {
 
 // locate returns the lines of everything in the text. A tooDeep that is not 0 is the line where it gave up.
 func locate(text string) (sections map[string]*section, tooDeep int) {
-	l := &locator{text: text, line: 1, sections: make(map[string]*section)}
+	l := &locator{text: text, line: 1, sections: make(map[string]*section), names: make(map[string]string)}
 	var table keyPath
 	for l.space(); l.more(); l.space() {
 		if l.text[l.pos] == '[' {
@@ -153,10 +153,13 @@ func (l *locator) elements(array keyPath) {
 	}
 }
 
-// open begins a table of an array.
+// open begins a table of an array. It gets room for as many keys as the one before has, for most are alike.
 func (l *locator) open(name string, line int) {
-	s := l.section(name, line)
-	s.tables = append(s.tables, tableLines{line: line})
+	s, room := l.section(name, line), 0
+	if n := len(s.tables); n > 0 {
+		room = len(s.tables[n-1].keys)
+	}
+	s.tables = append(s.tables, tableLines{line: line, keys: make([]keyLine, 0, room)})
 }
 
 // note remembers the line of a path.
@@ -192,17 +195,27 @@ func (l *locator) name(p keyPath) keyPath {
 	return p
 }
 
-// part reads a key up to a dot. It is interned: the lines outlive the text, and say the same few names again and again.
+// part reads a key up to a dot.
 func (l *locator) part() string {
 	start := l.pos
 	if l.at('"') || l.at('\'') {
 		l.line1String()
-		return unique.Make(unquote(l.text[start:l.pos])).Value()
+		return l.intern(unquote(l.text[start:l.pos]))
 	}
 	for l.pos < len(l.text) && isBare(l.text[l.pos]) {
 		l.pos++
 	}
-	return unique.Make(l.text[start:l.pos]).Value()
+	return l.intern(l.text[start:l.pos])
+}
+
+// intern returns a copy of the name, the same for the same name: the lines outlive the text.
+func (l *locator) intern(name string) string {
+	if known, ok := l.names[name]; ok {
+		return known
+	}
+	name = strings.Clone(name)
+	l.names[name] = name
+	return name
 }
 
 // unquote returns what is in the quotes of a key.

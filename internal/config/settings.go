@@ -5,6 +5,7 @@ import (
 	"log/slog"
 	"math"
 	"regexp"
+	"strings"
 	"time"
 
 	"natd/nat"
@@ -60,7 +61,7 @@ func (t *table) group(key, unset string) string {
 	if s != "" && !regexp.MustCompile(`^[A-Za-z_][A-Za-z0-9_.-]{0,31}$`).MatchString(s) {
 		t.fail(key, `must be the name of a group, or "" for root only`)
 	}
-	return s
+	return strings.Clone(s) // see relayName
 }
 
 // hostOf reads the [host] table.

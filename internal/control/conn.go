@@ -110,17 +110,26 @@ func (s *Server) audit(p peer, op string, err error) {
 
 // answer writes the answer, in one piece, to a client that may be slow or gone. Neither is natd's concern.
 func (s *Server) answer(ctx context.Context, conn net.Conn, data any, err error) {
-	_ = conn.SetWriteDeadline(time.Now().Add(s.limits.write))
-	stop := context.AfterFunc(ctx, func() { _ = conn.SetWriteDeadline(time.Now().Add(s.limits.stopping)) })
-	defer stop()
-
 	a := answer{Version: ProtocolVersion, OK: err == nil, Data: data}
 	if err != nil {
 		a.Data, a.Error = nil, AsError(err)
 	}
-	e := json.NewEncoder(conn)
+	e := json.NewEncoder(writerFunc(func(p []byte) (int, error) { return s.write(ctx, conn, p) }))
 	e.SetEscapeHTML(false)
 	if err := e.Encode(a); err != nil {
 		s.log.Debug("control socket: an answer was not taken", "error", err)
 	}
 }
+
+// write gives the client its time from now on: a long answer takes a while to encode, which is not the client's fault.
+func (s *Server) write(ctx context.Context, conn net.Conn, p []byte) (int, error) {
+	_ = conn.SetWriteDeadline(time.Now().Add(s.limits.write))
+	stop := context.AfterFunc(ctx, func() { _ = conn.SetWriteDeadline(time.Now().Add(s.limits.stopping)) })
+	defer stop()
+	return conn.Write(p)
+}
+
+// writerFunc makes a writer of a function.
+type writerFunc func(p []byte) (int, error)
+
+func (f writerFunc) Write(p []byte) (int, error) { return f(p) }

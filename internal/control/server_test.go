@@ -152,3 +152,25 @@ func TestSlots(t *testing.T) {
 	take(member, true)
 	take(root, false)
 }
+
+// slowToEncode takes longer to encode than a client may take to read.
+type slowToEncode struct{ pause time.Duration }
+
+func (s slowToEncode) MarshalJSON() ([]byte, error) {
+	time.Sleep(s.pause)
+	return []byte(`"done"`), nil
+}
+
+// The time that the client has begins when there is something to read.
+func TestEncodingIsNotTheClientsTime(t *testing.T) {
+	t.Parallel()
+	h := well()
+	h.status = func(context.Context) (*Status, error) {
+		return &Status{State: StateReady, Gateways: []any{slowToEncode{300 * time.Millisecond}}}, nil
+	}
+	r := run(t, h, func(s *Server) { s.limits.write = 100 * time.Millisecond })
+	var got Status
+	if err := Call(t.Context(), r.path, OpStatus, nil, &got); err != nil || len(got.Gateways) != 1 {
+		t.Errorf("got %v, %+v", err, got.Gateways)
+	}
+}

@@ -9,7 +9,7 @@ import (
 )
 
 // claim is what a relay takes of the host: two relays with the same claim are one as far as local services care.
-func claim(r *nat.Relay) string { return fmt.Sprint(r.Listen, r.Protocols) }
+func claim(r *nat.Relay) string { return fmt.Sprintf("%s %s", r.Listen, r.Protocols) }
 
 // conflicts finds the relays that would take their port from a local service, with the reason by name. A relay that
 // already had its port when the service came keeps it: otherwise anyone who may open a socket could end a relay.

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"strings"
 	"time"
 
 	"natd/internal/config"
@@ -77,7 +78,7 @@ const maxConnections = 100_000
 func (h handler) Connections(ctx context.Context, relay string) (*control.ConnectionList, error) {
 	return inLoop(ctx, h.d, func() (*control.ConnectionList, error) {
 		if relay != "" && !h.d.hasRelay(relay) {
-			return nil, control.Errorf(control.CodeFailed, "there is no relay %q in %s", relay, h.d.cfg.Path)
+			return nil, control.Errorf(control.CodeFailed, "there is no relay %q in %s; it has: %s", relay, h.d.cfg.Path, h.d.relayNames())
 		}
 		list := &control.ConnectionList{SchemaVersion: control.SchemaVersion, Connections: []control.Connection{}}
 		judge := h.d.judge.Load()
@@ -106,6 +107,19 @@ func (d *Daemon) hasRelay(name string) bool {
 		}
 	}
 	return false
+}
+
+// relayNames is the first names of the configuration, for whoever mistyped one.
+func (d *Daemon) relayNames() string {
+	var names []string
+	for i := range d.cfg.NAT.Relays {
+		if i == relaysShown {
+			names = append(names, "…")
+			break
+		}
+		names = append(names, d.cfg.NAT.Relays[i].Name)
+	}
+	return strings.Join(names, ", ")
 }
 
 func connection(r *nat.Relay, e *flow.Entry) control.Connection {

@@ -89,14 +89,14 @@ func (d *Daemon) loop(ctx context.Context, reload <-chan os.Signal) error {
 			if errors.Is(err, nat.ErrOwned) && !d.ready {
 				return err
 			}
-			pause = d.schedule(retry, pause, err)
+			pause = schedule(retry, pause, err)
 		}
 		d.Notify.Alive()
 	}
 }
 
 // schedule plans the next try after a pass that failed.
-func (d *Daemon) schedule(retry *time.Timer, pause time.Duration, err error) time.Duration {
+func schedule(retry *time.Timer, pause time.Duration, err error) time.Duration {
 	var paced *pacedError
 	switch {
 	case err == nil:

@@ -3,6 +3,7 @@ package daemon
 import (
 	"context"
 	"fmt"
+	"maps"
 	"slices"
 	"strings"
 	"time"
@@ -80,9 +81,7 @@ func (d *Daemon) placeAll(cfg *config.Config, refused map[string]string) ([]plac
 	if err != nil {
 		return nil, nil, fmt.Errorf("find the ports of local services: %w", err)
 	}
-	for name, why := range conflicts(&cfg.NAT, places, f.local(), listeners, d.had) {
-		refused[name] = why
-	}
+	maps.Copy(refused, conflicts(&cfg.NAT, places, f.local(), listeners, d.had))
 	return f.place(&cfg.NAT, refused), f, nil
 }
 
@@ -96,24 +95,26 @@ func (d *Daemon) newcomers(cfg *config.Config, places []place) bool {
 	return false
 }
 
-// reportPlaces logs every relay whose reason changed, and remembers who has its port and since when. Relays that the same
+// relaysShown is how many relays a change is reported for one by one. When an interface goes, all of a hundred thousand
+// relays have the same to say.
+const relaysShown = 10
+
+// reportPlaces logs the relays whose reason changed, and remembers who has its port and since when. Relays that the same
 // configuration finds elsewhere than before, or again, are one repair of what happened to the network.
 func (d *Daemon) reportPlaces(places []place) {
-	now := time.Now()
+	now, changed := time.Now(), 0
 	var moved []string
 	for i := range places {
-		r, p := &d.cfg.NAT.Relays[i], &places[i]
-		reason, before := p.reason(), place{}
+		r, p, before := &d.cfg.NAT.Relays[i], &places[i], place{}
 		if d.want != nil {
 			before = d.places[i]
 		}
-		switch was := before.reason(); {
-		case reason != "" && reason != was:
-			d.Log.Warn("relay is not as configured", "relay", r.Name, "reason", reason)
-		case reason == "" && was != "":
-			d.Log.Info("relay is ready again", "relay", r.Name, "way", p.way())
+		if p.reason() != before.reason() {
+			if changed++; changed <= relaysShown {
+				d.reportPlace(r.Name, p)
+			}
 		}
-		if d.want != nil && reason == "" && !p.Held && !p.same(before) {
+		if d.want != nil && len(p.reasons) == 0 && !p.Held && !p.same(before) && len(moved) < stepsShown {
 			moved = append(moved, fmt.Sprintf("relay %s: %s", r.Name, p.way()))
 		}
 		if p.Held {
@@ -125,9 +126,20 @@ func (d *Daemon) reportPlaces(places []place) {
 			d.since[r.Name] = now
 		}
 	}
-	if len(moved) > 0 {
-		d.noteDrift("", append([]string{"followed a change of the network"}, moved[:min(len(moved), stepsShown)]...), 0)
+	if changed > relaysShown {
+		d.Log.Warn("more relays changed: see natctl status", "relays", changed-relaysShown)
 	}
+	if len(moved) > 0 {
+		d.noteDrift("", append([]string{"followed a change of the network"}, moved...), 0)
+	}
+}
+
+func (d *Daemon) reportPlace(name string, p *place) {
+	if reason := p.reason(); reason != "" {
+		d.Log.Warn("relay is not as configured", "relay", name, "reason", reason)
+		return
+	}
+	d.Log.Info("relay is as configured again", "relay", name, "way", p.way())
 }
 
 // announce tells the service manager. READY means proven: the rules were read back, and unless nothing is to be relayed,

@@ -1,6 +1,7 @@
 package daemon
 
 import (
+	"fmt"
 	"os"
 	"slices"
 	"strconv"
@@ -29,10 +30,16 @@ func (d *Daemon) status() *control.Status {
 func (d *Daemon) judgeState(s *control.Status) {
 	s.State = control.StateReady
 	s.Reasons = append(s.Reasons, d.hostProblems...)
+	wrong := 0
 	for i := range s.Relays {
 		if r := &s.Relays[i]; r.State != control.RelayReady && r.State != control.RelayDisabled {
-			s.Reasons = append(s.Reasons, "relay "+r.Name+": "+r.Reason)
+			if wrong++; wrong <= relaysShown {
+				s.Reasons = append(s.Reasons, "relay "+r.Name+": "+r.Reason)
+			}
 		}
+	}
+	if wrong > relaysShown {
+		s.Reasons = append(s.Reasons, fmt.Sprintf("and %d more relays", wrong-relaysShown))
 	}
 	if len(s.Reasons) > 0 {
 		s.State = control.StateDegraded

@@ -81,7 +81,7 @@ func TestCapture(t *testing.T) {
 	Check(t, err)
 	client := addrPort(c.LocalAddr())
 	for range 20 {
-		Check(t, exchange(c, "hello", patience))
+		Check(t, exchange(c, patience))
 	}
 	Check(t, capture.Await(t.Context(), patience, func(packets []Packet) error {
 		if len(packets) < 3 {

@@ -32,7 +32,7 @@ func TestHelper(t *testing.T) {
 	_, err = p.C.StartNginx(t.Context(), netip.AddrPortFrom(p.C.Addr, 80))
 	Check(t, err)
 	Check(t, p.B.Command(t.Context(), "sh", "-c", detached).Run())
-	fmt.Printf("lab %s\n", p.Dir())
+	fmt.Fprintf(os.Stdout, "lab %s\n", p.Dir())
 	switch how {
 	case "panic":
 		panic("the test body panics")
@@ -166,7 +166,7 @@ func TestCloseLeavesNothing(t *testing.T) {
 	Check(t, err)
 	c, err := p.A.Dial(t.Context(), "tcp", server.Addr.String())
 	Check(t, err)
-	Check(t, exchange(c, "hello", patience))
+	Check(t, exchange(c, patience))
 	Check(t, c.Close())
 
 	Check(t, p.Close())

@@ -1,6 +1,7 @@
 package lab
 
 import (
+	"errors"
 	"io"
 	"net"
 	"net/netip"
@@ -82,10 +83,11 @@ func (e *Echo) met(peer netip.AddrPort, c net.Conn) {
 func (e *Echo) closeConns() error {
 	e.mu.Lock()
 	defer e.mu.Unlock()
+	var errs []error
 	for _, c := range e.conns {
-		c.Close()
+		errs = append(errs, ignoreClosed(c.Close()))
 	}
-	return nil
+	return errors.Join(errs...)
 }
 
 // addrPort is the address of a TCP or UDP socket, an IPv4 address in its short form.

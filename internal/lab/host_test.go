@@ -162,7 +162,7 @@ func TestLinks(t *testing.T) {
 	c, err := p.A.DialFrom(t.Context(), "tcp", second.Addr(), server.Addr.String())
 	Check(t, err)
 	defer c.Close()
-	Check(t, exchange(c, "hello", patience))
+	Check(t, exchange(c, patience))
 	if got := server.Peers()[0].Addr(); got != second.Addr() {
 		t.Errorf("B saw %v, want the second address %v", got, second.Addr())
 	}

@@ -91,11 +91,11 @@ func (l *Lab) Close() error {
 		errs = append(errs, c())
 	}
 	errs = append(errs, killMarked(l.id()))
-	for _, p := range l.processes {
-		<-p.done
-	}
 	for _, h := range l.hosts {
 		errs = append(errs, h.ns.close())
+	}
+	for _, p := range l.processes {
+		<-p.done
 	}
 	errs = append(errs, os.RemoveAll(l.dir), l.lock.Close())
 	if err := errors.Join(errs...); err != nil {

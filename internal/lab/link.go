@@ -51,7 +51,7 @@ const upPatience = 5 * time.Second
 // second.
 func (h *Host) awaitUp(dev string) error {
 	return Await(context.Background(), upPatience, func() error {
-		return h.withLink(dev, "waiting for the link", func(l netlink.Link) error {
+		return h.withLink(dev, "waiting for the link", func(_ *netlink.Handle, l netlink.Link) error {
 			if state := l.Attrs().OperState; state != netlink.OperUp {
 				return fmt.Errorf("it is %v", state)
 			}
@@ -62,51 +62,51 @@ func (h *Host) awaitUp(dev string) error {
 
 // AddAddr gives an interface one more address.
 func (h *Host) AddAddr(dev string, p netip.Prefix) error {
-	return h.withLink(dev, "adding "+p.String(), func(l netlink.Link) error {
-		return netlink.AddrAdd(l, &netlink.Addr{IPNet: ipNet(p)})
+	return h.withLink(dev, "adding "+p.String(), func(nl *netlink.Handle, l netlink.Link) error {
+		return nl.AddrAdd(l, &netlink.Addr{IPNet: ipNet(p)})
 	})
 }
 
 // DelAddr takes an address from an interface.
 func (h *Host) DelAddr(dev string, p netip.Prefix) error {
-	return h.withLink(dev, "removing "+p.String(), func(l netlink.Link) error {
-		return netlink.AddrDel(l, &netlink.Addr{IPNet: ipNet(p)})
+	return h.withLink(dev, "removing "+p.String(), func(nl *netlink.Handle, l netlink.Link) error {
+		return nl.AddrDel(l, &netlink.Addr{IPNet: ipNet(p)})
 	})
 }
 
 // SetUp brings an interface up or down. Going down removes its routes.
 func (h *Host) SetUp(dev string, up bool) error {
 	if up {
-		return h.withLink(dev, "bringing it up", netlink.LinkSetUp)
+		return h.withLink(dev, "bringing it up", (*netlink.Handle).LinkSetUp)
 	}
-	return h.withLink(dev, "bringing it down", netlink.LinkSetDown)
+	return h.withLink(dev, "bringing it down", (*netlink.Handle).LinkSetDown)
 }
 
 // SetMTU changes the MTU of an interface.
 func (h *Host) SetMTU(dev string, mtu int) error {
-	return h.withLink(dev, "setting its MTU", func(l netlink.Link) error { return netlink.LinkSetMTU(l, mtu) })
+	return h.withLink(dev, "setting its MTU", func(nl *netlink.Handle, l netlink.Link) error { return nl.LinkSetMTU(l, mtu) })
 }
 
 // DelLink removes an interface, and with it the other end of the link.
 func (h *Host) DelLink(dev string) error {
-	return h.withLink(dev, "removing it", netlink.LinkDel)
+	return h.withLink(dev, "removing it", (*netlink.Handle).LinkDel)
 }
 
 // Rename renames an interface and keeps its addresses and routes. Kernels before 6.2 rename only what is down, so it
 // goes down for that moment on every kernel, as it does when udev renames it.
 func (h *Host) Rename(from, to string) error {
-	return h.withLink(from, "renaming it to "+to, func(l netlink.Link) error {
-		addrs, errAddrs := netlink.AddrList(l, netlink.FAMILY_V6)
-		routes, errRoutes := netlink.RouteList(l, netlink.FAMILY_ALL)
+	return h.withLink(from, "renaming it to "+to, func(nl *netlink.Handle, l netlink.Link) error {
+		addrs, errAddrs := nl.AddrList(l, netlink.FAMILY_V6)
+		routes, errRoutes := nl.RouteList(l, netlink.FAMILY_ALL)
 		if err := errors.Join(errAddrs, errRoutes); err != nil {
 			return fmt.Errorf("listing its addresses and routes: %w", err)
 		}
 		for _, step := range []func() error{
-			func() error { return netlink.LinkSetDown(l) },
-			func() error { return netlink.LinkSetName(l, to) },
-			func() error { return netlink.LinkSetUp(l) },
+			func() error { return nl.LinkSetDown(l) },
+			func() error { return nl.LinkSetName(l, to) },
+			func() error { return nl.LinkSetUp(l) },
 			func() error { return h.awaitUp(to) },
-			func() error { return restore(l, addrs, routes) },
+			func() error { return restore(nl, l, addrs, routes) },
 		} {
 			if err := step(); err != nil {
 				return err
@@ -118,9 +118,9 @@ func (h *Host) Rename(from, to string) error {
 
 // restore puts back what an interface lost by going down and what is not back by itself: its IPv6 addresses and the
 // routes that somebody made.
-func restore(l netlink.Link, addrs []netlink.Addr, routes []netlink.Route) error {
+func restore(nl *netlink.Handle, l netlink.Link, addrs []netlink.Addr, routes []netlink.Route) error {
 	for _, a := range addrs {
-		if err := netlink.AddrReplace(l, &netlink.Addr{IPNet: a.IPNet}); err != nil {
+		if err := nl.AddrReplace(l, &netlink.Addr{IPNet: a.IPNet}); err != nil {
 			return fmt.Errorf("restoring the address %v: %w", a.IPNet, err)
 		}
 	}
@@ -128,7 +128,7 @@ func restore(l netlink.Link, addrs []netlink.Addr, routes []netlink.Route) error
 		if r.Protocol == unix.RTPROT_KERNEL {
 			continue
 		}
-		if err := netlink.RouteReplace(&r); err != nil {
+		if err := nl.RouteReplace(&r); err != nil {
 			return fmt.Errorf("restoring the route to %v: %w", r.Dst, err)
 		}
 	}
@@ -155,11 +155,16 @@ func (h *Host) route(dst netip.Prefix, via netip.Addr, doing string, change func
 }
 
 // withLink does something to an interface of the host.
-func (h *Host) withLink(dev, doing string, do func(netlink.Link) error) error {
+func (h *Host) withLink(dev, doing string, do func(*netlink.Handle, netlink.Link) error) error {
 	return h.Do(func() error {
-		l, err := netlink.LinkByName(dev)
+		nl, err := netlink.NewHandle()
+		if err != nil {
+			return fmt.Errorf("opening a netlink socket: %w", err)
+		}
+		defer nl.Close()
+		l, err := nl.LinkByName(dev)
 		if err == nil {
-			err = do(l)
+			err = do(nl, l)
 		}
 		if errors.As(err, new(netlink.LinkNotFoundError)) {
 			err = fmt.Errorf("there is no such interface: %w", err)

@@ -87,7 +87,9 @@ func (n *Nginx) awaitListening(ctx context.Context, listen []netip.AddrPort) err
 			if err != nil {
 				return err
 			}
-			c.Close()
+			if err := c.Close(); err != nil {
+				return err
+			}
 		}
 		return nil
 	})

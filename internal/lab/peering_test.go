@@ -29,15 +29,16 @@ func reaches(t testing.TB, from *Host, network string, to netip.AddrPort, want b
 	c, err := from.Dial(ctx, network, to.String())
 	if err == nil {
 		defer c.Close()
-		err = exchange(c, "hello", limit)
+		err = exchange(c, limit)
 	}
 	if got := err == nil; got != want {
 		t.Errorf("%s to %v (%s): reached = %v (%v), want %v", from.Name, to, network, got, err, want)
 	}
 }
 
-// exchange sends a text over the connection and expects it back.
-func exchange(c net.Conn, text string, limit time.Duration) error {
+// exchange sends a word over the connection and expects it back.
+func exchange(c net.Conn, limit time.Duration) error {
+	const text = "hello"
 	if err := c.SetDeadline(time.Now().Add(limit)); err != nil {
 		return err
 	}

@@ -95,7 +95,7 @@ func TestEchoRemembersItsPeers(t *testing.T) {
 		target := netip.AddrPortFrom(p.B.Addr, server.Addr.Port())
 		c, err := p.A.Dial(t.Context(), network, target.String())
 		Check(t, err)
-		Check(t, exchange(c, "hello", patience))
+		Check(t, exchange(c, patience))
 		if got, want := server.Peers(), addrPort(c.LocalAddr()); len(got) != 1 || got[0] != want {
 			t.Errorf("%s: the server met %v, want %v", network, got, want)
 		}

@@ -58,6 +58,9 @@ func Require(t testing.TB, programs ...string) {
 
 func requireRoot(t testing.TB) {
 	t.Helper()
+	if testing.Short() {
+		t.Skip("this test needs the kernel, and -short is set")
+	}
 	if os.Geteuid() != 0 {
 		without(t, "root, for network namespaces")
 	}

@@ -12,7 +12,7 @@ type fakeTB struct {
 	outcome string
 }
 
-func (f *fakeTB) Helper() {}
+func (*fakeTB) Helper() {}
 
 func (f *fakeTB) Skipf(format string, args ...any) { f.end("skip: " + fmt.Sprintf(format, args...)) }
 
