@@ -5,6 +5,7 @@ import (
 	"os"
 	"slices"
 	"strconv"
+	"time"
 
 	"natd/internal/control"
 	"natd/internal/flow"
@@ -140,7 +141,7 @@ func (d *Daemon) relayStatus(counts map[string]*count) []control.Relay {
 			Name: r.Name, Listen: []string{r.Listen.String()},
 			Protocol: texts(r.Protocols), From: texts(r.From), SNAT: []string{},
 			Connections: c.connections, Bytes: c.bytes, Packets: c.packets,
-			Backends: []control.Backend{{Address: r.Backend.String(), State: control.BackendUnknown, Since: d.since[r.Name]}},
+			Backends: []control.Backend{{Address: r.Backend.String(), State: control.BackendUnknown, Since: d.sinceOf(r.Name)}},
 		}
 		for _, address := range c.draining {
 			relays[i].Backends = append(relays[i].Backends,
@@ -155,6 +156,14 @@ func (d *Daemon) relayStatus(counts map[string]*count) []control.Relay {
 		}
 	}
 	return relays
+}
+
+// sinceOf is since when the relay has been in the kernel, or out of it.
+func (d *Daemon) sinceOf(name string) time.Time {
+	if since, ok := d.since[name]; ok {
+		return since
+	}
+	return d.loadedAt
 }
 
 func (d *Daemon) relayState(i int) (state, reason string) {
