@@ -37,7 +37,7 @@ func (s *story) flush(ctx context.Context) error {
 	})
 	after := time.Since(start)
 	s.check(err == nil && after < repairLimit,
-		fmt.Sprintf("A opens the page again, %d ms after the flush", after.Milliseconds()), fmt.Sprint(err, s.daemon.Log()))
+		fmt.Sprintf("A opens the page %d ms after the flush", after.Milliseconds()), fmt.Sprint(err, s.daemon.Log()))
 	return s.endDownload(ctx, download)
 }
 

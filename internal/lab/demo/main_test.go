@@ -56,7 +56,7 @@ func TestDemoTellsWhatIsWrong(t *testing.T) {
 	}{
 		{"natd ends", broken, "exit 4", []string{"natd: no such key", "exit status 1"}, "relay"},
 		{"natd does nothing", idle, "exit 0", []string{"the relay does not work", "natd made B forward packets", "A sees"}, "flush"},
-		{"natd does not repair", careful, sayReady, []string{"not as it should be: A opens the page again", "the download"}, "A sees"},
+		{"natd does not repair", careful, sayReady, []string{"not as it should be: A opens the page", "the download"}, "A sees"},
 	}
 	for _, tt := range tests {
 		t.Run(tt.name, func(t *testing.T) {
