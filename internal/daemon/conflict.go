@@ -8,8 +8,11 @@ import (
 	"natd/netconf"
 )
 
-// claim is what a relay takes of the host: two relays with the same claim are one as far as local services care.
-func claim(r *nat.Relay) string { return fmt.Sprintf("%s %s", r.Listen, r.Protocols) }
+// claim is what a relay takes of the host, and whether it may take it from others: two relays with the same claim are one as
+// far as local services care.
+func claim(r *nat.Relay) string {
+	return fmt.Sprintf("%s %s %t", r.Listen, r.Protocols, r.OverrideLocal)
+}
 
 // conflicts finds the relays that would take their port from a local service, with the reason by name. A relay that
 // already had its port when the service came keeps it: otherwise anyone who may open a socket could end a relay.

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"maps"
 	"os"
 	"path/filepath"
 	"slices"
@@ -210,10 +211,23 @@ func (d *Daemon) use(cfg *config.Config, protect nat.Protect) {
 	d.cfg, d.loadedAt, d.configErr, d.flushed = cfg, time.Now(), "", false
 	d.hold = nat.Hold{Protect: protect, Port: d.kernel.Port()}
 	d.refused = make(map[string]string)
+	d.forgetClaims()
 	d.places, d.want = nil, nil
 	d.sync.due = true
 	d.Level.Set(cfg.Daemon.LogLevel)
 	d.network.Store(true)
+}
+
+// forgetClaims forgets the ports of relays that the configuration does not have any more: a service that took one since
+// then has it now.
+func (d *Daemon) forgetClaims() {
+	claimed := make(map[string]bool, len(d.cfg.NAT.Relays))
+	for i := range d.cfg.NAT.Relays {
+		if r := &d.cfg.NAT.Relays[i]; r.Enabled {
+			claimed[claim(r)] = true
+		}
+	}
+	maps.DeleteFunc(d.had, func(c string, _ bool) bool { return !claimed[c] })
 }
 
 // poke asks for a pass. It never blocks: one token stands for any number of reasons.

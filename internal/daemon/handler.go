@@ -43,7 +43,7 @@ func inLoop[T any](ctx context.Context, d *Daemon, f func() (T, error)) (T, erro
 // Status looks before it answers, so that what it says is what the kernel says.
 func (h handler) Status(ctx context.Context) (*control.Status, error) {
 	return inLoop(ctx, h.d, func() (*control.Status, error) {
-		if err := h.d.pass(ctx); err != nil {
+		if err := h.d.pass(); err != nil {
 			h.d.poke()
 		}
 		return h.d.status(), nil
@@ -52,7 +52,7 @@ func (h handler) Status(ctx context.Context) (*control.Status, error) {
 
 // Reload takes the file anew.
 func (h handler) Reload(ctx context.Context) (*control.Outcome, error) {
-	return inLoop(ctx, h.d, func() (*control.Outcome, error) { return h.d.reload(ctx) })
+	return inLoop(ctx, h.d, func() (*control.Outcome, error) { return h.d.reload() })
 }
 
 // Flush removes everything that natd made and leaves it so until the next reload.
@@ -134,18 +134,18 @@ func connection(r *nat.Relay, e *flow.Entry) control.Connection {
 }
 
 // reloadLogged is a reload by signal: there is nobody to answer.
-func (d *Daemon) reloadLogged(ctx context.Context) {
+func (d *Daemon) reloadLogged() {
 	if d.ready {
 		d.Notify.Reloading()
 		defer func() { d.Notify.Ready(d.lastStatus) }()
 	}
-	if _, err := d.reload(ctx); err != nil {
+	if _, err := d.reload(); err != nil {
 		d.Log.Error("the configuration was not reloaded, the old one goes on", "error", err)
 	}
 }
 
 // reload takes the file, if it is free of errors and the kernel accepts what it asks for. Else the old one goes on.
-func (d *Daemon) reload(ctx context.Context) (*control.Outcome, error) {
+func (d *Daemon) reload() (*control.Outcome, error) {
 	cfg, protect, err := d.load()
 	if err != nil {
 		d.configErr = err.Error()
@@ -155,7 +155,7 @@ func (d *Daemon) reload(ctx context.Context) (*control.Outcome, error) {
 	notes := d.reloadNotes(cfg)
 	d.use(cfg, protect)
 	d.sync.steps = nil
-	if err := d.pass(ctx); err != nil {
+	if err := d.pass(); err != nil {
 		d.use(old, oldHold.Protect)
 		d.flushed, d.configErr = wasFlushed, err.Error()
 		d.poke()

@@ -56,19 +56,20 @@ func (d *Daemon) start(cancel context.CancelCauseFunc, name string, task func() 
 
 // loop is the goroutine that owns the kernel.
 func (d *Daemon) loop(ctx context.Context, reload <-chan os.Signal) error {
-	resync := time.NewTicker(d.cfg.Daemon.Resync)
+	interval := d.cfg.Daemon.Resync
+	resync := time.NewTicker(interval)
 	defer resync.Stop()
 	beat, stopBeat := ticker(d.Notify.WatchdogInterval())
 	defer stopBeat()
-	retry := time.NewTimer(0)
+	retry := time.NewTimer(longestRetry)
 	defer retry.Stop()
-	d.poke()
-	for pause := firstRetry; ; {
+	wake, pause := d.wake, firstRetry
+	for d.poke(); ; {
 		pass := false
 		select {
 		case <-ctx.Done():
 			return cause(ctx)
-		case <-d.wake:
+		case <-wake:
 			pass = true
 		case <-retry.C:
 			pass = true
@@ -77,37 +78,39 @@ func (d *Daemon) loop(ctx context.Context, reload <-chan os.Signal) error {
 			d.sync.verified = false
 			pass = true
 		case <-reload:
-			d.reloadLogged(ctx)
-			resync.Reset(d.cfg.Daemon.Resync)
+			d.reloadLogged()
 		case request := <-d.requests:
 			request()
-			resync.Reset(d.cfg.Daemon.Resync)
 		case <-beat:
 		}
+		if d.cfg.Daemon.Resync != interval {
+			interval = d.cfg.Daemon.Resync
+			resync.Reset(interval)
+		}
 		if pass {
-			err := d.pass(ctx)
+			err := d.pass()
 			if errors.Is(err, nat.ErrOwned) && !d.ready {
 				return err
 			}
-			pause = schedule(retry, pause, err)
+			wake, pause = d.schedule(retry, pause, err)
 		}
 		d.Notify.Alive()
 	}
 }
 
-// schedule plans the next try after a pass that failed.
-func schedule(retry *time.Timer, pause time.Duration, err error) time.Duration {
-	var paced *pacedError
-	switch {
-	case err == nil:
+// schedule plans the next try after a pass that failed, and says what may wake the loop before. While repairs are put
+// off, the events of whoever makes them necessary are not worth a look.
+func (d *Daemon) schedule(retry *time.Timer, pause time.Duration, err error) (wake chan struct{}, next time.Duration) {
+	if err == nil {
 		retry.Stop()
-		return firstRetry
-	case errors.As(err, &paced):
+		return d.wake, firstRetry
+	}
+	if paced, ok := errors.AsType[*pacedError](err); ok {
 		retry.Reset(paced.wait)
-		return firstRetry
+		return nil, firstRetry
 	}
 	retry.Reset(pause)
-	return min(2*pause, longestRetry)
+	return d.wake, min(2*pause, longestRetry)
 }
 
 // cause is why the tasks' context ended: nil for a stop that was asked for.

@@ -1,7 +1,6 @@
 package daemon
 
 import (
-	"context"
 	"fmt"
 	"maps"
 	"slices"
@@ -16,7 +15,7 @@ import (
 const startPatience = 90 * time.Second
 
 // pass looks at everything and brings the kernel in line.
-func (d *Daemon) pass(context.Context) error {
+func (d *Daemon) pass() error {
 	if d.flushed {
 		return nil
 	}

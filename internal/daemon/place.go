@@ -28,6 +28,7 @@ type place struct {
 	nat.Placement
 	egress  string
 	gateway netip.Addr // zero when the backend is on the link
+	here    bool       // the backend is the host itself: nothing is forwarded
 	reasons []string   // why it is not as configured
 }
 
@@ -118,7 +119,7 @@ func (f *facts) placeBackend(r *nat.Relay, p *place) {
 		p.hold("backend %s cannot be reached: %s", r.Backend.Addr, errors.Unwrap(w.err))
 		return
 	}
-	p.egress, p.gateway = w.route.Link, w.route.Gateway
+	p.egress, p.gateway, p.here = w.route.Link, w.route.Gateway, w.route.Local
 	if r.Egress != "" && r.Egress != w.route.Link {
 		p.hold("the route to backend %s leaves by %s, not by egress %s", r.Backend.Addr, w.route.Link, r.Egress)
 		return
@@ -131,10 +132,10 @@ func (f *facts) placeBackend(r *nat.Relay, p *place) {
 		}
 	case nat.SNATAuto:
 		// Packets to the host itself do not leave it: there is no source to choose.
-		if !w.route.Local {
+		if !p.here {
 			p.SNAT = w.route.Source
 		}
-		if !w.route.Local && !p.SNAT.IsValid() {
+		if !p.here && !p.SNAT.IsValid() {
 			p.hold("%s has no address to send from: give it one", w.route.Link)
 		}
 	case nat.SNATOff:

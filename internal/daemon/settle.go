@@ -55,6 +55,7 @@ func (d *Daemon) settleForwarding() {
 		return
 	}
 	if !on && !d.cfg.Host.IPForward {
+		d.forwarding = false
 		d.problemf("net.ipv4.ip_forward is 0 and [host] ip_forward = false forbids natd to turn it on: relays cannot work")
 		return
 	}
@@ -77,7 +78,7 @@ func (d *Daemon) settleForwarding() {
 func (d *Daemon) egressLinks() []string {
 	var links []string
 	for i := range d.places {
-		if p := &d.places[i]; !p.Held && !slices.Contains(links, p.egress) {
+		if p := &d.places[i]; !p.Held && !p.here && !slices.Contains(links, p.egress) {
 			links = append(links, p.egress)
 		}
 	}

@@ -176,7 +176,7 @@ func (d *Daemon) relayState(i int) (state, reason string) {
 		return control.RelayDown, "it is not in the kernel: " + d.sync.err
 	case d.places[i].reason() != "":
 		return control.RelayDegraded, d.places[i].reason()
-	case !d.forwarding && d.places[i].egress != "lo":
+	case !d.forwarding && !d.places[i].here:
 		return control.RelayDegraded, "the host does not forward IPv4"
 	}
 	return control.RelayReady, ""
