@@ -20,7 +20,8 @@ func Diff(want *Ruleset, have *Table, hold Hold) *Plan {
 	default:
 		p.why = rebuildReason(want, have, hold)
 		p.remove, p.create = p.why != "", p.why != ""
-		p.adopt = hold.Protect == ProtectOwn && have.Owner == 0 && !p.create
+		// Another process's table is claimed too: the kernel's refusal tells, where silence would look like success.
+		p.adopt = hold.Protect == ProtectOwn && (have.Owner == 0 || have.Owner != hold.Port) && !p.create
 	}
 	if p.create {
 		p.all(want, have)
@@ -32,9 +33,10 @@ func Diff(want *Ruleset, have *Table, hold Hold) *Plan {
 }
 
 func (p *Plan) guard(want bool, have *Table, hold Hold) {
-	p.makeGuard = want && !have.Guard
-	// Somebody else's guard is not ours to remove: it goes with the process that owns it.
-	p.removeGuard = !want && have.Guard && have.GuardOwner == hold.Port
+	// One that nobody owns does not survive a flush. Somebody else's is not ours to remove: it goes with its owner.
+	orphan := have.Guard && have.GuardOwner == 0
+	p.makeGuard = want && (!have.Guard || orphan)
+	p.removeGuard = orphan || !want && have.Guard && have.GuardOwner == hold.Port
 }
 
 // rebuildReason says why the table cannot be changed into what is wanted piece by piece, or "".
@@ -48,6 +50,9 @@ func rebuildReason(want *Ruleset, have *Table, hold Hold) string {
 	orphan := wantFlags != 0 && have.Flags == flagPersist
 	if have.Flags != wantFlags && !orphan {
 		return fmt.Sprintf("its flags are %#x and should be %#x", have.Flags, wantFlags)
+	}
+	if have.Others != 0 {
+		return fmt.Sprintf("it has %d objects or flowtables that are not natd's", have.Others)
 	}
 	for i := range have.Chains {
 		c := &have.Chains[i]
@@ -85,12 +90,13 @@ func (s *Set) sameShape(o *Set) bool {
 func (p *Plan) all(want *Ruleset, have *Table) {
 	p.newChains, p.rewriteRules = want.Chains, want.Chains
 	for _, s := range want.Sets {
-		old := find(have.Sets, s.Name)
-		if old != nil && s.Counter && old.sameShape(&s) {
-			s.Elements = carry(s.Elements, old.Elements)
-		}
-		if old != nil && s.Keep {
-			s.Elements = p.keep(&s, old)
+		if old := find(have.Sets, s.Name); old != nil && old.sameShape(&s) {
+			if s.Counter {
+				s.Elements = carry(s.Elements, old.Elements)
+			}
+			if s.Keep {
+				s.Elements = p.keep(&s, old)
+			}
 		}
 		p.newSets = append(p.newSets, s)
 	}

@@ -166,17 +166,18 @@ func TestDiffOfTables(t *testing.T) {
 		"no table wanted, none there": {have: func(have *Table) { *have = Table{} }},
 	}
 	for reason, have := range map[string]func(*Table){
-		"":                                           func(have *Table) { *have = Table{} },
-		"its flags are 0x1 and should be 0x0":        func(have *Table) { have.Flags = 1 },
-		"its flags are 0x6 and should be 0x0":        func(have *Table) { have.Flags = flagOwner | flagPersist },
-		"it has a chain mine that is not natd's":     func(have *Table) { have.Chains = append(have.Chains, Chain{Name: "mine"}) },
-		"its chain forward hangs at another hook":    func(have *Table) { have.Chains[2].Priority = 10 },
-		"its chain prerouting hangs at another hook": func(have *Table) { have.Chains[0].Hook = 3 },
-		"its chain input hangs at another hook":      func(have *Table) { have.Chains[3].Type = "nat" },
-		"it has a set mine that is not natd's":       func(have *Table) { have.Sets = slices.Insert(have.Sets, 1, Set{Name: "mine"}) },
-		"its set relays4 has another type":           func(have *Table) { have.Sets[1].Counter = false },
-		"its set snat4 has another type":             func(have *Table) { have.Sets[2].Data = nil },
-		"its set targets4 has another type":          func(have *Table) { have.Sets[3].Key = have.Sets[3].Key[:2] },
+		"": func(have *Table) { *have = Table{} },
+		"it has 2 objects or flowtables that are not natd's": func(have *Table) { have.Others = 2 },
+		"its flags are 0x1 and should be 0x0":                func(have *Table) { have.Flags = 1 },
+		"its flags are 0x6 and should be 0x0":                func(have *Table) { have.Flags = flagOwner | flagPersist },
+		"it has a chain mine that is not natd's":             func(have *Table) { have.Chains = append(have.Chains, Chain{Name: "mine"}) },
+		"its chain forward hangs at another hook":            func(have *Table) { have.Chains[2].Priority = 10 },
+		"its chain prerouting hangs at another hook":         func(have *Table) { have.Chains[0].Hook = 3 },
+		"its chain input hangs at another hook":              func(have *Table) { have.Chains[3].Type = "nat" },
+		"it has a set mine that is not natd's":               func(have *Table) { have.Sets = slices.Insert(have.Sets, 1, Set{Name: "mine"}) },
+		"its set relays4 has another type":                   func(have *Table) { have.Sets[1].Counter = false },
+		"its set snat4 has another type":                     func(have *Table) { have.Sets[2].Data = nil },
+		"its set targets4 has another type":                  func(have *Table) { have.Sets[3].Key = have.Sets[3].Key[:2] },
 	} {
 		first := "make table inet natd anew: " + reason
 		if reason == "" {

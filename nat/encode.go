@@ -8,8 +8,9 @@ import (
 
 // Attribute numbers of linux/netfilter/nf_tables.h that golang.org/x/sys/unix lacks.
 const (
-	attrTableOwner = 7    // NFTA_TABLE_OWNER
-	attrSetExpr    = 0x11 // NFTA_SET_EXPR
+	attrTableOwner     = 7    // NFTA_TABLE_OWNER
+	attrSetExpr        = 0x11 // NFTA_SET_EXPR
+	attrSetExpressions = 0x12 // NFTA_SET_EXPRESSIONS: more than one
 )
 
 // elementsPerMessage bounds the bytes of elements in one message. They are one attribute, whose length has 16 bits: what

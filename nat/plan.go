@@ -18,6 +18,7 @@ type Table struct {
 	Owner      uint32 // netlink port id of the process that owns the table, 0 = nobody
 	Guard      bool   // the guard table exists
 	GuardOwner uint32
+	Others     int // objects and flowtables in the table: natd makes none
 	Ruleset
 }
 
@@ -99,11 +100,11 @@ func (p *Plan) tableSteps(s *steps) {
 	case p.adopt:
 		s.addf("take ownership of table inet %s", TableName)
 	}
-	if p.makeGuard {
-		s.addf("make table inet %s", guardName)
-	}
 	if p.removeGuard {
 		s.addf("delete table inet %s", guardName)
+	}
+	if p.makeGuard {
+		s.addf("make table inet %s", guardName)
 	}
 }
 

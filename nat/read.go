@@ -39,31 +39,42 @@ func generation(s *nfnl.Socket) (id uint32, err error) {
 	return id, nil
 }
 
-// flags reads a table's flags and owner.
-func flags(s *nfnl.Socket, name string) (exists bool, flags, owner uint32, err error) {
+// header is what the kernel says of a table as such.
+type header struct {
+	exists       bool
+	flags, owner uint32
+	use          uint32 // how many chains, sets, objects and flowtables it has
+}
+
+func readHeader(s *nfnl.Socket, name string) (h header, err error) {
 	err = s.Get(request(unix.NFT_MSG_GETTABLE, unix.NFTA_TABLE_NAME, name), func(m nfnl.Message) error {
-		flags = nfnl.Uint32(nfnl.Attr(m.Attrs(), unix.NFTA_TABLE_FLAGS))
-		owner = nfnl.Uint32(nfnl.Attr(m.Attrs(), attrTableOwner))
+		h = header{
+			exists: true,
+			flags:  nfnl.Uint32(nfnl.Attr(m.Attrs(), unix.NFTA_TABLE_FLAGS)),
+			owner:  nfnl.Uint32(nfnl.Attr(m.Attrs(), attrTableOwner)),
+			use:    nfnl.Uint32(nfnl.Attr(m.Attrs(), unix.NFTA_TABLE_USE)),
+		}
 		return nil
 	})
-	if errors.Is(err, unix.ENOENT) {
-		return false, 0, 0, nil
+	if err != nil && !errors.Is(err, unix.ENOENT) {
+		return h, fmt.Errorf("read table inet %s: %w", name, err)
 	}
-	if err != nil {
-		return false, 0, 0, fmt.Errorf("read table inet %s: %w", name, err)
-	}
-	return true, flags, owner, nil
+	return h, nil
 }
 
 // read fills the table.
-func (r *reader) read() (err error) {
+func (r *reader) read() error {
 	t := r.table
-	if t.Guard, _, t.GuardOwner, err = flags(r.socket, guardName); err != nil {
+	guard, err := readHeader(r.socket, guardName)
+	if err != nil {
 		return err
 	}
-	if t.Exists, t.Flags, t.Owner, err = flags(r.socket, TableName); err != nil || !t.Exists {
+	t.Guard, t.GuardOwner = guard.exists, guard.owner
+	main, err := readHeader(r.socket, TableName)
+	if err != nil || !main.exists {
 		return err
 	}
+	t.Exists, t.Flags, t.Owner = true, main.flags, main.owner
 	for _, part := range []struct {
 		name string
 		read func() error
@@ -72,6 +83,7 @@ func (r *reader) read() (err error) {
 			return fmt.Errorf("read the %s of table inet %s: %w", part.name, TableName, err)
 		}
 	}
+	t.Others = int(main.use) - len(t.Chains) - len(t.Sets)
 	return nil
 }
 
@@ -127,38 +139,49 @@ func (r *reader) rules() error {
 
 func (r *reader) sets() error {
 	err := r.socket.Dump(request(unix.NFT_MSG_GETSET, unix.NFTA_SET_TABLE, TableName), func(m nfnl.Message) error {
-		var s Set
-		var keyType, keyLen, dataType, dataLen, setFlags uint32
-		for typ, b := range nfnl.Attrs(m.Attrs()) {
-			switch typ {
-			case unix.NFTA_SET_NAME:
-				s.Name = nfnl.String(b)
-			case unix.NFTA_SET_FLAGS:
-				setFlags = nfnl.Uint32(b)
-			case unix.NFTA_SET_KEY_TYPE:
-				keyType = nfnl.Uint32(b)
-			case unix.NFTA_SET_KEY_LEN:
-				keyLen = nfnl.Uint32(b)
-			case unix.NFTA_SET_DATA_TYPE:
-				dataType = nfnl.Uint32(b)
-			case unix.NFTA_SET_DATA_LEN:
-				dataLen = nfnl.Uint32(b)
-			case attrSetExpr:
-				s.Counter = nfnl.String(nfnl.Attr(b, unix.NFTA_EXPR_NAME)) == "counter"
-			}
-		}
-		s.Key = fieldsOf(keyType, keyLen)
-		if setFlags&unix.NFT_SET_MAP != 0 {
-			s.Data = fieldsOf(dataType, dataLen)
-		}
-		if setFlags&^unix.NFT_SET_MAP != 0 {
-			s.Key = nil // intervals, timeouts and the like: nothing that natd makes
-		}
-		r.table.Sets = append(r.table.Sets, s)
+		r.table.Sets = append(r.table.Sets, decodeSet(m.Attrs()))
 		return nil
 	})
 	slices.SortFunc(r.table.Sets, func(a, b Set) int { return strings.Compare(a.Name, b.Name) })
 	return err
+}
+
+// decodeSet reads a set without its elements. One that has what natd never gives a set has no Key.
+func decodeSet(attrs []byte) (s Set) {
+	var keyType, keyLen, dataType, dataLen, setFlags uint32
+	foreign := false
+	for typ, b := range nfnl.Attrs(attrs) {
+		switch typ {
+		case unix.NFTA_SET_NAME:
+			s.Name = nfnl.String(b)
+		case unix.NFTA_SET_FLAGS:
+			setFlags = nfnl.Uint32(b)
+		case unix.NFTA_SET_KEY_TYPE:
+			keyType = nfnl.Uint32(b)
+		case unix.NFTA_SET_KEY_LEN:
+			keyLen = nfnl.Uint32(b)
+		case unix.NFTA_SET_DATA_TYPE:
+			dataType = nfnl.Uint32(b)
+		case unix.NFTA_SET_DATA_LEN:
+			dataLen = nfnl.Uint32(b)
+		case attrSetExpr:
+			s.Counter = nfnl.String(nfnl.Attr(b, unix.NFTA_EXPR_NAME)) == "counter"
+			foreign = foreign || !s.Counter
+		case unix.NFTA_SET_DESC:
+			foreign = foreign || nfnl.Attr(b, unix.NFTA_SET_DESC_SIZE) != nil
+		case unix.NFTA_SET_POLICY, attrSetExpressions:
+			foreign = true
+		}
+	}
+	if setFlags&unix.NFT_SET_MAP != 0 {
+		s.Data = fieldsOf(dataType, dataLen)
+		foreign = foreign || s.Data == nil
+	}
+	// Other flags stand for intervals, time-outs and the like.
+	if !foreign && setFlags&^unix.NFT_SET_MAP == 0 {
+		s.Key = fieldsOf(keyType, keyLen)
+	}
+	return s
 }
 
 // fieldsOf turns nft's number of a concatenation back into data types: nil when one of them is none of natd's.
@@ -197,12 +220,17 @@ func (r *reader) elementsOf(s *Set) error {
 	b.String(unix.NFTA_SET_ELEM_LIST_SET, s.Name)
 	b.End()
 	names := make(map[string]string) // one copy of each comment, however many elements have it
+	catchAll := false
 	err := r.socket.Dump(b, func(m nfnl.Message) error {
 		for _, b := range nfnl.Attrs(nfnl.Attr(m.Attrs(), unix.NFTA_SET_ELEM_LIST_ELEMENTS)) {
+			catchAll = catchAll || nfnl.Attr(b, unix.NFTA_SET_ELEM_KEY) == nil
 			s.Elements = append(s.Elements, decodeElement(b, names))
 		}
 		return nil
 	})
+	if catchAll {
+		s.Key, s.Elements = nil, nil // an element for every key is nothing that natd makes
+	}
 	sortElements(s.Elements)
 	return err
 }

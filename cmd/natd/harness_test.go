@@ -36,6 +36,9 @@ var programs = sync.OnceValues(func() (string, error) { //nolint:gochecknoglobal
 })
 
 func TestMain(m *testing.M) {
+	// A program with the race detector sleeps for a second before it exits, so that other threads can report. The programs
+	// under test are stopped dozens of times.
+	_ = os.Setenv("GORACE", "atexit_sleep_ms=20")
 	code := m.Run()
 	if dir, err := programs(); err == nil {
 		_ = os.RemoveAll(dir)

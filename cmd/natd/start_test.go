@@ -3,6 +3,7 @@ package main
 import (
 	"errors"
 	"fmt"
+	"io"
 	"net"
 	"net/netip"
 	"os"
@@ -112,12 +113,8 @@ func exchange(c net.Conn, within time.Duration) error {
 		return err
 	}
 	buf := make([]byte, len(line))
-	for got := 0; got < len(line); {
-		n, err := c.Read(buf[got:])
-		if err != nil {
-			return err
-		}
-		got += n
+	if _, err := io.ReadFull(c, buf); err != nil {
+		return err
 	}
 	if string(buf) != line {
 		return fmt.Errorf("got %q back", buf)

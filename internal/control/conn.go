@@ -11,22 +11,35 @@ import (
 	"time"
 )
 
-// converse has the one conversation of a connection: what do you want, here it is.
-func (s *Server) converse(ctx context.Context, conn net.Conn, p peer, h Handler) {
-	data, err := s.serve(ctx, conn, p, h)
+// converse has the one conversation of a connection: what do you want, here it is. From the request to the end of the answer
+// it has one of the slots, so that those who say nothing are in nobody's way.
+func (s *Server) converse(ctx context.Context, conn net.Conn, p peer, h Handler, requests slots) {
+	r, err := s.listen(ctx, conn, p)
+	if err != nil {
+		s.answer(ctx, conn, nil, err)
+		return
+	}
+	free, err := requests.take(p)
+	if err != nil {
+		s.answer(ctx, conn, nil, err)
+		return
+	}
+	defer free()
+	data, err := s.serve(ctx, r, p, h)
 	s.answer(ctx, conn, data, err)
 }
 
-// serve reads the request of a peer that may ask, and carries it out if the peer may ask for that.
-func (s *Server) serve(ctx context.Context, conn net.Conn, p peer, h Handler) (any, error) {
+// listen reads the request of a peer that may ask.
+func (s *Server) listen(ctx context.Context, conn net.Conn, p peer) (*request, error) {
 	if err := s.who.mayRead(p); err != nil {
 		s.log.Debug("control socket: a connection is refused", "peer", p, "error", err)
 		return nil, err
 	}
-	r, err := s.receive(ctx, conn)
-	if err != nil {
-		return nil, err
-	}
+	return s.receive(ctx, conn)
+}
+
+// serve carries out a request if the peer may ask for that.
+func (s *Server) serve(ctx context.Context, r *request, p peer, h Handler) (any, error) {
 	if !changes(r.Op) {
 		return s.handle(ctx, r, h)
 	}

@@ -8,6 +8,7 @@ import (
 	"path/filepath"
 	"runtime"
 	"strings"
+	"sync"
 	"syscall"
 	"testing"
 	"time"
@@ -87,7 +88,7 @@ func TestHalfCloseAfterRequest(t *testing.T) {
 
 func TestTooManyConnections(t *testing.T) {
 	t.Parallel()
-	r := run(t, well(), func(s *Server) { s.limits.shared, s.limits.reserved = 2, 0 })
+	r := run(t, well(), func(s *Server) { s.limits.open, s.limits.reserved = 2, 0 })
 	held := []net.Conn{r.dial(t), r.dial(t)}
 	wantContains(t, r.say(t, "{\"version\":1,\"op\":\"status\"}\n"), `"code":1`, "natd is busy")
 	for _, conn := range held {
@@ -97,6 +98,35 @@ func TestTooManyConnections(t *testing.T) {
 		var s Status
 		return Call(t.Context(), r.path, OpStatus, nil, &s) == nil
 	})
+}
+
+// Requests at work are few, whatever the number of connections; those that ask nothing do not count.
+func TestTooManyRequests(t *testing.T) {
+	t.Parallel()
+	h, asked, proceed := well(), make(chan struct{}), make(chan struct{})
+	h.connections = func(context.Context, string) (*ConnectionList, error) {
+		asked <- struct{}{}
+		<-proceed
+		return &ConnectionList{}, nil
+	}
+	r := run(t, h, func(s *Server) { s.limits.shared, s.limits.reserved = 2, 0 })
+	for range 100 { // fewer than the backlog
+		r.dial(t) // and says nothing
+	}
+	r.mustServe(t)
+	var done sync.WaitGroup
+	for range 2 {
+		done.Go(func() {
+			if err := Call(t.Context(), r.path, OpConnections, nil, new(ConnectionList)); err != nil {
+				t.Errorf("connections: %v", err)
+			}
+		})
+		<-asked
+	}
+	wantContains(t, r.say(t, "{\"version\":1,\"op\":\"status\"}\n"), `"code":1`, "natd is busy")
+	close(proceed)
+	done.Wait()
+	r.mustServe(t)
 }
 
 // Clients that never write or never read cost goroutines only until the deadlines, and nobody his answer.

@@ -21,7 +21,8 @@ type Handler interface {
 
 // limits keep one client from using up what others need.
 type limits struct {
-	shared, reserved int                           // connections at once: for everybody; for root when those are used
+	open             int                           // connections at once; waiting for a request costs little
+	shared, reserved int                           // requests at once: for everybody; for root when those are used
 	request          time.Duration                 // to send the request
 	write            time.Duration                 // to take the answer
 	stopping         time.Duration                 // to take the answer once the server stops
@@ -30,7 +31,7 @@ type limits struct {
 
 func defaultLimits() limits {
 	return limits{
-		shared: 28, reserved: 4,
+		open: 512, shared: 28, reserved: 4,
 		request: 5 * time.Second, write: 10 * time.Second, stopping: time.Second,
 		handling: handlingTime,
 	}
@@ -69,13 +70,14 @@ func (s *Server) Serve(ctx context.Context, h Handler) error {
 	stop := context.AfterFunc(ctx, func() { _ = s.close() })
 	defer stop()
 
-	slots := newSlots(s.limits.shared, s.limits.reserved)
+	connections := newSlots(s.limits.open, s.limits.reserved)
+	requests := newSlots(s.limits.shared, s.limits.reserved)
 	for {
 		conn, err := s.accept(ctx)
 		if err != nil {
 			return s.close()
 		}
-		p, free, err := place(conn, slots)
+		p, free, err := place(conn, connections)
 		open.Go(func() {
 			defer conn.Close()
 			if err != nil {
@@ -84,21 +86,18 @@ func (s *Server) Serve(ctx context.Context, h Handler) error {
 				return
 			}
 			defer free()
-			s.converse(ctx, conn, p, h)
+			s.converse(ctx, conn, p, h, requests)
 		})
 	}
 }
 
 // place finds out who connected, and takes a slot for him: here and now, so that the first to come is the first served.
-func place(conn *net.UnixConn, slots slots) (p peer, free func(), err error) {
+func place(conn *net.UnixConn, connections slots) (p peer, free func(), err error) {
 	if p, err = peerOf(conn); err != nil {
 		return p, nil, err
 	}
-	free, ok := slots.take(p)
-	if !ok {
-		return p, nil, Errorf(CodeFailed, "natd is busy with too many connections to its socket; try again in a few seconds")
-	}
-	return p, free, nil
+	free, err = connections.take(p)
+	return p, free, err
 }
 
 // accept waits for a client. It goes on after every failure except that the socket was closed: at EMFILE, the likely
@@ -118,7 +117,7 @@ func (s *Server) accept(ctx context.Context) (*net.UnixConn, error) {
 	}
 }
 
-// slots are the connections that may be open at once.
+// slots are the connections, or the requests, that there may be at once.
 type slots struct {
 	shared, reserved chan struct{}
 }
@@ -127,20 +126,19 @@ func newSlots(shared, reserved int) slots {
 	return slots{shared: make(chan struct{}, shared), reserved: make(chan struct{}, reserved)}
 }
 
-// take gives a function that frees the slot again, or false when there is none left for this peer.
-func (s slots) take(p peer) (free func(), ok bool) {
+// take gives a function that frees the slot again. It fails when there is none left for this peer.
+func (s slots) take(p peer) (free func(), err error) {
 	select {
 	case s.shared <- struct{}{}:
-		return func() { <-s.shared }, true
+		return func() { <-s.shared }, nil
 	default:
 	}
-	if !p.root() {
-		return nil, false
+	if p.root() {
+		select {
+		case s.reserved <- struct{}{}:
+			return func() { <-s.reserved }, nil
+		default:
+		}
 	}
-	select {
-	case s.reserved <- struct{}{}:
-		return func() { <-s.reserved }, true
-	default:
-		return nil, false
-	}
+	return nil, Errorf(CodeFailed, "natd is busy with too many connections to its socket; try again in a few seconds")
 }

@@ -134,9 +134,9 @@ func TestSlots(t *testing.T) {
 	s := newSlots(2, 1)
 	take := func(p peer, want bool) func() {
 		t.Helper()
-		free, ok := s.take(p)
-		if ok != want {
-			t.Fatalf("uid %d: taken %v, want %v", p.uid, ok, want)
+		free, err := s.take(p)
+		if (err == nil) != want {
+			t.Fatalf("uid %d: %v, want it taken: %v", p.uid, err, want)
 		}
 		return free
 	}

@@ -139,11 +139,14 @@ func Run(ctx context.Context, o Options, reload <-chan os.Signal) error {
 
 // open connects to the kernel.
 func (d *Daemon) open() (err error) {
-	if err := os.MkdirAll(d.StateDir, 0o750); err != nil {
-		return fmt.Errorf("make the state directory: %w", err)
-	}
 	if d.kernel, err = nat.Open(); err != nil {
 		return err
+	}
+	if _, err := d.kernel.Generation(); errors.Is(err, os.ErrPermission) {
+		return control.Errorf(control.CodeNotPermitted, "natd needs CAP_NET_ADMIN in this network namespace: run it as root or by its unit: %w", err)
+	}
+	if err := os.MkdirAll(d.StateDir, 0o750); err != nil {
+		return fmt.Errorf("make the state directory: %w", err)
 	}
 	if d.conntrack, err = flow.Open(); err != nil {
 		return err
@@ -181,9 +184,6 @@ func (d *Daemon) close() error {
 // adopt takes the configuration and looks at what an earlier natd left in the kernel. It changes nothing.
 func (d *Daemon) adopt(cfg *config.Config) error {
 	have, err := d.kernel.Read()
-	if errors.Is(err, os.ErrPermission) {
-		return control.Errorf(control.CodeNotPermitted, "natd needs CAP_NET_ADMIN in this network namespace: run it as root or by its unit: %w", err)
-	}
 	if err != nil {
 		return err
 	}

@@ -2,7 +2,6 @@ package daemon
 
 import (
 	"context"
-	"errors"
 	"fmt"
 	"strings"
 	"time"
@@ -209,10 +208,10 @@ func (d *Daemon) reloadNotes(cfg *config.Config) []string {
 func (d *Daemon) remove() ([]string, error) {
 	began := time.Now()
 	changes, err := teardown(d.kernel, d.conntrack, d.sysctls)
-	if errors.Is(err, nat.ErrStale) {
-		changes, err = teardown(d.kernel, d.conntrack, d.sysctls)
-	}
 	d.sync.verified, d.sync.settled, d.forwarding = false, false, false
+	if err != nil {
+		return changes, err
+	}
 	d.Log.Info("removed everything that natd made", "changes", changes, "took", time.Since(began).Round(time.Microsecond))
-	return changes, err
+	return changes, nil
 }

@@ -59,8 +59,8 @@ func (d *Daemon) loop(ctx context.Context, reload <-chan os.Signal) error {
 	interval := d.cfg.Daemon.Resync
 	resync := time.NewTicker(interval)
 	defer resync.Stop()
-	beat, stopBeat := ticker(d.Notify.WatchdogInterval())
-	defer stopBeat()
+	beat := time.NewTicker(d.beatInterval())
+	defer beat.Stop()
 	retry := time.NewTimer(longestRetry)
 	defer retry.Stop()
 	wake, pause := d.wake, firstRetry
@@ -81,7 +81,7 @@ func (d *Daemon) loop(ctx context.Context, reload <-chan os.Signal) error {
 			d.reloadLogged()
 		case request := <-d.requests:
 			request()
-		case <-beat:
+		case <-beat.C:
 		}
 		if d.cfg.Daemon.Resync != interval {
 			interval = d.cfg.Daemon.Resync
@@ -94,8 +94,26 @@ func (d *Daemon) loop(ctx context.Context, reload <-chan os.Signal) error {
 			}
 			wake, pause = d.schedule(retry, pause, err)
 		}
-		d.Notify.Alive()
+		d.alive()
 	}
+}
+
+// beatInterval is how often the service manager hears of natd at least: for the watchdog, and while natd starts, before
+// the manager's patience ends.
+func (d *Daemon) beatInterval() time.Duration {
+	const starting = startPatience / 3
+	if watchdog := d.Notify.WatchdogInterval(); watchdog > 0 {
+		return min(watchdog, starting)
+	}
+	return starting
+}
+
+// alive feeds the watchdog, and asks for more time for a natd that has nothing to show yet.
+func (d *Daemon) alive() {
+	if !d.ready {
+		d.Notify.Extend(startPatience)
+	}
+	d.Notify.Alive()
 }
 
 // schedule plans the next try after a pass that failed, and says what may wake the loop before. While repairs are put
@@ -119,14 +137,6 @@ func cause(ctx context.Context) error {
 		return err
 	}
 	return nil
-}
-
-func ticker(interval time.Duration) (<-chan time.Time, func()) {
-	if interval <= 0 {
-		return nil, func() {}
-	}
-	t := time.NewTicker(interval)
-	return t.C, t.Stop
 }
 
 // stop leaves the kernel as the configuration asks for.

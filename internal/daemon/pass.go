@@ -120,7 +120,9 @@ func (d *Daemon) reportPlaces(places []place) {
 			delete(d.since, r.Name)
 			continue
 		}
-		d.had[claim(r)] = true
+		if r.Listen.Any() || d.facts.linkOf(r.Listen.Addr) != "" {
+			d.had[claim(r)] = true // not before: when the address comes, its ports may be those of a local service
+		}
 		if _, ok := d.since[r.Name]; !ok {
 			d.since[r.Name] = now
 		}
@@ -151,7 +153,6 @@ func (d *Daemon) announce(err error) {
 		d.Notify.Ready(status)
 		d.Log.Info("ready", "status", status)
 	case !d.ready:
-		d.Notify.Extend(startPatience)
 		d.Notify.Status(status)
 	case status != d.lastStatus:
 		d.Notify.Status(status)

@@ -1,6 +1,7 @@
 package daemon
 
 import (
+	"errors"
 	"fmt"
 	"path/filepath"
 
@@ -44,17 +45,29 @@ func teardown(kernel *nat.Kernel, conntrack *flow.Conntrack, sysctls *netconf.Sy
 	if err != nil {
 		return changes, err
 	}
+	for range syncTries {
+		var removed []string
+		if removed, err = removeTables(kernel, conntrack); !errors.Is(err, nat.ErrStale) {
+			return append(changes, removed...), err
+		}
+	}
+	return changes, fmt.Errorf("remove natd's tables: another program keeps changing the ruleset: %w", err)
+}
+
+// removeTables removes natd's tables, and then the connections that were made through them. The error is nat.ErrStale,
+// and nothing is changed, when another program changed the ruleset meanwhile.
+func removeTables(kernel *nat.Kernel, conntrack *flow.Conntrack) (changes []string, err error) {
 	have, err := kernel.Read()
 	if err != nil {
-		return changes, err
+		return nil, err
 	}
 	hold := nat.Hold{Protect: nat.ProtectOff, Port: kernel.Port()}
 	plan := nat.Diff(nil, have, hold)
 	if plan.Empty() {
-		return changes, nil
+		return nil, nil
 	}
 	if err := kernel.Apply(plan, have.Generation, hold); err != nil {
-		return changes, err
+		return nil, err
 	}
 	dropped, err := dropConnections(conntrack, have.Listens())
 	if dropped > 0 {

@@ -121,10 +121,19 @@ func (s *Socket) submit(b *Builder) (first uint32, err error) {
 	if err := s.file.SetReadDeadline(time.Now().Add(patience)); err != nil {
 		return 0, fmt.Errorf("set the deadline of a netlink socket: %w", err)
 	}
+	s.discard()
 	if err := s.send(b.buf); err != nil {
 		return 0, fmt.Errorf("send to netfilter: %w", err)
 	}
 	return first, nil
+}
+
+// discard takes off the socket what came too late for an earlier request. If it were so much that the receive buffer
+// overflowed, the kernel would drop the next answers too, without a word.
+func (s *Socket) discard() {
+	for err := error(nil); err == nil || errors.Is(err, unix.ENOBUFS); {
+		err = s.next(false, func(Message) error { return nil })
+	}
 }
 
 // parseError reads an NLMSG_ERROR message: nil for an acknowledgement.

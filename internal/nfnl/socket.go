@@ -117,14 +117,20 @@ func (s *Socket) send(b []byte) error {
 }
 
 // receive waits for one datagram and calls each for the messages in it.
-func (s *Socket) receive(each func(Message) error) error {
+func (s *Socket) receive(each func(Message) error) error { return s.next(true, each) }
+
+// next is receive that need not wait: where nothing has arrived it is EAGAIN.
+func (s *Socket) next(wait bool, each func(Message) error) error {
 	var n int
 	var failed error
 	err := s.raw.Read(func(fd uintptr) bool {
 		n, _, failed = unix.Recvfrom(int(fd), s.buf, 0)
-		return !errors.Is(failed, unix.EAGAIN) && !errors.Is(failed, unix.EINTR)
+		return !(wait && errors.Is(failed, unix.EAGAIN)) && !errors.Is(failed, unix.EINTR)
 	})
-	if err := errors.Join(err, failed); err != nil {
+	if err == nil {
+		err = failed // else it is the EAGAIN before the deadline
+	}
+	if err != nil {
 		return err
 	}
 	return split(s.buf[:n], each)
@@ -165,16 +171,26 @@ func (s *Socket) Join(group int) error {
 }
 
 // Follow calls each for every message that arrives until ctx ends or each fails. When the kernel had to drop
-// notifications because they were not read fast enough, it calls lost and goes on.
+// notifications because they were not read fast enough, it calls lost, behind those that were left, and goes on.
 func (s *Socket) Follow(ctx context.Context, each func(Message) error, lost func()) error {
+	// Notifications may be hours away: the deadline of an earlier request must not end the wait.
+	if err := s.file.SetReadDeadline(time.Time{}); err != nil {
+		return fmt.Errorf("clear the deadline of a netlink socket: %w", err)
+	}
 	stop := context.AfterFunc(ctx, func() { _ = s.file.SetReadDeadline(time.Unix(1, 0)) })
 	defer stop()
+	// Once the kernel had to drop one, it drops all until the queue is empty, and does not say so again (netlink_overrun in
+	// net/netlink/af_netlink.c): only then is it true that nothing after the loss is missed.
+	dropping := false
 	for {
-		err := s.receive(each)
+		err := s.next(!dropping, each)
 		switch {
 		case ctx.Err() != nil:
 			return nil
 		case errors.Is(err, unix.ENOBUFS):
+			dropping = true
+		case dropping && errors.Is(err, unix.EAGAIN):
+			dropping = false
 			lost()
 		case err != nil:
 			return fmt.Errorf("receive netfilter notifications: %w", err)

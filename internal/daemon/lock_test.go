@@ -1,0 +1,111 @@
+package daemon
+
+import (
+	"fmt"
+	"net"
+	"os"
+	"path/filepath"
+	"strings"
+	"sync"
+	"testing"
+
+	"golang.org/x/sys/unix"
+
+	"natd/internal/lab"
+)
+
+// inHost takes the lock in a network namespace of the lab.
+func inHost(t *testing.T, h *lab.Host) (release func() error, err error) {
+	t.Helper()
+	lab.Check(t, h.Do(func() error {
+		release, err = lock(t.Context())
+		return nil
+	}))
+	return release, err
+}
+
+func TestLock(t *testing.T) {
+	t.Parallel()
+	h, other := lab.NewHost(t), lab.NewHost(t)
+	release, err := inHost(t, h)
+	lab.Check(t, err)
+	if _, err := inHost(t, h); err == nil || !strings.Contains(err.Error(), fmt.Sprintf("another natd (pid %d)", os.Getpid())) {
+		t.Errorf("the second lock: %v, want an error that names the holder", err)
+	}
+	elsewhere, err := inHost(t, other)
+	lab.Check(t, err)
+	lab.Check(t, elsewhere())
+	lab.Check(t, release())
+	again, err := inHost(t, h)
+	lab.Check(t, err)
+	lab.Check(t, again())
+}
+
+func TestLockHasOneWinner(t *testing.T) {
+	t.Parallel()
+	h := lab.NewHost(t)
+	var mu sync.Mutex
+	var releases []func() error
+	var wg sync.WaitGroup
+	for range 20 {
+		wg.Go(func() {
+			if release, err := inHost(t, h); err == nil {
+				mu.Lock()
+				defer mu.Unlock()
+				releases = append(releases, release)
+			}
+		})
+	}
+	wg.Wait()
+	if len(releases) != 1 {
+		t.Errorf("%d got the lock, want one", len(releases))
+	}
+	for _, release := range releases {
+		lab.Check(t, release())
+	}
+}
+
+// TestLockTakenByAnother has a user who can be no natd take the name.
+func TestLockTakenByAnother(t *testing.T) {
+	t.Parallel()
+	lab.Require(t, "setpriv", "socat")
+	h := lab.NewHost(t)
+	squatter, err := h.Start("setpriv", "--reuid", "65534", "--regid", "65534", "--clear-groups",
+		"socat", "ABSTRACT-LISTEN:"+strings.TrimPrefix(lockName, "@")+",fork", "EXEC:true")
+	lab.Check(t, err)
+	lab.Check(t, squatter.Await(t.Context(), patience, func() error {
+		return h.Do(func() error {
+			c, err := net.Dial("unix", lockName)
+			if err != nil {
+				return err
+			}
+			return c.Close()
+		})
+	}))
+	release, err := inHost(t, h)
+	lab.Check(t, err)
+	lab.Check(t, release())
+}
+
+// TestLockOfTheDead wants the lock to go with a process that is killed. The socket has no file that could stay.
+func TestLockOfTheDead(t *testing.T) {
+	t.Parallel()
+	h := lab.NewHost(t)
+	var fd int
+	lab.Check(t, h.Do(func() (err error) {
+		if fd, err = unix.Socket(unix.AF_UNIX, unix.SOCK_STREAM|unix.SOCK_CLOEXEC, 0); err != nil {
+			return err
+		}
+		return unix.Bind(fd, &unix.SockaddrUnix{Name: lockName})
+	}))
+	if _, err := inHost(t, h); err == nil {
+		t.Error("got the lock that another process has just bound")
+	}
+	lab.Check(t, unix.Close(fd)) // what the kernel does for the dead
+	release, err := inHost(t, h)
+	lab.Check(t, err)
+	lab.Check(t, release())
+	if _, err := os.Lstat(filepath.Join(".", lockName)); err == nil {
+		t.Error("the lock has a file")
+	}
+}

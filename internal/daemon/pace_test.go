@@ -1,0 +1,120 @@
+package daemon
+
+import (
+	"errors"
+	"fmt"
+	"strings"
+	"testing"
+	"time"
+
+	"golang.org/x/time/rate"
+
+	"natd/nat"
+)
+
+func TestSchedule(t *testing.T) {
+	t.Parallel()
+	broken := errors.New("broken")
+	paced := fmt.Errorf("pass: %w", &pacedError{wait: 250 * time.Millisecond})
+	tests := []struct {
+		name  string
+		pause time.Duration
+		err   error
+		wakes bool
+		next  time.Duration
+	}{
+		{"success starts over", 4 * time.Second, nil, true, firstRetry},
+		{"failures get rarer", firstRetry, broken, true, 2 * firstRetry},
+		{"but not for ever", longestRetry, broken, true, longestRetry},
+		{"a paced repair is not woken by the fight", time.Second, paced, false, firstRetry},
+	}
+	for _, tt := range tests {
+		d := &Daemon{wake: make(chan struct{}, 1)}
+		retry := time.NewTimer(time.Hour)
+		wake, next := d.schedule(retry, tt.pause, tt.err)
+		if (wake != nil) != tt.wakes || next != tt.next {
+			t.Errorf("%s: woken %v and then %v, want %v and %v", tt.name, wake != nil, next, tt.wakes, tt.next)
+		}
+		if armed := retry.Stop(); armed != (tt.err != nil) {
+			t.Errorf("%s: the retry is armed: %v", tt.name, armed)
+		}
+	}
+}
+
+// TestScheduleWaitsAsTold lets the timer of a paced repair run out.
+func TestScheduleWaitsAsTold(t *testing.T) {
+	t.Parallel()
+	d := &Daemon{wake: make(chan struct{}, 1)}
+	retry := time.NewTimer(time.Hour)
+	began := time.Now()
+	d.schedule(retry, firstRetry, &pacedError{wait: 50 * time.Millisecond})
+	select {
+	case <-retry.C:
+		if took := time.Since(began); took < 50*time.Millisecond {
+			t.Errorf("the retry came after %v", took)
+		}
+	case <-time.After(patience):
+		t.Error("the retry did not come")
+	}
+}
+
+func TestPacedErrorNamesWho(t *testing.T) {
+	t.Parallel()
+	for by, want := range map[string]string{"": "another program keeps", "nft (pid 7)": "nft (pid 7) keeps"} {
+		err := &pacedError{wait: 1234567 * time.Microsecond, by: by}
+		if got := err.Error(); !strings.HasPrefix(got, want) || !strings.HasSuffix(got, "1.235s") {
+			t.Errorf("got %q, want %q and the time", got, want)
+		}
+	}
+}
+
+// TestRepairsArePaced spends the burst: from then on a repair has to wait for its turn.
+func TestRepairsArePaced(t *testing.T) {
+	t.Parallel()
+	limit, now := rate.NewLimiter(repairRate, repairBurst), time.Now()
+	for i := range repairBurst {
+		if r := limit.ReserveN(now, 1); r.DelayFrom(now) > 0 {
+			t.Fatalf("repair %d of the burst has to wait", i)
+		}
+	}
+	if wait := limit.ReserveN(now, 1).DelayFrom(now); wait != time.Second/repairRate {
+		t.Errorf("after the burst a repair waits %v, want %v", wait, time.Second/repairRate)
+	}
+}
+
+func TestWriters(t *testing.T) {
+	t.Parallel()
+	var w writers
+	if w.String() != "" {
+		t.Errorf("nobody is %q", w.String())
+	}
+	nft := nat.Writer{PID: 7, Name: "nft"}
+	for range 3 {
+		w.add(nft)
+		w.add(nat.Writer{}) // notifications were lost: nobody to name
+	}
+	if got := w.String(); got != nft.String() {
+		t.Errorf("got %q, want %q once", got, nft)
+	}
+	for pid := range 100 {
+		w.add(nat.Writer{PID: 100 + pid, Name: "dockerd"})
+	}
+	if n := strings.Count(w.String(), "pid"); n != maxWriters {
+		t.Errorf("%d are named, want %d", n, maxWriters)
+	}
+	w.forget()
+	if w.String() != "" {
+		t.Errorf("forgotten ones are %q", w.String())
+	}
+}
+
+func TestPokeNeverBlocks(t *testing.T) {
+	t.Parallel()
+	d := &Daemon{wake: make(chan struct{}, 1)}
+	for range 10 {
+		d.poke()
+	}
+	if len(d.wake) != 1 {
+		t.Errorf("%d tokens, want one for any number of reasons", len(d.wake))
+	}
+}

@@ -1,0 +1,115 @@
+package nat
+
+import (
+	"errors"
+	"os"
+	"regexp"
+	"slices"
+	"strings"
+	"testing"
+
+	"natd/internal/lab"
+)
+
+// machine is a host of its own, natd's Kernel in it, and nft(8) as the independent witness.
+type machine struct {
+	*Kernel
+	t    *testing.T
+	host *lab.Host
+	hold Hold
+}
+
+func newMachine(t *testing.T, protect Protect) *machine {
+	t.Helper()
+	lab.Require(t, "nft")
+	m := &machine{t: t, host: lab.NewHost(t)}
+	m.Kernel = m.open()
+	m.hold = Hold{protect, m.Port()}
+	return m
+}
+
+// open makes another Kernel in the host.
+func (m *machine) open() *Kernel {
+	m.t.Helper()
+	var k *Kernel
+	lab.Check(m.t, m.host.Do(func() (err error) {
+		k, err = Open()
+		return err
+	}))
+	m.t.Cleanup(func() {
+		if err := k.Close(); err != nil && !errors.Is(err, os.ErrClosed) {
+			m.t.Error(err)
+		}
+	})
+	return k
+}
+
+func (m *machine) read() *Table {
+	m.t.Helper()
+	have, err := m.Read()
+	lab.Check(m.t, err)
+	return have
+}
+
+func (m *machine) plan(want *Ruleset) *Plan {
+	m.t.Helper()
+	return Diff(want, m.read(), m.hold)
+}
+
+// bring makes the kernel hold the ruleset in one transaction and proves that it does.
+func (m *machine) bring(want *Ruleset) {
+	m.t.Helper()
+	have := m.read()
+	if p := Diff(want, have, m.hold); !p.Empty() {
+		lab.Check(m.t, m.Apply(p, have.Generation, m.hold))
+	}
+	if left := m.plan(want); !left.Empty() {
+		m.t.Fatalf("after the change it still takes %q", left.Steps(10))
+	}
+}
+
+func (m *machine) generation() uint32 {
+	m.t.Helper()
+	g, err := m.Generation()
+	lab.Check(m.t, err)
+	return g
+}
+
+// list is what nft lists of the host, in the order it does but for elements.
+func (m *machine) list(what ...string) string {
+	m.t.Helper()
+	return normal(m.host.Output(m.t, "nft", append([]string{"list"}, what...)...))
+}
+
+func (m *machine) listTable() string {
+	m.t.Helper()
+	return m.list("table", "inet", TableName)
+}
+
+// nft changes the ruleset as any other program would.
+func (m *machine) nft(script string) {
+	m.t.Helper()
+	lab.Check(m.t, m.host.Nft(m.t.Context(), script))
+}
+
+// normal is nft's text without the counts, and with everything that has no order in one: tables and their sets and
+// chains, which nft lists as they were made, and the elements of a set, which it sorts by their last field first.
+func normal(text string) string {
+	text = regexp.MustCompile(` counter packets \d+ bytes \d+`).ReplaceAllString(text, "")
+	text = inOrder(text, `(?s)elements = \{ (.*?) \}`, ",", "elements = {\n\t\t\t", ",\n\t\t\t", " }")
+	text = inOrder(text, `(?ms)^(\t(?:set|map|chain) .*?^\t\}\n)\}`, "\n\n", "\t", "\n\n\t", "\n}")
+	return inOrder(text, `(?s)\A(.*)\n\}\n\z`, "\n}\n", "", "\n}\n", "\n}\n")
+}
+
+// inOrder sorts the parts of the first group of every match of the pattern.
+func inOrder(text, pattern, split, head, join, tail string) string {
+	re := regexp.MustCompile(pattern)
+	return re.ReplaceAllStringFunc(text, func(block string) string {
+		parts := strings.Split(re.FindStringSubmatch(block)[1], split)
+		for i := range parts {
+			parts[i] = strings.TrimSpace(parts[i])
+		}
+		slices.Sort(parts)
+		return head + strings.Join(parts, join) + tail
+	})
+}

@@ -1,0 +1,67 @@
+package nat
+
+import (
+	"testing"
+
+	"github.com/google/go-cmp/cmp"
+)
+
+func TestStepsUpToALimit(t *testing.T) {
+	t.Parallel()
+	all := everything("make table inet natd")
+	p := Diff(build(web()), &Table{}, Hold{Protect: ProtectOff})
+	for _, c := range []struct {
+		limit int
+		want  []string
+	}{
+		{0, []string{"and 13 more"}},
+		{1, []string{all[0], "and 12 more"}},
+		{12, append(all[:12:12], "and 1 more")},
+		{13, all},
+		{14, all},
+	} {
+		if diff := cmp.Diff(c.want, p.Steps(c.limit)); diff != "" {
+			t.Errorf("Steps(%d) (-want +got):\n%s", c.limit, diff)
+		}
+	}
+}
+
+func TestStepsOfNothing(t *testing.T) {
+	t.Parallel()
+	if got := new(Plan).Steps(0); got != nil {
+		t.Errorf("an empty plan has the steps %q", got)
+	}
+}
+
+// A plan is a description: encoding it twice says the same twice.
+func TestEncodeIsRepeatable(t *testing.T) {
+	t.Parallel()
+	p := Diff(build(web(from(clientNet), logged)), asTable(build(web())), Hold{ProtectGuard, ours})
+	if first, second := encoded(p), encoded(p); !cmp.Equal(first, second) {
+		t.Error("the second encoding differs from the first")
+	}
+}
+
+func TestConnections(t *testing.T) {
+	t.Parallel()
+	r := build(web(from(clientNet, "10.9.9.9/32"), protocols(TCP, UDP)), relayOf("ssh", 22, "10.3.0.1"))
+	for i := range r.Sets {
+		for j := range r.Sets[i].Elements {
+			r.Sets[i].Elements[j].Packets = 10
+		}
+	}
+	if diff := cmp.Diff(map[string]uint64{"web": 40, "ssh": 10}, r.Connections()); diff != "" {
+		t.Errorf("(-want +got):\n%s", diff)
+	}
+}
+
+func TestListens(t *testing.T) {
+	t.Parallel()
+	want := []Endpoint{endpoint(hostAddr, TCP, 80), endpoint(hostAddr, UDP, 80)}
+	if diff := cmp.Diff(want, build(web(protocols(TCP, UDP))).Listens(), cmp.Comparer(func(a, b Endpoint) bool { return a == b })); diff != "" {
+		t.Errorf("(-want +got):\n%s", diff)
+	}
+	if got := new(Ruleset).Listens(); got != nil {
+		t.Errorf("an empty table listens on %v", got)
+	}
+}

@@ -1,0 +1,160 @@
+package nat
+
+import (
+	"context"
+	"fmt"
+	"os"
+	"path/filepath"
+	"sync"
+	"testing"
+	"time"
+
+	"natd/internal/lab"
+)
+
+// patience is how long tests wait for what should come at once.
+const patience = 10 * time.Second
+
+// heard collects what a Watcher reports.
+type heard struct {
+	mu      sync.Mutex
+	writers []Writer
+	seen    int
+}
+
+func (h *heard) add(w Writer) {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	h.writers = append(h.writers, w)
+}
+
+func (h *heard) all() []Writer {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	return append([]Writer(nil), h.writers...)
+}
+
+// next waits for the next report.
+func (h *heard) next(t *testing.T) (w Writer) {
+	t.Helper()
+	lab.Eventually(t, patience, func() error {
+		all := h.all()
+		if len(all) == h.seen {
+			return fmt.Errorf("no report after the first %d", h.seen)
+		}
+		w = all[h.seen]
+		return nil
+	})
+	h.seen++
+	return w
+}
+
+func (m *machine) newWatcher(own uint32) *Watcher {
+	m.t.Helper()
+	var w *Watcher
+	lab.Check(m.t, m.host.Do(func() (err error) {
+		w, err = NewWatcher(own)
+		return err
+	}))
+	return w
+}
+
+// watch runs a Watcher until the test ends.
+func (m *machine) watch(own uint32) *heard {
+	m.t.Helper()
+	h := new(heard)
+	m.run(m.newWatcher(own), h)
+	return h
+}
+
+func (m *machine) run(w *Watcher, h *heard) {
+	ctx, cancel := context.WithCancel(context.Background())
+	done := make(chan error, 1)
+	go func() { done <- w.Run(ctx, h.add) }()
+	m.t.Cleanup(func() {
+		cancel()
+		if err := <-done; err != nil {
+			m.t.Errorf("Run: %v", err)
+		}
+		if err := w.Close(); err != nil {
+			m.t.Error(err)
+		}
+	})
+}
+
+func TestWatcherNamesTheWriter(t *testing.T) {
+	t.Parallel()
+	m := newMachine(t, ProtectOff)
+	h := m.watch(m.Port())
+	for _, args := range [][]string{{"add", "table", "inet", "natd"}, {"flush", "ruleset"}, {"add", "table", "ip", "other"}} {
+		nft := m.host.Command(t.Context(), "nft", args...)
+		lab.Check(t, nft.Run())
+		if w := h.next(t); w.Name != "nft" || w.PID != nft.Process.Pid {
+			t.Errorf("nft %v, process %d, was reported as %v", args, nft.Process.Pid, w)
+		}
+	}
+}
+
+// Natd's own changes are not reported, also those of a hundred elements, which come with a notification for each.
+func TestWatcherIsSilentAboutNatd(t *testing.T) {
+	t.Parallel()
+	m := newMachine(t, ProtectOff)
+	h := m.watch(m.Port())
+	m.bring(build(web(width(100))))
+	m.bring(nil)
+	m.nft("add table inet last")
+	if w := h.next(t); w.Name != "nft" {
+		t.Errorf("the first report is of %v", w)
+	}
+}
+
+// Another socket of the same process is not natd's: who opened it does not tell who writes.
+func TestWatcherReportsTheSameProcess(t *testing.T) {
+	t.Parallel()
+	m := newMachine(t, ProtectOff)
+	h := m.watch(m.Port())
+	lab.Check(t, m.open().make("other"))
+	if w, want := h.next(t), filepath.Base(os.Args[0]); w.Name != want || w.PID == 0 {
+		t.Errorf("reported is %v, want %s", w, want)
+	}
+}
+
+// When the kernel had to drop notifications, that is reported as a change by nobody, and the watch goes on.
+func TestWatcherSurvivesLoss(t *testing.T) {
+	t.Parallel()
+	m := newMachine(t, ProtectOff)
+	w := m.newWatcher(m.Port())
+	flood := m.open()
+	for range 3000 { // of which each takes about a kilobyte of the watcher's two megabytes
+		lab.Check(t, flood.make("flood"))
+	}
+	h := new(heard)
+	m.run(w, h)
+	lab.Eventually(t, patience, func() error {
+		for _, w := range h.all() {
+			if w == (Writer{}) {
+				return nil
+			}
+		}
+		return fmt.Errorf("among %d reports none of a loss", len(h.all()))
+	})
+	m.nft("add table inet last")
+	lab.Eventually(t, patience, func() error {
+		if all := h.all(); all[len(all)-1].Name != "nft" {
+			return fmt.Errorf("the last of %d reports is of %v", len(all), all[len(all)-1])
+		}
+		return nil
+	})
+}
+
+func TestWatcherEndsWithItsContext(t *testing.T) {
+	t.Parallel()
+	m := newMachine(t, ProtectOff)
+	w := m.newWatcher(m.Port())
+	ctx, cancel := context.WithCancel(t.Context())
+	cancel()
+	if err := w.Run(ctx, func(Writer) {}); err != nil {
+		t.Errorf("Run with an ended context: %v", err)
+	}
+	lab.Check(t, w.Close())
+}
