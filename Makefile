@@ -23,8 +23,8 @@ bash     = $(DESTDIR)$(PREFIX)/share/bash-completion/completions
 zsh      = $(DESTDIR)$(PREFIX)/share/zsh/site-functions
 fish     = $(DESTDIR)$(PREFIX)/share/fish/vendor_completions.d
 etc      = $(DESTDIR)/etc/natd
-# natd reads its configuration as a member of its group; a package build knows no such group.
-owner    = $(if $(DESTDIR),,$$(getent group natd >/dev/null && echo -g natd))
+# natd reads its configuration as a member of its group. A package build knows no such group: there everybody may read.
+access   = $(if $(DESTDIR),-m 0644,-m 0640 $$(getent group natd >/dev/null && echo -g natd))
 
 # Debian's names for what tests and demo run: the race detector needs a C compiler, the rest are the programs of the lab.
 PACKAGES := bind9-dnsutils conntrack curl dnsmasq-base gcc iperf3 iproute2 jq libc6-dev netcat-openbsd nftables \
@@ -88,10 +88,11 @@ install: build ## Install programs, service, completion and, if there is none, a
 	bin/natctl completion bash >'$(bash)/natctl'
 	bin/natctl completion zsh >'$(zsh)/_natctl'
 	bin/natctl completion fish >'$(fish)/natctl.fish'
+	chmod 0644 '$(bash)/natctl' '$(zsh)/_natctl' '$(fish)/natctl.fish'
 ifeq ($(DESTDIR),)
 	if command -v systemd-sysusers >/dev/null; then systemd-sysusers '$(sysusers)/natd.conf'; fi
 endif
-	[ -e '$(etc)/natd.toml' ] || install -m 0640 $(owner) config.example.toml '$(etc)/natd.toml'
+	[ -e '$(etc)/natd.toml' ] || install $(access) config.example.toml '$(etc)/natd.toml'
 ifeq ($(DESTDIR),)
 	if [ -d /run/systemd/system ]; then systemctl daemon-reload; fi
 	@echo 'Edit $(etc)/natd.toml, see that "natctl check" likes it, then: systemctl enable --now natd'

@@ -174,6 +174,26 @@ func messages(b []byte) (attrs [][]byte) {
 	return attrs
 }
 
+// A dump may have an element twice; taken for two, the second would be deleted as one that nobody wants.
+func TestUniqueElements(t *testing.T) {
+	t.Parallel()
+	a, b := Element{Key: Key{1}, Comment: "a"}, Element{Key: Key{2}, Comment: "b"}
+	counted := a
+	counted.Packets = 7
+	for name, c := range map[string]struct{ in, want []Element }{
+		"none":                  {nil, nil},
+		"in disorder":           {[]Element{b, a}, []Element{a, b}},
+		"one twice":             {[]Element{a, b, a}, []Element{a, b}},
+		"all twice":             {[]Element{b, a, b, a}, []Element{a, b}},
+		"counted in between":    {[]Element{counted, b, counted}, []Element{counted, b}},
+		"nothing but one of it": {[]Element{a, a, a}, []Element{a}},
+	} {
+		if got := unique(c.in); !slices.Equal(got, c.want) {
+			t.Errorf("%s: %v, want %v", name, got, c.want)
+		}
+	}
+}
+
 func TestAllZero(t *testing.T) {
 	t.Parallel()
 	if !allZero(nil) || !allZero(make([]byte, 4)) || allZero(bytes.Repeat([]byte{1}, 4)) || allZero([]byte{0, 1}) {

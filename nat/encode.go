@@ -9,6 +9,7 @@ import (
 // Attribute numbers of linux/netfilter/nf_tables.h that golang.org/x/sys/unix lacks.
 const (
 	attrTableOwner     = 7    // NFTA_TABLE_OWNER
+	attrFlowtableTable = 1    // NFTA_FLOWTABLE_TABLE
 	attrSetExpr        = 0x11 // NFTA_SET_EXPR
 	attrSetExpressions = 0x12 // NFTA_SET_EXPRESSIONS: more than one
 )

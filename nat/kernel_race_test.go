@@ -109,7 +109,7 @@ func TestConcurrentWriters(t *testing.T) {
 		switch err := m.step(rulesets[(i+1)%2]); {
 		case err == nil:
 			i++
-		case errors.Is(err, ErrStale):
+		case errors.Is(err, ErrStale) || errors.Is(err, nfnl.ErrInterrupted):
 			stale++
 		default:
 			t.Error(err)

@@ -78,7 +78,7 @@ func TestFromScenarioToScenario(t *testing.T) {
 	}
 }
 
-// A longest name and a full port range of it: comments are nft's to print, and natd's to read back.
+// The longest name on elements that take more than one message: comments are nft's to print, and natd's to read back.
 func TestLongestName(t *testing.T) {
 	t.Parallel()
 	m := newMachine(t, ProtectOff)
@@ -86,13 +86,13 @@ func TestLongestName(t *testing.T) {
 	if len(name) != 48 {
 		t.Fatalf("the name has %d characters", len(name))
 	}
-	want := build(relayOf(name, 1000, "10.3.0.100", width(2000), protocols(TCP, UDP), from(clientNet), logged))
+	want := build(relayOf(name, 1000, "10.3.0.100", width(300), protocols(TCP, UDP), from(clientNet), logged))
 	m.bring(want)
 	if diff := cmp.Diff(normal(text(t, want)), m.listTable()); diff != "" {
 		t.Errorf("(-want +nft list):\n%s", diff)
 	}
-	if n := len(m.read().set(t, setListens).Elements); n != 4000 {
-		t.Errorf("%d elements are read back, want 4000", n)
+	if n := len(m.read().set(t, setListens).Elements); n != 600 {
+		t.Errorf("%d elements are read back, want 600", n)
 	}
 }
 

@@ -43,7 +43,6 @@ func generation(s *nfnl.Socket) (id uint32, err error) {
 type header struct {
 	exists       bool
 	flags, owner uint32
-	use          uint32 // how many chains, sets, objects and flowtables it has
 }
 
 func readHeader(s *nfnl.Socket, name string) (h header, err error) {
@@ -52,7 +51,6 @@ func readHeader(s *nfnl.Socket, name string) (h header, err error) {
 			exists: true,
 			flags:  nfnl.Uint32(nfnl.Attr(m.Attrs(), unix.NFTA_TABLE_FLAGS)),
 			owner:  nfnl.Uint32(nfnl.Attr(m.Attrs(), attrTableOwner)),
-			use:    nfnl.Uint32(nfnl.Attr(m.Attrs(), unix.NFTA_TABLE_USE)),
 		}
 		return nil
 	})
@@ -78,12 +76,11 @@ func (r *reader) read() error {
 	for _, part := range []struct {
 		name string
 		read func() error
-	}{{"chains", r.chains}, {"rules", r.rules}, {"sets", r.sets}, {"elements", r.elements}} {
+	}{{"chains", r.chains}, {"rules", r.rules}, {"sets", r.sets}, {"elements", r.elements}, {"objects", r.others}} {
 		if err := part.read(); err != nil {
 			return fmt.Errorf("read the %s of table inet %s: %w", part.name, TableName, err)
 		}
 	}
-	t.Others = int(main.use) - len(t.Chains) - len(t.Sets)
 	return nil
 }
 
@@ -113,16 +110,22 @@ func (r *reader) chains() error {
 	})
 }
 
+// rules reads the rules of all chains. The kernel finds the place where a dump goes on by counting, and counts also rules
+// that somebody prepares and has not committed: it may dump a rule again that it dumped before.
 func (r *reader) rules() error {
+	seen := make(map[uint64]bool)
 	return r.socket.Dump(request(unix.NFT_MSG_GETRULE, unix.NFTA_RULE_TABLE, TableName), func(m nfnl.Message) error {
 		var rule Rule
 		var chain, table string
+		var handle uint64
 		for typ, b := range nfnl.Attrs(m.Attrs()) {
 			switch typ {
 			case unix.NFTA_RULE_TABLE:
 				table = nfnl.String(b)
 			case unix.NFTA_RULE_CHAIN:
 				chain = nfnl.String(b)
+			case unix.NFTA_RULE_HANDLE:
+				handle = nfnl.Uint64(b)
 			case unix.NFTA_RULE_EXPRESSIONS:
 				rule.canon = canonical(b)
 			case unix.NFTA_RULE_USERDATA:
@@ -130,7 +133,8 @@ func (r *reader) rules() error {
 			}
 		}
 		i := slices.IndexFunc(r.table.Chains, func(c Chain) bool { return c.Name == chain })
-		if table == TableName && i >= 0 {
+		if table == TableName && i >= 0 && !seen[handle] {
+			seen[handle] = true
 			r.table.Chains[i].Rules = append(r.table.Chains[i].Rules, rule)
 		}
 		return nil
@@ -143,63 +147,20 @@ func (r *reader) sets() error {
 		return nil
 	})
 	slices.SortFunc(r.table.Sets, func(a, b Set) int { return strings.Compare(a.Name, b.Name) })
+	r.table.Sets = slices.CompactFunc(r.table.Sets, func(a, b Set) bool { return a.Name == b.Name })
 	return err
 }
 
-// decodeSet reads a set without its elements. One that has what natd never gives a set has no Key.
-func decodeSet(attrs []byte) (s Set) {
-	var keyType, keyLen, dataType, dataLen, setFlags uint32
-	foreign := false
-	for typ, b := range nfnl.Attrs(attrs) {
-		switch typ {
-		case unix.NFTA_SET_NAME:
-			s.Name = nfnl.String(b)
-		case unix.NFTA_SET_FLAGS:
-			setFlags = nfnl.Uint32(b)
-		case unix.NFTA_SET_KEY_TYPE:
-			keyType = nfnl.Uint32(b)
-		case unix.NFTA_SET_KEY_LEN:
-			keyLen = nfnl.Uint32(b)
-		case unix.NFTA_SET_DATA_TYPE:
-			dataType = nfnl.Uint32(b)
-		case unix.NFTA_SET_DATA_LEN:
-			dataLen = nfnl.Uint32(b)
-		case attrSetExpr:
-			s.Counter = nfnl.String(nfnl.Attr(b, unix.NFTA_EXPR_NAME)) == "counter"
-			foreign = foreign || !s.Counter
-		case unix.NFTA_SET_DESC:
-			foreign = foreign || nfnl.Attr(b, unix.NFTA_SET_DESC_SIZE) != nil
-		case unix.NFTA_SET_POLICY, attrSetExpressions:
-			foreign = true
-		}
-	}
-	if setFlags&unix.NFT_SET_MAP != 0 {
-		s.Data = fieldsOf(dataType, dataLen)
-		foreign = foreign || s.Data == nil
-	}
-	// Other flags stand for intervals, time-outs and the like.
-	if !foreign && setFlags&^unix.NFT_SET_MAP == 0 {
-		s.Key = fieldsOf(keyType, keyLen)
-	}
-	return s
-}
-
-// fieldsOf turns nft's number of a concatenation back into data types: nil when one of them is none of natd's.
-func fieldsOf(id, length uint32) []Field {
-	var fields []Field
-	for ; id != 0; id >>= 6 {
-		known := []Field{addrField(), protoField(), portField()}
-		i := slices.IndexFunc(known, func(f Field) bool { return f.id == id&0x3f })
-		if i < 0 {
-			return nil
-		}
-		fields = append(fields, known[i])
-	}
-	slices.Reverse(fields)
-	if fieldsLen(fields) != int(length) {
+// others counts what else a table can have. The kernel's own count of everything in a table is of no use: it has also what
+// a transaction that is still being prepared, and may fail, puts in or takes away.
+func (r *reader) others() error {
+	count := func(nfnl.Message) error {
+		r.table.Others++
 		return nil
 	}
-	return fields
+	return errors.Join(
+		r.socket.Dump(request(unix.NFT_MSG_GETOBJ, unix.NFTA_OBJ_TABLE, TableName), count),
+		r.socket.Dump(request(unix.NFT_MSG_GETFLOWTABLE, attrFlowtableTable, TableName), count))
 }
 
 func (r *reader) elements() error {
@@ -219,7 +180,7 @@ func (r *reader) elementsOf(s *Set) error {
 	b := request(unix.NFT_MSG_GETSETELEM, unix.NFTA_SET_ELEM_LIST_TABLE, TableName)
 	b.String(unix.NFTA_SET_ELEM_LIST_SET, s.Name)
 	b.End()
-	names := make(map[string]string) // one copy of each comment, however many elements have it
+	names := make(map[string]string)
 	catchAll := false
 	err := r.socket.Dump(b, func(m nfnl.Message) error {
 		for _, b := range nfnl.Attrs(nfnl.Attr(m.Attrs(), unix.NFTA_SET_ELEM_LIST_ELEMENTS)) {
@@ -231,30 +192,14 @@ func (r *reader) elementsOf(s *Set) error {
 	if catchAll {
 		s.Key, s.Elements = nil, nil // an element for every key is nothing that natd makes
 	}
-	sortElements(s.Elements)
+	s.Elements = unique(s.Elements)
 	return err
 }
 
-func decodeElement(b []byte, names map[string]string) (e Element) {
-	for typ, b := range nfnl.Attrs(b) {
-		switch typ {
-		case unix.NFTA_SET_ELEM_KEY:
-			copy(e.Key[:], nfnl.Attr(b, unix.NFTA_DATA_VALUE))
-		case unix.NFTA_SET_ELEM_DATA:
-			copy(e.Value[:], nfnl.Attr(b, unix.NFTA_DATA_VALUE))
-		case unix.NFTA_SET_ELEM_USERDATA:
-			name := decodeComment(b)
-			if known, ok := names[name]; ok {
-				name = known
-			} else {
-				names[name] = name
-			}
-			e.Comment = name
-		case unix.NFTA_SET_ELEM_EXPR:
-			counter := nfnl.Attr(b, unix.NFTA_EXPR_DATA)
-			e.Packets = nfnl.Uint64(nfnl.Attr(counter, unix.NFTA_COUNTER_PACKETS))
-			e.Bytes = nfnl.Uint64(nfnl.Attr(counter, unix.NFTA_COUNTER_BYTES))
-		}
-	}
-	return e
+// unique is the elements in the order of their keys, each once. The kernel grows and shrinks the hash table of a set behind
+// the back of a dump, also after the change that was the reason, and dumps elements again that it dumped before
+// (nft_rhash_walk in net/netfilter/nft_set_hash.c).
+func unique(elements []Element) []Element {
+	sortElements(elements)
+	return slices.CompactFunc(elements, func(a, b Element) bool { return a.Key == b.Key })
 }

@@ -97,12 +97,16 @@ func (l *ledger) store(changes map[string]Change) error {
 // of the directory after it puts both on disk.
 func replaceFile(name string, content []byte) error {
 	temporary := name + ".new"
-	file, err := os.OpenFile(temporary, os.O_WRONLY|os.O_CREATE|os.O_TRUNC, 0o600)
+	if err := unix.Unlink(temporary); err != nil && !errors.Is(err, fs.ErrNotExist) {
+		return err
+	}
+	// O_EXCL: root writes here in a directory of the user natd, and must not follow a link that it finds.
+	file, err := os.OpenFile(temporary, os.O_WRONLY|os.O_CREATE|os.O_EXCL, 0o600)
 	if err != nil {
 		return err
 	}
 	_, err = file.Write(content)
-	if err := errors.Join(err, file.Sync(), file.Close()); err != nil {
+	if err := errors.Join(err, giveAway(file), file.Sync(), file.Close()); err != nil {
 		return errors.Join(err, os.Remove(temporary))
 	}
 	if err := os.Rename(temporary, name); err != nil {
@@ -113,6 +117,19 @@ func replaceFile(name string, content []byte) error {
 		return err
 	}
 	return errors.Join(directory.Sync(), directory.Close())
+}
+
+// giveAway gives a file that root made to the owner of its directory: after a "natctl flush" without a running natd, the
+// natd of the unit, which is not root, must be able to read the ledger.
+func giveAway(file *os.File) error {
+	if os.Geteuid() != 0 {
+		return nil
+	}
+	var directory unix.Stat_t
+	if err := unix.Stat(filepath.Dir(file.Name()), &directory); err != nil {
+		return fmt.Errorf("find the owner of the directory of %s: %w", file.Name(), err)
+	}
+	return file.Chown(int(directory.Uid), int(directory.Gid))
 }
 
 // currentEpoch identifies the present boot, and the network namespace of the present thread.

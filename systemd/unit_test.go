@@ -127,6 +127,27 @@ func TestUnitOrder(t *testing.T) {
 	}
 }
 
+// TestBootDoesNotWait: multi-user.target, which wants natd, would come after it by default, and natd may start for ever.
+func TestBootDoesNotWait(t *testing.T) {
+	t.Parallel()
+	values := service(t)
+	for option, want := range map[string]string{
+		"DefaultDependencies": "no",
+		"Conflicts":           "shutdown.target", // natd is stopped in order,
+		"Before":              "shutdown.target", // while there is still somebody to wait for it
+	} {
+		if got := values[option]; !slices.Equal(got, []string{want}) {
+			t.Errorf("%s is %q, want %q once", option, got, want)
+		}
+	}
+	after := strings.Fields(strings.Join(values["After"], " "))
+	for _, want := range []string{"sysinit.target", "basic.target"} { // file systems, users, settings of sysctl.d
+		if !slices.Contains(after, want) {
+			t.Errorf("After= has no %s, and without the default dependencies nothing else says it", want)
+		}
+	}
+}
+
 // TestSystemCalls: the Go runtime and natd's state files need calls that look dispensable.
 func TestSystemCalls(t *testing.T) {
 	t.Parallel()

@@ -92,17 +92,20 @@ func mistakes(err error) []mistake {
 	return list
 }
 
-// wanted loads the FILE of the command line, or else the file that the running natd uses.
+// wanted loads the FILE of the command line, or else the file that the running natd uses. One that is busy is waited for:
+// the default may be another file than the one that runs.
 func (a *app) wanted(ctx context.Context, args []string) (*config.Config, error) {
 	if len(args) == 1 {
 		return load(args[0])
 	}
-	ctx, cancel := context.WithTimeout(ctx, glance)
-	defer cancel()
-	if s, err := a.status(ctx); err == nil && s.Config.Path != "" {
+	s, err := a.status(ctx)
+	switch {
+	case err == nil && s.Config.Path != "":
 		return load(s.Config.Path)
+	case err == nil, control.NotRunning(err), control.AsError(err).Code == control.CodeNotPermitted:
+		return load(defaultConfig)
 	}
-	return load(defaultConfig)
+	return nil, fmt.Errorf("ask natd for its configuration file (or name the FILE): %w", err)
 }
 
 func (a *app) rulesCommand() *cobra.Command {

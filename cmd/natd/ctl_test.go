@@ -11,6 +11,7 @@ import (
 	"slices"
 	"strings"
 	"sync"
+	"syscall"
 	"testing"
 	"time"
 
@@ -197,6 +198,19 @@ func TestPlan(t *testing.T) {
 	if after := table(); after != "" || before == "" {
 		t.Errorf("plan changed the kernel:\n%s", after)
 	}
+}
+
+// TestPlanWaitsForNatd asks a natd that is busy: the file to compare is the one that runs, however long it takes to say so.
+func TestPlanWaitsForNatd(t *testing.T) {
+	t.Parallel()
+	b := newBox(t)
+	b.start(echoRelay())
+	lab.Check(t, b.natd.Signal(syscall.SIGSTOP))
+	var wg sync.WaitGroup
+	wg.Go(func() { b.step([]string{"plan", "--exit-code"}, control.CodeOK, "no changes") })
+	time.Sleep(2500 * time.Millisecond) // longer than natctl waits for what is only convenient to know
+	lab.Check(t, b.natd.Signal(syscall.SIGCONT))
+	wg.Wait()
 }
 
 // TestRulesAreNft gives the text of the rules to nft: it must take it, and list it as it lists the table that natd made.

@@ -350,7 +350,11 @@ func (c *conversation) end(t *testing.T) {
 // breaks wants the other side to end the conversation soon.
 func (c *conversation) breaks(t *testing.T) {
 	t.Helper()
-	<-c.done
+	select {
+	case <-c.done:
+	case <-time.After(patience):
+		t.Fatal("the conversation goes on")
+	}
 	if c.err == nil || errors.Is(c.err, os.ErrDeadlineExceeded) {
 		t.Errorf("after %d rounds the conversation ended with %v, want an end by the other side", c.rounds, c.err)
 	}

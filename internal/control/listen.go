@@ -9,6 +9,7 @@ import (
 	"os"
 	"os/user"
 	"path/filepath"
+	"slices"
 	"strconv"
 	"syscall"
 	"time"
@@ -204,8 +205,24 @@ func lookUp(group string, log *slog.Logger) access {
 		log.Warn("only root may use natctl: the socket group is not there; make it with groupadd, then restart natd", "group", group, "error", err)
 		return who
 	}
-	if gid, err := strconv.Atoi(g.Gid); err == nil {
-		who.group, who.gid = group, gid
+	gid, err := strconv.Atoi(g.Gid)
+	if err != nil {
+		return who
 	}
+	if !mayGiveTo(gid) {
+		log.Warn("only root may use natctl: natd can give its socket only to a group it is in; "+
+			"add SupplementaryGroups= to its unit (systemctl edit natd), then restart it", "group", group)
+		return who
+	}
+	who.group, who.gid = group, gid
 	return who
+}
+
+// mayGiveTo tells whether this process may give a file of its own to the group: chown(2).
+func mayGiveTo(gid int) bool {
+	if os.Geteuid() == 0 || os.Getegid() == gid {
+		return true
+	}
+	groups, err := os.Getgroups()
+	return err == nil && slices.Contains(groups, gid)
 }

@@ -148,26 +148,22 @@ func (d *Daemon) reload() (*control.Outcome, error) {
 	cfg, protect, err := d.load()
 	if err != nil {
 		d.configErr = err.Error()
+		d.poke() // the service manager's status line says so
 		return nil, err
 	}
-	old, oldHold, wasFlushed := d.cfg, d.hold, d.flushed
+	old, oldHold, loadedAt, wasFlushed := d.cfg, d.hold, d.loadedAt, d.flushed
 	notes := d.reloadNotes(cfg)
 	d.use(cfg, protect)
 	d.sync.steps = nil
 	if err := d.pass(); err != nil {
 		d.use(old, oldHold.Protect)
-		d.flushed, d.configErr = wasFlushed, err.Error()
+		d.loadedAt, d.flushed, d.configErr = loadedAt, wasFlushed, err.Error()
 		d.poke()
 		return nil, control.Errorf(control.CodeFailed, "the kernel refused the new configuration, the old one goes on: %w", err)
 	}
 	d.Log.Info("configuration reloaded", "path", cfg.Path, "sha256", cfg.SHA256, "relays", len(cfg.NAT.Relays))
-	for i := range d.places {
-		if reason := d.places[i].reason(); reason != "" {
-			notes = append(notes, fmt.Sprintf("relay %s: %s", cfg.NAT.Relays[i].Name, reason))
-		}
-	}
 	changes := append([]string{}, d.sync.steps...)
-	return &control.Outcome{SchemaVersion: control.SchemaVersion, Changes: changes, Notes: append(notes, d.hostProblems...)}, nil
+	return &control.Outcome{SchemaVersion: control.SchemaVersion, Changes: changes, Notes: append(notes, d.shortfalls()...)}, nil
 }
 
 // load reads the file and holds it against this host: a relay that is new may not take the port of a local service.

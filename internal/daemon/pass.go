@@ -113,7 +113,8 @@ func (d *Daemon) reportPlaces(places []place) {
 				d.reportPlace(r.Name, p)
 			}
 		}
-		if d.want != nil && len(p.reasons) == 0 && !p.Held && !p.same(before) && len(moved) < stepsShown {
+		again := d.had[claim(r)] && d.want != nil
+		if again && len(p.reasons) == 0 && !p.Held && !p.same(before) && len(moved) < stepsShown {
 			moved = append(moved, fmt.Sprintf("relay %s: %s", r.Name, p.way()))
 		}
 		if p.Held {
@@ -172,19 +173,37 @@ func (d *Daemon) headline(err error) string {
 		return "failed: " + err.Error()
 	}
 	served := 0
-	var wrong []string
 	for i := range d.places {
 		if !d.places[i].Held {
 			served++
 		}
-		if reason := d.places[i].reason(); reason != "" {
-			wrong = append(wrong, fmt.Sprintf("%s: %s", d.cfg.NAT.Relays[i].Name, reason))
-		}
 	}
-	wrong = append(wrong, d.hostProblems...)
 	line := fmt.Sprintf("%d of %d relays in the kernel", served, len(d.places))
-	if len(wrong) > 0 {
-		line += "; degraded: " + strings.Join(wrong[:min(len(wrong), stepsShown)], "; ")
+	if wrong := d.shortfalls(); len(wrong) > 0 {
+		line += "; degraded: " + strings.Join(wrong, "; ")
+	}
+	if d.configErr != "" {
+		first, _, _ := strings.Cut(d.configErr, "\n")
+		line += "; the last reload was refused: " + first
 	}
 	return line
+}
+
+// shortfalls is what is not as configured, of the relays and of the host: the first relays by name, then how many more.
+func (d *Daemon) shortfalls() []string {
+	var wrong []string
+	more := 0
+	for i := range d.places {
+		switch reason := d.places[i].reason(); {
+		case reason == "":
+		case len(wrong) == relaysShown:
+			more++
+		default:
+			wrong = append(wrong, fmt.Sprintf("relay %s: %s", d.cfg.NAT.Relays[i].Name, reason))
+		}
+	}
+	if more > 0 {
+		wrong = append(wrong, fmt.Sprintf("and %d more relays", more))
+	}
+	return append(wrong, d.hostProblems...)
 }

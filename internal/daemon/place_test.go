@@ -100,21 +100,20 @@ func TestPlace(t *testing.T) {
 			if got.Held != (tt.addrs == "") || !got.Held && words(got.Addrs) != tt.addrs {
 				t.Errorf("held %v on %v, want it on %q", got.Held, got.Addrs, tt.addrs)
 			}
-			if snat := ""; got.SNAT.IsValid() {
-				if snat = got.SNAT.String(); snat != tt.snat {
-					t.Errorf("source %q, want %q", snat, tt.snat)
-				}
-			} else if tt.snat != "" {
-				t.Errorf("no source, want %q", tt.snat)
-			}
-			if got.egress != tt.egress {
-				t.Errorf("egress %q, want %q", got.egress, tt.egress)
+			if got.SNAT != address(tt.snat) || got.egress != tt.egress {
+				t.Errorf("from %v by %q, want %q by %q", got.SNAT, got.egress, tt.snat, tt.egress)
 			}
 			if reason := got.reason(); !strings.Contains(reason, tt.reason) || (reason == "") != (tt.reason == "") {
 				t.Errorf("reason %q, want %q", reason, tt.reason)
 			}
 		})
 	}
+}
+
+// address reads an address; "" is none.
+func address(s string) netip.Addr {
+	a, _ := netip.ParseAddr(s)
+	return a
 }
 
 func words(addrs []netip.Addr) string { return strings.Join(texts(addrs), " ") }

@@ -40,7 +40,9 @@ func TestJudgeState(t *testing.T) {
 		{"one down", relays(control.RelayDown), nil, "", control.StateDegraded, []string{"relay r0: because"}},
 		{"host", relays(control.RelayReady), []string{"conntrack_max"}, "", control.StateDegraded, []string{"conntrack_max"}},
 		{
-			"not in sync comes first", relays(control.RelayDown), []string{"host"}, "EPERM", control.StateFailed,
+			"not in sync comes first", relays(control.RelayDown),
+			[]string{"host"},
+			"EPERM", control.StateFailed,
 			[]string{"the kernel does not hold what natd wants: EPERM", "host", "relay r0: because"},
 		},
 	}
@@ -129,8 +131,8 @@ func TestHeadline(t *testing.T) {
 	}
 	check(nil, "2 of 2 relays in the kernel")
 	d.places[1].hold("taken")
-	check(nil, "1 of 2 relays in the kernel; degraded: ssh: taken")
+	check(nil, "1 of 2 relays in the kernel; degraded: relay ssh: taken")
 	d.hostProblems = []string{"no forwarding"}
-	check(nil, "1 of 2 relays in the kernel; degraded: ssh: taken; no forwarding")
+	check(nil, "1 of 2 relays in the kernel; degraded: relay ssh: taken; no forwarding")
 	check(errors.New("EPERM"), "failed: EPERM")
 }

@@ -132,8 +132,7 @@ func (d *Daemon) noteDrift(by string, what []string, took time.Duration) {
 	drift := &control.Drift{At: time.Now(), By: by, What: strings.Join(what, "; ")}
 	d.sync.repairs++
 	d.sync.drift = drift
-	d.Log.Warn("repaired what another program changed",
-		"by", by, "repair", drift.What, "took", took.Round(time.Microsecond), "repairs", d.sync.repairs)
+	d.Log.Warn("repaired", "repair", drift.What, "by", by, "took", took.Round(time.Microsecond), "repairs", d.sync.repairs)
 }
 
 // dropStale removes the connections that contradict the configuration.

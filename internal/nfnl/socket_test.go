@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"strings"
 	"sync/atomic"
 	"testing"
 	"time"
@@ -97,10 +98,10 @@ func dumpTables(t *testing.T, s *Socket) (count int) {
 // messages it has.
 func TestCommitLargerThanTheSendBuffer(t *testing.T) {
 	t.Parallel()
-	const count = 20000
+	const count = 5000
 	s := dial(t, lab.NewHost(t), 0)
 	lab.Check(t, s.raw.Control(func(fd uintptr) { _ = unix.SetsockoptInt(int(fd), unix.SOL_SOCKET, unix.SO_SNDBUF, 4096) }))
-	b := tableBatch(0, unix.NFT_MSG_NEWTABLE, names("t", count)...)
+	b := tableBatch(0, unix.NFT_MSG_NEWTABLE, names(strings.Repeat("long-", 20), count)...)
 	if b.Len() < 500_000 {
 		t.Fatalf("a batch of %d bytes is no test", b.Len())
 	}
