@@ -76,36 +76,41 @@ func TestEnableForwardingAndBack(t *testing.T) {
 			t.Parallel()
 			newNamespace(t)
 			test.setUp(t)
-			before := snapshot(t)
-			s := openReal(t)
-			if changed, err := s.EnableForwarding(); !changed || err != nil {
-				t.Fatalf("enable: %t, %v", changed, err)
-			}
-			if changed, err := s.EnableForwarding(); changed || err != nil {
-				t.Errorf("enable again: %t, %v", changed, err)
-			}
-			if on, err := s.Forwarding(); !on || err != nil {
-				t.Errorf("forwarding: %t, %v", on, err)
-			}
-			reported := map[string]bool{}
-			for _, c := range s.Changed() {
-				reported[c.Key] = true
-			}
-			for _, name := range []string{"net.ipv4.ip_forward", "net.ipv4.conf.lo.forwarding"} {
-				if !reported[name] {
-					t.Errorf("%s is not among the changes %s", name, list(s.Changed()))
-				}
-			}
-			if _, err := s.Restore(); err != nil {
-				t.Fatal(err)
-			}
-			if diff := differences(before, snapshot(t)); len(diff) > 0 {
-				t.Errorf("after the restore:\n%q", diff)
-			}
-			if left := s.Changed(); len(left) > 0 {
-				t.Errorf("the ledger still holds %s", list(left))
-			}
+			enableAndBack(t)
 		})
+	}
+}
+
+func enableAndBack(t *testing.T) {
+	t.Helper()
+	before := snapshot(t)
+	s := openReal(t)
+	if changed, err := s.EnableForwarding(); !changed || err != nil {
+		t.Fatalf("enable: %t, %v", changed, err)
+	}
+	if changed, err := s.EnableForwarding(); changed || err != nil {
+		t.Errorf("enable again: %t, %v", changed, err)
+	}
+	if on, err := s.Forwarding(); !on || err != nil {
+		t.Errorf("forwarding: %t, %v", on, err)
+	}
+	reported := map[string]bool{}
+	for _, c := range s.Changed() {
+		reported[c.Key] = true
+	}
+	for _, name := range []string{"net.ipv4.ip_forward", "net.ipv4.conf.lo.forwarding"} {
+		if !reported[name] {
+			t.Errorf("%s is not among the changes %s", name, list(s.Changed()))
+		}
+	}
+	if _, err := s.Restore(); err != nil {
+		t.Fatal(err)
+	}
+	if diff := differences(before, snapshot(t)); len(diff) > 0 {
+		t.Errorf("after the restore:\n%q", diff)
+	}
+	if left := s.Changed(); len(left) > 0 {
+		t.Errorf("the ledger still holds %s", list(left))
 	}
 }
 

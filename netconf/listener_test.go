@@ -151,11 +151,11 @@ func TestListenersOnce(t *testing.T) {
 	}
 }
 
-// diagMessage is a struct inet_diag_msg as the kernel writes it.
-func diagMessage(family byte, addr netip.Addr, port uint16, uid uint32, attributes ...byte) []byte {
+// diagMessage is a struct inet_diag_msg as the kernel writes it, of a listener on port 22.
+func diagMessage(family byte, addr netip.Addr, uid uint32, attributes ...byte) []byte {
 	message := make([]byte, diagMessageSize, diagMessageSize+len(attributes))
 	message[0] = family
-	binary.BigEndian.PutUint16(message[4:], port)
+	binary.BigEndian.PutUint16(message[4:], 22)
 	copy(message[8:], addr.AsSlice())
 	binary.NativeEndian.PutUint32(message[64:], uid)
 	return append(message, attributes...)
@@ -180,12 +180,12 @@ func TestParseListener(t *testing.T) {
 		want    []Listener
 		fails   bool
 	}{
-		{"IPv4", diagMessage(unix.AF_INET, v4, 22, 1000), []Listener{at("10.0.0.1", 22, 1000)}, false},
-		{"mapped IPv4", diagMessage(unix.AF_INET6, mapped, 22, 0), []Listener{at("10.0.0.1", 22, 0)}, false},
-		{"both", diagMessage(unix.AF_INET6, v6, 22, 7, both...), []Listener{at("::", 22, 7), at("0.0.0.0", 22, 7)}, false},
-		{"IPv6 only", diagMessage(unix.AF_INET6, v6, 22, 7, only...), []Listener{at("::", 22, 7)}, false},
-		{"cut short", diagMessage(unix.AF_INET, v4, 22, 0)[:60], nil, true},
-		{"broken attribute", diagMessage(unix.AF_INET6, v6, 22, 0, 200, 0, diagAttrIPv6Only, 0), nil, true},
+		{"IPv4", diagMessage(unix.AF_INET, v4, 1000), []Listener{at("10.0.0.1", 22, 1000)}, false},
+		{"mapped IPv4", diagMessage(unix.AF_INET6, mapped, 0), []Listener{at("10.0.0.1", 22, 0)}, false},
+		{"both", diagMessage(unix.AF_INET6, v6, 7, both...), []Listener{at("::", 22, 7), at("0.0.0.0", 22, 7)}, false},
+		{"IPv6 only", diagMessage(unix.AF_INET6, v6, 7, only...), []Listener{at("::", 22, 7)}, false},
+		{"cut short", diagMessage(unix.AF_INET, v4, 0)[:60], nil, true},
+		{"broken attribute", diagMessage(unix.AF_INET6, v6, 0, 200, 0, diagAttrIPv6Only, 0), nil, true},
 	} {
 		got, err := parseListener(6, test.message)
 		if (err != nil) != test.fails || !test.fails && !slices.Equal(got, test.want) {

@@ -56,14 +56,16 @@ func kernelDefaults(t *testing.T) {
 func otherNamespace(t *testing.T) namespace {
 	t.Helper()
 	var ns namespace
-	onThread(func() error {
+	err := onThread(func() error {
 		if err := unix.Unshare(unix.CLONE_NEWNET); err != nil {
-			t.Errorf("make a second network namespace: %v", err)
 			return err
 		}
 		ns = openNamespace(t)
 		return nil
 	})
+	if err != nil {
+		t.Fatalf("make a second network namespace: %v", err)
+	}
 	return ns
 }
 

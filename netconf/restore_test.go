@@ -8,10 +8,10 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// write is a stranger who changes a setting below a fake root.
-func write(t *testing.T, s *Sysctls, path, value string) {
+// zero is a stranger who changes a setting below a fake root to 0.
+func zero(t *testing.T, s *Sysctls, path string) {
 	t.Helper()
-	if err := os.WriteFile(filepath.Join(s.root, path), []byte(value+"\n"), 0o644); err != nil {
+	if err := os.WriteFile(filepath.Join(s.root, path), []byte("0\n"), 0o644); err != nil {
 		t.Fatal(err)
 	}
 }
@@ -31,11 +31,11 @@ func TestRestore(t *testing.T) {
 			"net.ipv4.conf.eth0.rp_filter 1 2, net.ipv4.ip_forward 0 1", "0", "1",
 		},
 		{
-			"somebody chose another value", func(t *testing.T, s *Sysctls) { write(t, s, filter, "0") },
+			"somebody chose another value", func(t *testing.T, s *Sysctls) { zero(t, s, filter) },
 			"net.ipv4.ip_forward 0 1", "0", "0",
 		},
 		{
-			"somebody restored the old value", func(t *testing.T, s *Sysctls) { write(t, s, forward, "0") },
+			"somebody restored the old value", func(t *testing.T, s *Sysctls) { zero(t, s, forward) },
 			"net.ipv4.conf.eth0.rp_filter 1 2", "0", "1",
 		},
 		{
@@ -44,7 +44,7 @@ func TestRestore(t *testing.T) {
 		},
 		{
 			"natd changed it again after somebody else", func(t *testing.T, s *Sysctls) {
-				write(t, s, filter, "0")
+				zero(t, s, filter)
 				mustSet(t, s, filter, "2")
 			},
 			"net.ipv4.conf.eth0.rp_filter 1 2, net.ipv4.ip_forward 0 1", "0", "1",
@@ -84,7 +84,7 @@ func TestLedgerFirst(t *testing.T) {
 	t.Parallel()
 	s, ledgerFile := fakeSysctls(t)
 	mustSet(t, s, "net.ipv4.ip_forward", "1")
-	write(t, s, "net/ipv4/ip_forward", "0") // as if the write had never been
+	zero(t, s, "net/ipv4/ip_forward") // as if the write had never been
 	s = reopen(t, s.root, ledgerFile)
 	if back, err := s.Restore(); err != nil || len(back) != 0 {
 		t.Errorf("got %s, %v, want nothing to restore", list(back), err)

@@ -166,7 +166,7 @@ func TestConnections(t *testing.T) {
 	b := newEchoBox(t, "auto")
 	conn, err := b.A.Dial(t.Context(), "tcp", "10.2.0.100:7000")
 	lab.Check(t, err)
-	defer conn.Close() //nolint:errcheck // the test is over
+	defer conn.Close()
 	awaitEcho(t, conn)
 	datagrams := b.dialUDP("10.2.0.100:7000")
 	awaitEcho(t, datagrams)

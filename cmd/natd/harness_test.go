@@ -76,10 +76,10 @@ func (b *box) configure(text string) {
 }
 
 // launch starts natd and does not wait.
-func (b *box) launch(args ...string) {
+func (b *box) launch() {
 	b.t.Helper()
-	all := append([]string{"--config", b.configPath(), "--socket", b.socketPath(), "--state", filepath.Join(b.dir, "state")}, args...)
-	p, err := b.B.Start(filepath.Join(b.bin, "natd"), all...)
+	p, err := b.B.Start(filepath.Join(b.bin, "natd"),
+		"--config", b.configPath(), "--socket", b.socketPath(), "--state", filepath.Join(b.dir, "state"))
 	lab.Check(b.t, err)
 	b.natd = p
 	b.t.Cleanup(func() { b.noRace(p) })

@@ -187,7 +187,7 @@ func (b *box) sayOnce(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	defer conn.Close() //nolint:errcheck // what counts is the echo
+	defer conn.Close()
 	_ = conn.SetDeadline(time.Now().Add(patience))
 	if _, err := io.WriteString(conn, "natd"); err != nil {
 		return err

@@ -263,7 +263,7 @@ func TestExampleIsComplete(t *testing.T) {
 			t.Errorf("the example file has no table %q", name)
 			continue
 		}
-		for _, key := range strings.Fields(keys) {
+		for key := range strings.FieldsSeq(keys) {
 			if !slices.ContainsFunc(sections[name].tables[0].keys, func(k keyLine) bool { return k.key == key }) {
 				t.Errorf("the example file does not show the key %q of %q", key, name)
 			}

@@ -13,8 +13,7 @@ import (
 func checkErrors(t *testing.T, text string, want ...string) {
 	t.Helper()
 	_, err := Parse("natd.toml", []byte(text))
-	var errs Errors
-	if !errors.As(err, &errs) {
+	if _, ok := errors.AsType[Errors](err); !ok {
 		t.Fatalf("Parse(%.200q) = %v, want Errors", text, err)
 	}
 	got := strings.Split(err.Error(), "\n")

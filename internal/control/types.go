@@ -16,8 +16,8 @@ const (
 // The states of one relay.
 const (
 	RelayReady    = "ready"
-	RelayDegraded = "degraded" // it works, or part of it, but not as configured
-	RelayDown     = "down"     // it is not in the kernel
+	RelayDegraded = "degraded" // not as configured: something on the host is missing; it becomes ready by itself
+	RelayDown     = "down"     // it cannot work: flushed, or the kernel does not hold what natd wants
 	RelayDisabled = "disabled" // the configuration says so
 )
 

@@ -3,6 +3,7 @@ package daemon
 import (
 	"context"
 	"fmt"
+	"maps"
 	"strings"
 	"time"
 
@@ -151,13 +152,13 @@ func (d *Daemon) reload() (*control.Outcome, error) {
 		d.poke() // the service manager's status line says so
 		return nil, err
 	}
-	old, oldHold, loadedAt, wasFlushed := d.cfg, d.hold, d.loadedAt, d.flushed
+	old, oldHold, loadedAt, wasFlushed, had := d.cfg, d.hold, d.loadedAt, d.flushed, maps.Clone(d.had)
 	notes := d.reloadNotes(cfg)
 	d.use(cfg, protect)
 	d.sync.steps = nil
 	if err := d.pass(); err != nil {
 		d.use(old, oldHold.Protect)
-		d.loadedAt, d.flushed, d.configErr = loadedAt, wasFlushed, err.Error()
+		d.loadedAt, d.flushed, d.configErr, d.had = loadedAt, wasFlushed, err.Error(), had
 		d.poke()
 		return nil, control.Errorf(control.CodeFailed, "the kernel refused the new configuration, the old one goes on: %w", err)
 	}

@@ -58,6 +58,7 @@ func (d *Daemon) refresh() (looked bool, err error) {
 		return true, nil
 	}
 	d.reportPlaces(places)
+	d.rememberPlaces(places)
 	d.places, d.index = places, nat.NewIndex(&d.cfg.NAT, f.local())
 	d.want = nat.Build(&d.cfg.NAT, placements(places))
 	d.sync.verified, d.sync.settled, d.sync.due = false, false, true
@@ -98,10 +99,10 @@ func (d *Daemon) newcomers(cfg *config.Config, places []place) bool {
 // relays have the same to say.
 const relaysShown = 10
 
-// reportPlaces logs the relays whose reason changed, and remembers who has its port and since when. Relays that the same
-// configuration finds elsewhere than before, or again, are one repair of what happened to the network.
+// reportPlaces logs the relays whose reason changed. Relays that the same configuration finds elsewhere than before, or
+// again, are one repair of what happened to the network.
 func (d *Daemon) reportPlaces(places []place) {
-	now, changed := time.Now(), 0
+	changed := 0
 	var moved []string
 	for i := range places {
 		r, p, before := &d.cfg.NAT.Relays[i], &places[i], place{}
@@ -113,11 +114,25 @@ func (d *Daemon) reportPlaces(places []place) {
 				d.reportPlace(r.Name, p)
 			}
 		}
-		again := d.had[claim(r)] && d.want != nil
-		if again && len(p.reasons) == 0 && !p.Held && !p.same(before) && len(moved) < stepsShown {
+		again := d.want != nil && d.had[claim(r)] && !p.Held && len(p.reasons) == 0
+		if again && !p.same(before) && len(moved) < stepsShown {
 			moved = append(moved, fmt.Sprintf("relay %s: %s", r.Name, p.way()))
 		}
-		if p.Held {
+	}
+	if changed > relaysShown {
+		d.Log.Warn("more relays changed: see natctl status", "relays", changed-relaysShown)
+	}
+	if len(moved) > 0 {
+		d.noteDrift("", append([]string{"followed a change of the network"}, moved...), 0)
+	}
+}
+
+// rememberPlaces notes who has its port, and since when.
+func (d *Daemon) rememberPlaces(places []place) {
+	now := time.Now()
+	for i := range places {
+		r := &d.cfg.NAT.Relays[i]
+		if places[i].Held {
 			delete(d.since, r.Name)
 			continue
 		}
@@ -127,12 +142,6 @@ func (d *Daemon) reportPlaces(places []place) {
 		if _, ok := d.since[r.Name]; !ok {
 			d.since[r.Name] = now
 		}
-	}
-	if changed > relaysShown {
-		d.Log.Warn("more relays changed: see natctl status", "relays", changed-relaysShown)
-	}
-	if len(moved) > 0 {
-		d.noteDrift("", append([]string{"followed a change of the network"}, moved...), 0)
 	}
 }
 

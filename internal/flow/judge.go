@@ -57,10 +57,15 @@ func (j *Judge) unclaimed(e *Entry) string {
 }
 
 func (j *Judge) translated(e *Entry, r *nat.Relay, p *nat.Placement) string {
+	moved := e.Reply.Src != r.Target(e.Orig.Dst.Port())
+	// While a relay is held another program may translate in its place, as Docker does for the ports that containers publish.
+	if p.Held && moved && !j.Retired[e.Listen()] {
+		return ""
+	}
 	if !r.Admits(e.Orig.Src.Addr()) {
 		return WhySource
 	}
-	if e.Reply.Src != r.Target(e.Orig.Dst.Port()) {
+	if moved {
 		// Datagrams have no connection to drain: the next one would go to the old backend for as long as they come.
 		// Nor has a connection that the old backend never answered.
 		if r.OnChange == nat.Close || e.Proto == nat.UDP || !e.Replied() {

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"net/netip"
 	"regexp"
+	"slices"
 	"strconv"
 	"strings"
 	"syscall"
@@ -78,11 +79,18 @@ func (c *Capture) Stop(ctx context.Context) ([]Packet, error) {
 // counts are what tcpdump tells on SIGUSR1 and at its end.
 var counts = regexp.MustCompile(`(\d+) packets? captured, (\d+) packets? received by filter, (\d+) packets? dropped`)
 
+// settledAnswers is how often tcpdump must give the same counts before they are believed although they differ: the
+// kernel counts as received also a packet that came while the capture was set up, which tcpdump never gets.
+const settledAnswers = 40
+
 // workedOff asks tcpdump for its counts, and looks at those it has answered before.
 func (c *Capture) workedOff() error {
-	all := counts.FindAllStringSubmatch(c.proc.Log(), -1)
+	all := counts.FindAllString(c.proc.Log(), -1)
 	if len(all) > 0 {
-		if last := all[len(all)-1]; last[1] == last[2] && last[3] == "0" {
+		last := counts.FindStringSubmatch(all[len(all)-1])
+		steady := all[max(0, len(all)-settledAnswers):]
+		settled := len(steady) == settledAnswers && len(slices.Compact(slices.Clone(steady))) == 1
+		if (last[1] == last[2] || settled) && last[3] == "0" {
 			return nil
 		}
 	}

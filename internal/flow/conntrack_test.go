@@ -1,0 +1,236 @@
+package flow
+
+import (
+	"fmt"
+	"net/netip"
+	"regexp"
+	"slices"
+	"testing"
+
+	"github.com/google/go-cmp/cmp"
+
+	"natd/internal/lab"
+	"natd/nat"
+)
+
+// tracker is a host of its own that tracks connections, with conntrack(8) as the independent witness.
+type tracker struct {
+	*Conntrack
+	t    *testing.T
+	host *lab.Host
+}
+
+func newTracker(t *testing.T) *tracker {
+	t.Helper()
+	lab.Require(t, "conntrack", "nft")
+	c := &tracker{t: t, host: lab.NewHost(t)}
+	lab.Check(t, c.host.Do(func() (err error) {
+		c.Conntrack, err = Open()
+		return err
+	}))
+	t.Cleanup(func() { lab.Check(t, c.Close()) })
+	return c
+}
+
+// insert makes an entry, translated when the target is not what was dialled. The numbers are those of conntrack(8).
+func (c *tracker) insert(proto, client, listen, target, source string, args ...string) {
+	c.t.Helper()
+	from, to, real, own := addrPort(client), addrPort(listen), addrPort(target), addrPort(source)
+	all := []string{
+		"-I", "-p", proto, "-t", "600", "--orig-src", from.Addr().String(), "--orig-dst", to.Addr().String(),
+		"--sport", fmt.Sprint(from.Port()), "--dport", fmt.Sprint(to.Port()),
+		"--reply-src", real.Addr().String(), "--reply-dst", own.Addr().String(),
+		"--reply-port-src", fmt.Sprint(real.Port()), "--reply-port-dst", fmt.Sprint(own.Port()),
+	}
+	if proto == "tcp" {
+		all = append(all, "--state", "ESTABLISHED")
+	}
+	c.host.Output(c.t, "conntrack", append(all, args...)...)
+}
+
+// insertMany makes one entry for each source port from the first on.
+func (c *tracker) insertMany(proto string, first, count int) {
+	c.t.Helper()
+	for i := range count {
+		from := fmt.Sprintf("10.1.0.5:%d", first+i)
+		c.insert(proto, from, host+":80", "10.3.0.100:8080", fmt.Sprintf("%s:%d", host, first+i))
+	}
+}
+
+// entries is what natd reads, with the text of each.
+func (c *tracker) entries() (entries []Entry, texts []string) {
+	c.t.Helper()
+	lab.Check(c.t, c.Entries(func(e *Entry) {
+		entries = append(entries, e.Clone())
+		texts = append(texts, fmt.Sprintf("%s %v>%v %v>%v", e.Proto, e.Orig.Src, e.Orig.Dst, e.Reply.Src, e.Reply.Dst))
+	}))
+	slices.Sort(texts)
+	return entries, texts
+}
+
+// listed is what conntrack(8) lists of TCP and UDP over IPv4, in the same form.
+func (c *tracker) listed() (texts []string) {
+	c.t.Helper()
+	lines, err := c.host.Conntrack(c.t.Context(), "-f", "ipv4")
+	lab.Check(c.t, err)
+	tuple := regexp.MustCompile(`src=(\S+) dst=(\S+) sport=(\d+) dport=(\d+)`)
+	for _, line := range lines {
+		m := tuple.FindAllStringSubmatch(line, -1)
+		if len(m) != 2 || (line[:3] != "tcp" && line[:3] != "udp") {
+			continue
+		}
+		texts = append(texts, fmt.Sprintf("%s %s:%s>%s:%s %s:%s>%s:%s", line[:3],
+			m[0][1], m[0][3], m[0][2], m[0][4], m[1][1], m[1][3], m[1][2], m[1][4]))
+	}
+	slices.Sort(texts)
+	return texts
+}
+
+// insertSome makes entries of every kind.
+func (c *tracker) insertSome() {
+	c.t.Helper()
+	c.insert("tcp", "10.1.0.5:40000", host+":80", "10.3.0.100:8080", host+":40000", "-u", "SEEN_REPLY,ASSURED")
+	c.insert("tcp", "10.1.0.6:40000", host+":80", "10.3.0.100:8080", host+":40001")
+	c.insert("udp", "10.1.0.5:5353", host+":53", "10.3.0.53:53", host+":5353", "-u", "SEEN_REPLY")
+	c.insert("udp", "10.1.0.5:5354", host+":53", host+":53", "10.1.0.5:5354")
+	c.insert("udp", "10.1.0.5:5355", host+":53", "10.3.0.53:53", host+":5355", "-w", "7")
+	c.host.Output(c.t, "conntrack", "-I", "-p", "icmp", "-t", "600", "-s", "10.1.0.5", "-d", host,
+		"--icmp-type", "8", "--icmp-code", "0", "--icmp-id", "1")
+	c.host.Output(c.t, "conntrack", "-I", "-p", "udp", "-t", "600", "-s", "fd00::1", "-d", "fd00::2", "--sport", "1", "--dport", "2")
+}
+
+// Natd reads what conntrack(8) lists, and nothing else.
+func TestEntries(t *testing.T) {
+	t.Parallel()
+	c := newTracker(t)
+	c.insertSome()
+	entries, got := c.entries()
+	if diff := cmp.Diff(c.listed(), got); diff != "" {
+		t.Errorf("(-conntrack -L +Entries):\n%s", diff)
+	}
+	if len(entries) != 5 {
+		t.Errorf("%d entries, want 5", len(entries))
+	}
+	for _, e := range entries {
+		if e.Timeout == 0 || e.Timeout > 600 || len(e.id) != 4 {
+			t.Errorf("%v: timeout %d, id %v", e.Orig, e.Timeout, e.id)
+		}
+	}
+}
+
+func TestEntriesHaveTheirState(t *testing.T) {
+	t.Parallel()
+	c := newTracker(t)
+	c.insertSome()
+	type state struct {
+		text                         string
+		translated, replied, assured bool
+		zone                         int
+	}
+	want := map[string]state{
+		"10.1.0.5:40000": {"ESTABLISHED", true, true, true, 0},
+		"10.1.0.6:40000": {"ESTABLISHED", true, false, false, 0},
+		"10.1.0.5:5353":  {"REPLIED", true, true, false, 0},
+		"10.1.0.5:5354":  {"UNREPLIED", false, false, false, 0},
+		"10.1.0.5:5355":  {"UNREPLIED", true, false, false, 2},
+	}
+	got := make(map[string]state)
+	lab.Check(t, c.Entries(func(e *Entry) {
+		got[e.Orig.Src.String()] = state{e.State(), e.Translated(), e.Replied(), e.Assured(), len(e.zone)}
+	}))
+	if diff := cmp.Diff(want, got, cmp.AllowUnexported(state{})); diff != "" {
+		t.Errorf("(-want +got):\n%s", diff)
+	}
+}
+
+// Exactly the entries that are named go, in their zone, and how many there were is what is told.
+func TestDelete(t *testing.T) {
+	t.Parallel()
+	c := newTracker(t)
+	c.insertSome()
+	entries, _ := c.entries()
+	condemned := slices.DeleteFunc(entries, func(e Entry) bool {
+		return e.Orig.Src != addrPort("10.1.0.6:40000") && e.Orig.Src != addrPort("10.1.0.5:5355")
+	})
+	want := slices.DeleteFunc(c.listed(), func(s string) bool {
+		return regexp.MustCompile(`10.1.0.6:40000|10.1.0.5:5355`).MatchString(s)
+	})
+	for _, left := range []int{2, 0} {
+		if n, err := c.Delete(condemned); err != nil || n != left {
+			t.Errorf("Delete removed %d, %v, want %d", n, err, left)
+		}
+	}
+	if diff := cmp.Diff(want, c.listed()); diff != "" {
+		t.Errorf("(-want +conntrack -L):\n%s", diff)
+	}
+	if n := len(c.host.Output(t, "conntrack", "-L", "-f", "ipv6")); n == 0 {
+		t.Error("the IPv6 connection is gone")
+	}
+	if n, err := c.Delete(nil); err != nil || n != 0 {
+		t.Errorf("Delete of nothing removed %d, %v", n, err)
+	}
+}
+
+// A later connection with the same addresses and ports is another one.
+func TestDeleteSparesALaterConnection(t *testing.T) {
+	t.Parallel()
+	c := newTracker(t)
+	c.insertMany("udp", 5000, 1)
+	old, before := c.entries()
+	c.host.Output(t, "conntrack", "-D", "-p", "udp")
+	// The kernel makes the id of where the entry lies in memory, too: others keep the next one from lying there.
+	c.insertMany("tcp", 6000, 20)
+	c.insertMany("udp", 5000, 1)
+	now, _ := c.entries()
+	now = slices.DeleteFunc(now, func(e Entry) bool { return e.Proto != nat.UDP })
+	if len(now) != 1 || string(now[0].id) == string(old[0].id) {
+		t.Skipf("the kernel gave the later connection the id of the first: %v", now)
+	}
+	if n, err := c.Delete(old); err != nil || n != 0 {
+		t.Errorf("Delete removed %d, %v, want none", n, err)
+	}
+	if after := c.listed(); !slices.Contains(after, before[0]) {
+		t.Errorf("the later connection is gone: %q", after)
+	}
+}
+
+// More than fit one round of requests.
+func TestDeleteMany(t *testing.T) {
+	t.Parallel()
+	const count = deleteAtOnce + 100
+	c := newTracker(t)
+	lab.Check(t, c.host.Do(func() error { return flood(count) }))
+	entries, _ := c.entries()
+	if len(entries) < count {
+		t.Fatalf("%d entries, want %d", len(entries), count)
+	}
+	if n, err := c.Delete(slices.Concat(entries[:count], entries[:10])); err != nil || n != count {
+		t.Errorf("Delete removed %d, %v, want %d", n, err, count)
+	}
+	if left := len(c.listed()); left != len(entries)-count {
+		t.Errorf("%d entries are left, want %d", left, len(entries)-count)
+	}
+}
+
+// What is judged is what the kernel has: a whole pass over entries of every kind.
+func TestJudgeOfKernelEntries(t *testing.T) {
+	t.Parallel()
+	c := newTracker(t)
+	c.insertSome()
+	c.insert("tcp", "192.0.2.5:1", host+":80", "10.3.0.100:8080", host+":1", "-u", "SEEN_REPLY,ASSURED")
+	c.insert("udp", "10.1.0.5:2", host+":53", "10.3.0.9:53", host+":2")
+	j, got := newJudge(), make(map[netip.AddrPort]string)
+	lab.Check(t, c.Entries(func(e *Entry) {
+		if why := j.Condemned(e); why != "" {
+			got[e.Orig.Src] = why
+		}
+	}))
+	want := map[netip.AddrPort]string{
+		addrPort("192.0.2.5:1"):   WhySource,
+		addrPort("10.1.0.5:2"):    WhyBackend,
+		addrPort("10.1.0.5:5354"): WhyBypass,
+	}
+	if diff := cmp.Diff(want, got, cmp.Comparer(func(a, b netip.AddrPort) bool { return a == b })); diff != "" {
+		t.Errorf("(-want +got):\n%s", diff)
+	}
+}
