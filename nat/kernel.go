@@ -3,14 +3,19 @@ package nat
 import (
 	"errors"
 	"fmt"
+	"time"
 
 	"golang.org/x/sys/unix"
 
 	"natd/internal/nfnl"
 )
 
-// readTries is how often a read that another program's changes keep interrupting is begun again at once.
-const readTries = 20
+// readTries is how often a read that another program's changes keep interrupting is begun again, after a pause that grows
+// by readPause each time: a fifth of a second in all.
+const (
+	readTries = 20
+	readPause = time.Millisecond
+)
 
 // ErrOwned says that another process owns the table.
 var ErrOwned = errors.New("table inet natd belongs to another process: is another natd running?")
@@ -45,7 +50,8 @@ func (k *Kernel) Generation() (uint32, error) { return generation(k.socket) }
 // Read reads natd's table as it stands, never a mix of two states: a read during which another program changed the
 // ruleset is begun again.
 func (k *Kernel) Read() (*Table, error) {
-	for range readTries {
+	for try := range readTries {
+		time.Sleep(time.Duration(try) * readPause)
 		before, err := generation(k.socket)
 		if err != nil {
 			return nil, err
@@ -79,7 +85,11 @@ func (k *Kernel) Apply(p *Plan, generation uint32, hold Hold) error {
 func (k *Kernel) Release(retired []Element) error {
 	b := nfnl.NewBatch(0)
 	changeElements(b, unix.NFT_MSG_DELSETELEM, &Set{Name: setListens, Key: []Field{addrField(), protoField(), portField()}}, retired)
-	return k.commit(b)
+	err := k.commit(b)
+	if errors.Is(err, unix.ENOENT) {
+		return ErrStale // another program took them away: look again
+	}
+	return err
 }
 
 func (k *Kernel) commit(b *nfnl.Batch) error {

@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
+	"slices"
 	"sync"
 	"testing"
 	"time"
@@ -131,10 +132,8 @@ func TestWatcherSurvivesLoss(t *testing.T) {
 	h := new(heard)
 	m.run(w, h)
 	lab.Eventually(t, patience, func() error {
-		for _, w := range h.all() {
-			if w == (Writer{}) {
-				return nil
-			}
+		if slices.Contains(h.all(), Writer{}) {
+			return nil
 		}
 		return fmt.Errorf("among %d reports none of a loss", len(h.all()))
 	})

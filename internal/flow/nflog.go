@@ -53,7 +53,7 @@ func OpenLog() (*Log, error) {
 	b.End()
 	var refused error
 	if err := s.Do(&b, func(e *nfnl.Error) { refused = e }); err != nil || refused != nil {
-		err = fmt.Errorf("bind nflog group %d, which new connections are reported by: %w", nat.LogGroup, errors.Join(err, refused))
+		err = fmt.Errorf("bind nflog group %d, which new connections are reported by and only one program can have: %w", nat.LogGroup, errors.Join(err, refused))
 		return nil, errors.Join(err, s.Close())
 	}
 	return &Log{socket: s}, nil

@@ -196,7 +196,7 @@ func FuzzSplit(f *testing.F) {
 		total := 0
 		err := split(b, func(m Message) error {
 			total += unix.SizeofNlMsghdr + len(m.Payload)
-			parseError(m, 0)
+			_ = parseError(m, 0)
 			_ = doneError(m)
 			m.Attrs()
 			return nil

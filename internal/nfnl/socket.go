@@ -125,7 +125,8 @@ func (s *Socket) next(wait bool, each func(Message) error) error {
 	var failed error
 	err := s.raw.Read(func(fd uintptr) bool {
 		n, _, failed = unix.Recvfrom(int(fd), s.buf, 0)
-		return !(wait && errors.Is(failed, unix.EAGAIN)) && !errors.Is(failed, unix.EINTR)
+		again := wait && errors.Is(failed, unix.EAGAIN) || errors.Is(failed, unix.EINTR)
+		return !again
 	})
 	if err == nil {
 		err = failed // else it is the EAGAIN before the deadline
