@@ -122,9 +122,8 @@ func TestListenersAlone(t *testing.T) {
 	if err := server.Close(); err != nil {
 		t.Fatal(err)
 	}
-	if got := listListeners(t, h); got != "" {
-		t.Errorf("with connections whose listener is closed: got %q", got)
-	}
+	// A program that another test is starting may hold a copy of the socket until it is there.
+	eventually(t, "no listener is left when only its connections are", func() bool { return listListeners(t, h) == "" })
 }
 
 // TestListenersOnce checks that a service with many sockets on a port stands there once.
