@@ -116,7 +116,7 @@ type Backend struct {
 	Since   time.Time `json:"since"`
 }
 
-// Connections counts connections: Total since the table was made, the others as they are now.
+// Connections counts connections: Total since the table was made, the others as they are now, without those that have ended.
 type Connections struct {
 	Total     uint64 `json:"total"`
 	Active    uint64 `json:"active"`

@@ -118,9 +118,11 @@ func (d *Daemon) counts() map[string]*count {
 }
 
 func (c *count) add(r *nat.Relay, e *flow.Entry) {
-	if e.Replied() {
+	switch {
+	case e.Over():
+	case e.Replied():
 		c.connections.Active++
-	} else {
+	default:
 		c.connections.Unreplied++
 	}
 	c.bytes.ToTarget += e.ToTarget.Bytes

@@ -82,6 +82,13 @@ func (e *Entry) Replied() bool { return e.status&statusSeenReply != 0 }
 // and forth.
 func (e *Entry) Assured() bool { return e.status&statusAssured != 0 }
 
+// Over tells whether the connection has ended and is only remembered, so that late packets find their way: TCP's
+// TIME_WAIT and CLOSE (enum tcp_conntrack). Datagrams never say that they are the last.
+func (e *Entry) Over() bool {
+	const timeWait, closed = 7, 8
+	return e.Proto == nat.TCP && (e.tcpState == timeWait || e.tcpState == closed)
+}
+
 // State is the state as `conntrack -L` has it: that of TCP (enum tcp_conntrack), else whether there was a reply.
 func (e *Entry) State() string {
 	states := [...]string{
