@@ -107,7 +107,7 @@ func carry(want, have []Element) []Element {
 	want = slices.Clone(want)
 	walk(want, have, func(w, h *Element) {
 		if w != nil && h != nil {
-			w.Packets, w.Bytes = h.Packets, h.Bytes
+			w.goOn(h)
 		}
 	})
 	return want
@@ -157,7 +157,7 @@ func (p *Plan) setElements(want, have *Set) {
 			// The kernel takes a new value for a key only after the old one is deleted.
 			c.del = append(c.del, *h)
 			next := *w
-			next.Packets, next.Bytes = h.Packets, h.Bytes
+			next.goOn(h)
 			c.add = append(c.add, next)
 		}
 	})

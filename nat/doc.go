@@ -22,7 +22,7 @@
 //
 //	prerouting   DNAT by relays4, then by the relays4_from maps, longest prefix first
 //	postrouting  SNAT by snat4, found by what the client dialled, so that relays to one backend can differ; ports are kept
-//	forward      established connections pass; new ones must have been translated, and go to a backend; else the policy
+//	forward      translated connections pass: established ones, and new ones that go to a backend; for others the policy
 //	input        keeps the host from answering packets of relayed connections that it cannot place, which would reset them
 //
 // Every element's comment is the name of its relay, every rule's says what the rule is for. The elements of the relays4 maps
@@ -33,8 +33,8 @@
 //
 // # Protection
 //
-// ProtectOwn gives the table the flags owner and persist: no other process can change it, it outlives natd, and the next natd
-// adopts it. ProtectGuard leaves the table open to others and keeps a second one, inet natd_guard, that belongs to natd alone
+// ProtectOwn gives the table the flags owner and persist: while natd runs no other process can change it, it outlives natd, and
+// the next natd adopts it. ProtectGuard leaves the table open to others and keeps a second one, inet natd_guard, that belongs to natd alone
 // and goes with it. When `nft flush ruleset` takes the last NAT rule of a host away, the kernel takes its NAT and connection
 // tracking hooks down, and the next packet of every translated connection is answered by the host itself with a reset,
 // however fast the table comes back. The guard keeps the hooks in place.
@@ -49,6 +49,7 @@
 //   - Docker: its FORWARD chain may drop by policy. Allow relays in DOCKER-USER: iptables -I DOCKER-USER -m conntrack --ctstatus DNAT
 //     -j ACCEPT. With the strict policy natd drops what containers forward: set forward = "open" on a host that runs them.
 //   - ufw: its forward policy is drop by default. Allow relays with ufw route allow.
-//   - amazon-ec2-net-utils: only sets addresses, routes and rules, which natd follows.
+//   - amazon-ec2-net-utils: sets addresses and routes, which natd follows, and for further interfaces rules that route by source
+//     address. Answers of a relay are routed before their source is translated back, so those rules do not apply to them.
 //   - Anything that runs `nft flush ruleset`, as nftables.service does: the table is protected as above, or repaired.
 package nat

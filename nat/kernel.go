@@ -20,6 +20,9 @@ const (
 // ErrOwned says that another process owns the table.
 var ErrOwned = errors.New("table inet natd belongs to another process: is another natd running?")
 
+// ErrUnsupported says that the kernel is too old for the wanted protection.
+var ErrUnsupported = errors.New("this kernel cannot do that")
+
 // ErrStale says that another program changed the ruleset between a read and the change computed from it: read again.
 var ErrStale = nfnl.ErrStale
 
@@ -46,6 +49,12 @@ func (k *Kernel) Port() uint32 { return k.socket.Port() }
 
 // Generation is the number that every change of any table on the host counts up.
 func (k *Kernel) Generation() (uint32, error) { return generation(k.socket) }
+
+// Owns tells whether the table is there and nobody but natd can change it.
+func (k *Kernel) Owns() (bool, error) {
+	h, err := readHeader(k.socket, TableName)
+	return h.exists && h.flags == flagOwner|flagPersist && h.owner == k.Port(), err
+}
 
 // Read reads natd's table as it stands, never a mix of two states: a read during which another program changed the
 // ruleset is begun again.
@@ -143,7 +152,7 @@ func (k *Kernel) Protection(want Protect) (Protect, error) {
 			return p.protect, nil
 		}
 		if want == p.protect {
-			return ProtectOff, fmt.Errorf("protect = %q needs Linux %s or newer: use \"auto\"", p.protect, p.since)
+			return ProtectOff, fmt.Errorf("%w: it needs Linux %s; \"auto\" takes the best that there is", ErrUnsupported, p.since)
 		}
 	}
 	return ProtectOff, nil

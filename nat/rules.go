@@ -75,12 +75,13 @@ func postrouting() []Rule {
 	return rules
 }
 
-// forward lets relayed connections through; with the strict policy nothing else. Established packets come first
-// because every rule that they meet costs them; new ones must have been translated, and go to a backend.
+// forward lets relayed connections through; with the strict policy nothing else, not even what was established before the
+// policy stood. Established packets come first because every rule that they meet costs them; ICMP errors have the
+// status of the connection that they are about. New connections must have been translated, and go to a backend.
 func forward() []Rule {
 	return []Rule{
-		rule("established connections", "ct state established,related accept",
-			ctStateIs(expr.CtStateBitESTABLISHED|expr.CtStateBitRELATED), accept()),
+		rule("established connections of relays", "ct state established,related ct status dnat accept",
+			ctStateIs(expr.CtStateBitESTABLISHED|expr.CtStateBitRELATED), ctStatusDNAT(), accept()),
 		rule("new connections of relays", "ct state new ct status dnat ip daddr . meta l4proto . th dport @targets4 accept",
 			ctStateIs(expr.CtStateBitNEW), ctStatusDNAT(),
 			ipv4(), load(ipDaddr(), l4proto(), thDport()), in(setTargets), accept()),

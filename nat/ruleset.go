@@ -74,6 +74,13 @@ func (e *Element) same(o *Element) bool {
 	return e.Key == o.Key && e.Value == o.Value && e.Comment == o.Comment
 }
 
+// goOn lets the count begin where that of the element that is replaced ended, if both are of the same relay.
+func (e *Element) goOn(old *Element) {
+	if e.Comment == old.Comment {
+		e.Packets, e.Bytes = old.Packets, old.Bytes
+	}
+}
+
 // Key is the key of an element: its fields one behind the other, each padded to four bytes as the kernel's registers
 // want it, the rest zero.
 type Key [16]byte

@@ -24,9 +24,9 @@ const (
 
 // local is the work that needs no daemon.
 type local struct {
-	rules func(*config.Config) (string, error)            // the ruleset as nft text
-	plan  func(*config.Config) ([]string, error)          // what would change in the kernel, a line each
-	flush func(stateDir string) (*control.Outcome, error) // removes what natd made
+	rules func(*config.Config) (string, error)                                 // the ruleset as nft text
+	plan  func(*config.Config) ([]string, error)                               // what would change in the kernel, a line each
+	flush func(ctx context.Context, stateDir string) (*control.Outcome, error) // removes what natd made
 }
 
 // app is one run of natctl.

@@ -63,7 +63,7 @@ func (a *app) flush(ctx context.Context, state string) (*control.Outcome, error)
 		return o, err
 	}
 	defer a.progress("flushing")()
-	if o, err = a.local.flush(state); err != nil {
+	if o, err = a.local.flush(ctx, state); err != nil {
 		return nil, fmt.Errorf("flush without a running natd: %w", permitted(err))
 	}
 	return o, nil

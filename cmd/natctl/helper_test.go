@@ -101,7 +101,7 @@ func noLocal() local {
 	return local{
 		rules: func(*config.Config) (string, error) { return "", err },
 		plan:  func(*config.Config) ([]string, error) { return nil, err },
-		flush: func(string) (*control.Outcome, error) { return nil, err },
+		flush: func(context.Context, string) (*control.Outcome, error) { return nil, err },
 	}
 }
 

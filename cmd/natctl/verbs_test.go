@@ -1,6 +1,7 @@
 package main
 
 import (
+	"context"
 	"errors"
 	"fmt"
 	"io/fs"
@@ -66,7 +67,7 @@ func kernel(changes []string, err error) local {
 			return fmt.Sprintf("table inet natd { # %s }", c.NAT.Relays[0].Name), err
 		},
 		plan: func(*config.Config) ([]string, error) { return changes, err },
-		flush: func(state string) (*control.Outcome, error) {
+		flush: func(_ context.Context, state string) (*control.Outcome, error) {
 			return &control.Outcome{SchemaVersion: 1, Changes: []string{"state " + state}}, err
 		},
 	}

@@ -7,8 +7,9 @@ import (
 	"natd/nat"
 )
 
-// maxElements bounds the memory of the kernel and the time of a transaction.
-const maxElements = 1 << 20
+// maxElements bounds the memory of the kernel and the time of a transaction: twice all ports of two protocols. The kernel holds
+// each of them in up to four sets.
+const maxElements = 1 << 18
 
 // checkConflicts looks for contradictions between relays. Relays with errors of their own take part as far as they are
 // known: what is wrong in them is zero, and claims no name and no port.

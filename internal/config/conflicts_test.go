@@ -58,9 +58,9 @@ func TestConflicts(t *testing.T) {
 			`6: relay 2: name = "Web": must be 1-48 characters of a-z, 0-9 and "-", the first not "-"`,
 			`7: relay 2: listen = "10.2.0.100:80": tcp port 80 is also claimed by relay "web" (line 1)`,
 		}},
-		{"too wide", wide(17), []string{
-			`66: relay "r16": listen = "10.2.0.16:1-65535": ranges cost one kernel element per port, protocol and source: ` +
-				`the relays up to this one need 1114095, more than the limit of 1048576`,
+		{"too wide", wide(5), []string{
+			`18: relay "r4": listen = "10.2.0.4:1-65535": ranges cost one kernel element per port, protocol and source: ` +
+				`the relays up to this one need 327675, more than the limit of 262144`,
 		}},
 	}
 	for _, tt := range tests {
@@ -69,7 +69,7 @@ func TestConflicts(t *testing.T) {
 			checkErrors(t, tt.text, tt.want...)
 		})
 	}
-	mustParse(t, wide(16))
+	mustParse(t, wide(4))
 }
 
 // wide is a file with n relays of all ports, four lines each.

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"log/slog"
 	"maps"
+	"net/netip"
 	"os"
 	"path/filepath"
 	"slices"
@@ -187,23 +188,57 @@ func (d *Daemon) adopt(cfg *config.Config) error {
 	if err != nil {
 		return err
 	}
-	protect, err := d.kernel.Protection(cfg.Daemon.Protect)
+	protect, err := d.protection(cfg)
 	if err != nil {
 		return err
 	}
+	addresses, err := d.host.Addresses()
+	if err != nil {
+		return err
+	}
+	local := (&facts{addresses: addresses}).local()
 	listens := make(map[nat.Endpoint]bool)
 	for _, e := range have.Listens() {
 		listens[e] = true
-		listens[nat.Endpoint{Proto: e.Proto, Port: e.Port}] = true // for relays that listen on every address
 	}
 	for i := range cfg.NAT.Relays {
-		r := &cfg.NAT.Relays[i]
-		if listens[nat.Endpoint{Addr: r.Listen.Addr, Proto: r.Protocols[0], Port: r.Listen.Ports.First}] {
+		if r := &cfg.NAT.Relays[i]; standsWhole(r, local, listens) {
 			d.had[claim(r)] = true
 		}
 	}
 	d.use(cfg, protect)
 	return nil
+}
+
+// standsWhole tells whether the kernel has every port of the relay already. A relay that has grown, or that may not
+// override local services any more, has yet to show that its ports are free.
+func standsWhole(r *nat.Relay, local []netip.Addr, listens map[nat.Endpoint]bool) bool {
+	addrs := []netip.Addr{r.Listen.Addr}
+	if r.Listen.Any() {
+		addrs = local
+	}
+	for _, addr := range addrs {
+		for _, proto := range r.Protocols {
+			for offset := range r.Listen.Ports.Width() {
+				if !listens[nat.Endpoint{Addr: addr, Proto: proto, Port: r.Listen.Ports.First + uint16(offset)}] {
+					return false
+				}
+			}
+		}
+	}
+	return len(addrs) > 0
+}
+
+// protection is what the kernel can do of the protection that the configuration wants.
+func (d *Daemon) protection(cfg *config.Config) (nat.Protect, error) {
+	want := cfg.Daemon.Protect
+	protect, err := d.kernel.Protection(want)
+	if errors.Is(err, nat.ErrUnsupported) {
+		return protect, control.Errorf(control.CodeConfig, "%w", &config.Error{
+			File: cfg.Path, Table: "daemon", Key: "protect", Value: fmt.Sprintf("%q", want), Rule: err.Error(),
+		})
+	}
+	return protect, err
 }
 
 // use makes the configuration the one that runs.

@@ -63,6 +63,7 @@ func (h handler) Flush(ctx context.Context) (*control.Outcome, error) {
 			return nil, err
 		}
 		h.d.flushed = true
+		clear(h.d.had) // the ports are anybody's now
 		h.d.Notify.Status("flushed: natctl reload programs the relays again")
 		return &control.Outcome{
 			SchemaVersion: control.SchemaVersion, Changes: changes,
@@ -173,7 +174,7 @@ func (d *Daemon) load() (*config.Config, nat.Protect, error) {
 	if err != nil {
 		return nil, 0, control.Errorf(control.CodeConfig, "%w", err)
 	}
-	protect, err := d.kernel.Protection(cfg.Daemon.Protect)
+	protect, err := d.protection(cfg)
 	if err != nil {
 		return nil, 0, err
 	}

@@ -9,6 +9,8 @@ import (
 	"time"
 
 	"golang.org/x/sys/unix"
+
+	"natd/internal/flow"
 )
 
 // lockName is an abstract unix socket: it exists once in a network namespace, whatever directories its daemons use, and
@@ -27,14 +29,26 @@ func lock(ctx context.Context) (release func() error, err error) {
 		return nil, fmt.Errorf("lock the network namespace: %w", err)
 	}
 	holder, err := whoHolds(ctx)
+	if err == nil && (holder.Uid == 0 || int(holder.Uid) == os.Geteuid()) {
+		return nil, fmt.Errorf("another natd (pid %d) is at work in this network namespace: stop it first", holder.Pid)
+	}
+	if ctx.Err() != nil {
+		return nil, ctx.Err()
+	}
+	return func() error { return nil }, noOtherNatd()
+}
+
+// noOtherNatd tells a natd of another user from a stranger who took the name, as anybody can: every natd holds
+// its nflog group, which takes CAP_NET_ADMIN.
+func noOtherNatd() error {
+	l, err := flow.OpenLog()
+	if errors.Is(err, unix.EPERM) {
+		return fmt.Errorf("another natd is at work in this network namespace: stop it first (%w)", err)
+	}
 	if err != nil {
-		return nil, fmt.Errorf("ask who holds the lock of the network namespace: %w", err)
+		return err
 	}
-	if holder.Uid != 0 && int(holder.Uid) != os.Geteuid() {
-		// Anybody can take the name. Only root and natd's own user can be a natd, so this one does not count.
-		return func() error { return nil }, nil
-	}
-	return nil, fmt.Errorf("another natd (pid %d) is at work in this network namespace: stop it first", holder.Pid)
+	return l.Close()
 }
 
 // hangUp ends the connections of those who ask: they have learned who holds the lock by connecting.
@@ -48,9 +62,22 @@ func hangUp(l net.Listener) {
 	}
 }
 
-func whoHolds(ctx context.Context) (holder *unix.Ucred, err error) {
+// dial connects to the holder of the lock. A natd that has just bound the name listens in a moment.
+func dial(ctx context.Context) (conn net.Conn, err error) {
+	const tries, pause = 10, 20 * time.Millisecond
 	dialer := net.Dialer{Timeout: time.Second}
-	conn, err := dialer.DialContext(ctx, "unix", lockName)
+	for range tries {
+		conn, err = dialer.DialContext(ctx, "unix", lockName)
+		if !errors.Is(err, unix.ECONNREFUSED) {
+			return conn, err
+		}
+		time.Sleep(pause)
+	}
+	return nil, err
+}
+
+func whoHolds(ctx context.Context) (holder *unix.Ucred, err error) {
+	conn, err := dial(ctx)
 	if err != nil {
 		return nil, err
 	}

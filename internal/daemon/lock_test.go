@@ -11,6 +11,7 @@ import (
 
 	"golang.org/x/sys/unix"
 
+	"natd/internal/flow"
 	"natd/internal/lab"
 )
 
@@ -98,8 +99,9 @@ func asUser(uid uintptr, do func() error) error {
 	return errors.Join(do(), become(0))
 }
 
-// TestLockOfTheDead wants the lock to go with a process that is killed.
-func TestLockOfTheDead(t *testing.T) {
+// TestLockOfASquatter has somebody take the name without being a natd: he does not even listen. A natd is known by its
+// nflog group, and then keeps the next one out.
+func TestLockOfASquatter(t *testing.T) {
 	t.Parallel()
 	h := lab.NewHost(t)
 	var fd int
@@ -109,11 +111,15 @@ func TestLockOfTheDead(t *testing.T) {
 		}
 		return unix.Bind(fd, &unix.SockaddrUnix{Name: lockName})
 	}))
-	if _, err := inHost(t, h); err == nil {
-		t.Error("got the lock that another process has just bound")
-	}
-	lab.Check(t, unix.Close(fd)) // what the kernel does for the dead
+	defer unix.Close(fd) //nolint:errcheck // it only holds the name
 	release, err := inHost(t, h)
 	lab.Check(t, err)
 	lab.Check(t, release())
+
+	var group *flow.Log
+	lab.Check(t, h.Do(func() (err error) { group, err = flow.OpenLog(); return err }))
+	defer group.Close()
+	if _, err := inHost(t, h); err == nil || !strings.Contains(err.Error(), "another natd is at work") {
+		t.Errorf("beside a natd of another user: %v", err)
+	}
 }

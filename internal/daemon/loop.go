@@ -13,8 +13,9 @@ import (
 	"natd/netconf"
 )
 
-// Times between passes that fail.
+// Times between passes: the least, and those after passes that fail.
 const (
+	minGap       = 20 * time.Millisecond
 	firstRetry   = 100 * time.Millisecond
 	longestRetry = 10 * time.Second
 )
@@ -63,6 +64,8 @@ func (d *Daemon) loop(ctx context.Context, reload <-chan os.Signal) error {
 	defer beat.Stop()
 	retry := time.NewTimer(longestRetry)
 	defer retry.Stop()
+	gap := time.NewTimer(minGap)
+	defer gap.Stop()
 	wake, pause := d.wake, firstRetry
 	for d.poke(); ; {
 		pass := false
@@ -71,6 +74,8 @@ func (d *Daemon) loop(ctx context.Context, reload <-chan os.Signal) error {
 			return cause(ctx)
 		case <-wake:
 			pass = true
+		case <-gap.C:
+			wake = d.wake
 		case <-retry.C:
 			pass = true
 		case <-resync.C:
@@ -92,7 +97,8 @@ func (d *Daemon) loop(ctx context.Context, reload <-chan os.Signal) error {
 			if errors.Is(err, nat.ErrOwned) && !d.ready {
 				return err
 			}
-			wake, pause = d.schedule(retry, pause, err)
+			wake = nil
+			pause = schedule(retry, gap, pause, err)
 		}
 		d.alive()
 	}
@@ -116,19 +122,22 @@ func (d *Daemon) alive() {
 	d.Notify.Alive()
 }
 
-// schedule plans the next try after a pass that failed, and says what may wake the loop before. While repairs are put
-// off, the events of whoever makes them necessary are not worth a look.
-func (d *Daemon) schedule(retry *time.Timer, pause time.Duration, err error) (wake chan struct{}, next time.Duration) {
+// schedule plans what may come after a pass: after a success the next event, though not at once, so that a stream of
+// events does not become a stream of passes; after a failure another try, too. While repairs are put off, the
+// events of whoever makes them necessary are not worth a look.
+func schedule(retry, gap *time.Timer, pause time.Duration, err error) (next time.Duration) {
+	if paced, ok := errors.AsType[*pacedError](err); ok {
+		gap.Stop()
+		retry.Reset(paced.wait)
+		return firstRetry
+	}
+	gap.Reset(minGap)
 	if err == nil {
 		retry.Stop()
-		return d.wake, firstRetry
-	}
-	if paced, ok := errors.AsType[*pacedError](err); ok {
-		retry.Reset(paced.wait)
-		return nil, firstRetry
+		return firstRetry
 	}
 	retry.Reset(pause)
-	return d.wake, min(2*pause, longestRetry)
+	return min(2*pause, longestRetry)
 }
 
 // cause is why the tasks' context ended: nil for a stop that was asked for.

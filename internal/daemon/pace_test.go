@@ -29,11 +29,10 @@ func TestSchedule(t *testing.T) {
 		{"a paced repair is not woken by the fight", time.Second, paced, false, firstRetry},
 	}
 	for _, tt := range tests {
-		d := &Daemon{wake: make(chan struct{}, 1)}
-		retry := time.NewTimer(time.Hour)
-		wake, next := d.schedule(retry, tt.pause, tt.err)
-		if (wake != nil) != tt.wakes || next != tt.next {
-			t.Errorf("%s: woken %v and then %v, want %v and %v", tt.name, wake != nil, next, tt.wakes, tt.next)
+		retry, gap := time.NewTimer(time.Hour), time.NewTimer(time.Hour)
+		next := schedule(retry, gap, tt.pause, tt.err)
+		if wakes := gap.Stop(); wakes != tt.wakes || next != tt.next {
+			t.Errorf("%s: woken %v and then %v, want %v and %v", tt.name, wakes, next, tt.wakes, tt.next)
 		}
 		if armed := retry.Stop(); armed != (tt.err != nil) {
 			t.Errorf("%s: the retry is armed: %v", tt.name, armed)
@@ -44,10 +43,9 @@ func TestSchedule(t *testing.T) {
 // TestScheduleWaitsAsTold lets the timer of a paced repair run out.
 func TestScheduleWaitsAsTold(t *testing.T) {
 	t.Parallel()
-	d := &Daemon{wake: make(chan struct{}, 1)}
-	retry := time.NewTimer(time.Hour)
+	retry, gap := time.NewTimer(time.Hour), time.NewTimer(time.Hour)
 	began := time.Now()
-	d.schedule(retry, firstRetry, &pacedError{wait: 50 * time.Millisecond})
+	schedule(retry, gap, firstRetry, &pacedError{wait: 50 * time.Millisecond})
 	select {
 	case <-retry.C:
 		if took := time.Since(began); took < 50*time.Millisecond {

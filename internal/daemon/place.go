@@ -15,6 +15,13 @@ import (
 type facts struct {
 	addresses []netconf.Address
 	ways      map[netip.Addr]way // by backend
+	egress    map[via]way        // where a relay names the interface
+}
+
+// via is a backend and the interface that a relay wants to reach it by.
+type via struct {
+	backend netip.Addr
+	link    string
 }
 
 // way is the kernel's answer to how a backend is reached.
@@ -38,19 +45,36 @@ func gather(host *netconf.Host, spec *nat.Spec) (*facts, error) {
 	if err != nil {
 		return nil, err
 	}
-	f := &facts{addresses: addresses, ways: make(map[netip.Addr]way)}
+	f := &facts{addresses: addresses, ways: make(map[netip.Addr]way), egress: make(map[via]way)}
 	for i := range spec.Relays {
-		backend := spec.Relays[i].Backend.Addr
-		if _, known := f.ways[backend]; known || !spec.Relays[i].Enabled {
+		r := &spec.Relays[i]
+		if !r.Enabled {
 			continue
 		}
-		route, err := host.RouteTo(backend, "")
-		if err != nil && !noWay(err) {
+		if err := ask(host, f.ways, r.Backend.Addr, r.Backend.Addr, ""); err != nil {
 			return nil, err
 		}
-		f.ways[backend] = way{route, err}
+		if r.Egress == "" {
+			continue
+		}
+		if err := ask(host, f.egress, via{r.Backend.Addr, r.Egress}, r.Backend.Addr, r.Egress); err != nil {
+			return nil, err
+		}
 	}
 	return f, nil
+}
+
+// ask looks a way up once, and keeps the answer under the key.
+func ask[K comparable](host *netconf.Host, ways map[K]way, key K, backend netip.Addr, link string) error {
+	if _, known := ways[key]; known {
+		return nil
+	}
+	route, err := host.RouteTo(backend, link)
+	if err != nil && !noWay(err) {
+		return err
+	}
+	ways[key] = way{route, err}
+	return nil
 }
 
 // noWay tells an answer of the kernel from a failure to ask it.
@@ -120,8 +144,7 @@ func (f *facts) placeBackend(r *nat.Relay, p *place) {
 		return
 	}
 	p.egress, p.gateway, p.here = w.route.Link, w.route.Gateway, w.route.Local
-	if r.Egress != "" && r.Egress != w.route.Link {
-		p.hold("the route to backend %s leaves by %s, not by egress %s", r.Backend.Addr, w.route.Link, r.Egress)
+	if f.leavesElsewhere(r, p, w.route) {
 		return
 	}
 	switch r.SNAT.Mode {
@@ -140,6 +163,22 @@ func (f *facts) placeBackend(r *nat.Relay, p *place) {
 		}
 	case nat.SNATOff:
 	}
+}
+
+// leavesElsewhere holds a relay whose packets would not leave by the interface that it names, under any of its names.
+func (f *facts) leavesElsewhere(r *nat.Relay, p *place, route netconf.Route) bool {
+	if r.Egress == "" || r.Egress == route.Link {
+		return false
+	}
+	switch named := f.egress[via{r.Backend.Addr, r.Egress}]; {
+	case named.err != nil:
+		p.hold("egress %s: %s", r.Egress, errors.Unwrap(named.err))
+	case named.route.Index == 0 || named.route.Index != route.Index:
+		p.hold("the route to backend %s leaves by %s, not by egress %s", r.Backend.Addr, route.Link, r.Egress)
+	default:
+		return false // another name of the same interface
+	}
+	return true
 }
 
 // hold keeps the relay out of the kernel.

@@ -4,6 +4,7 @@ import (
 	"errors"
 	"fmt"
 	"io/fs"
+	"net/netip"
 	"slices"
 
 	"natd/netconf"
@@ -61,6 +62,7 @@ func (d *Daemon) settleForwarding() {
 	}
 	if on {
 		d.forwarding = true
+		d.settleLinkForwarding()
 		return
 	}
 	if d.setting(d.sysctls.EnableForwarding()) {
@@ -71,6 +73,43 @@ func (d *Daemon) settleForwarding() {
 		}
 		d.forwarding = true
 	}
+}
+
+// settleLinkForwarding turns forwarding on again for interfaces that relays use and that somebody took out of it: the
+// kernel forwards what comes in by an interface only if that one's own setting says so.
+func (d *Daemon) settleLinkForwarding() {
+	if !d.cfg.Host.IPForward {
+		return
+	}
+	links := d.egressLinks()
+	for _, way := range d.listenLinks() {
+		if !slices.Contains(links, way) {
+			links = append(links, way)
+		}
+	}
+	for _, link := range links {
+		if d.setting(d.sysctls.Set("net/ipv4/conf/"+link+"/forwarding", "1")) {
+			d.noteDrift("", []string{"forwarding was off on " + link + ": turned on again"}, 0)
+		}
+	}
+}
+
+// listenLinks is the interfaces that hold an address that a relay listens on, each once.
+func (d *Daemon) listenLinks() []string {
+	var links []string
+	seen := make(map[netip.Addr]bool)
+	for i := range d.places {
+		for _, addr := range d.places[i].Addrs {
+			if d.places[i].Held || seen[addr] {
+				continue
+			}
+			seen[addr] = true
+			if link := d.facts.linkOf(addr); link != "" && link != "lo" && !slices.Contains(links, link) {
+				links = append(links, link)
+			}
+		}
+	}
+	return links
 }
 
 // egressLinks is the interfaces that relays send by, each once. A client behind the same interface would be told to go

@@ -107,8 +107,13 @@ func (d *Daemon) counts() map[string]*count {
 		return counts
 	}
 	err := d.conntrack.Entries(func(e *flow.Entry) {
-		if r, _ := judge.Relay(e); r != nil && e.Translated() {
-			counts[r.Name].add(r, e)
+		r, _ := judge.Relay(e)
+		if r == nil || !e.Translated() {
+			return
+		}
+		// After a reload that failed, the judge may know relays that the configuration does not.
+		if c := counts[r.Name]; c != nil {
+			c.add(r, e)
 		}
 	})
 	if err != nil {

@@ -63,7 +63,7 @@ func (d *Daemon) reach() error {
 }
 
 func (d *Daemon) reachOnce() error {
-	if generation, err := d.kernel.Generation(); err != nil || d.sync.verified && generation == d.sync.generation && !d.sync.due {
+	if unchanged, err := d.unchanged(); err != nil || unchanged {
 		return err
 	}
 	have, err := d.kernel.Read()
@@ -86,6 +86,26 @@ func (d *Daemon) reachOnce() error {
 		return nil
 	}
 	return d.readBack()
+}
+
+// unchanged tells whether the kernel still is as it was when it was last read and found right.
+func (d *Daemon) unchanged() (bool, error) {
+	generation, err := d.kernel.Generation()
+	if err != nil || !d.sync.verified || d.sync.due {
+		return false, err
+	}
+	if generation == d.sync.generation {
+		return true, nil
+	}
+	if d.hold.Protect != nat.ProtectOwn {
+		return false, nil
+	}
+	// Others cannot change a table that natd owns: what they changed is something else.
+	owned, err := d.kernel.Owns()
+	if owned {
+		d.sync.generation = generation
+	}
+	return owned, err
 }
 
 // carryOut applies the plan, then removes the connections that contradict it, and only then forgets the listens they

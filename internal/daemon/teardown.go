@@ -1,6 +1,7 @@
 package daemon
 
 import (
+	"context"
 	"errors"
 	"fmt"
 	"path/filepath"
@@ -12,7 +13,12 @@ import (
 )
 
 // Flush removes everything that a natd made that runs no more, as the request does for one that runs.
-func Flush(stateDir string) (*control.Outcome, error) {
+func Flush(ctx context.Context, stateDir string) (*control.Outcome, error) {
+	release, err := lock(ctx)
+	if err != nil {
+		return nil, fmt.Errorf("%w, or ask it to flush: natctl --socket PATH flush", err)
+	}
+	defer release() //nolint:errcheck // the process ends, and the lock with it
 	kernel, err := nat.Open()
 	if err != nil {
 		return nil, err

@@ -33,6 +33,9 @@ func (j *Judge) Relay(e *Entry) (*nat.Relay, int) {
 
 // Condemned returns why the entry has to go, or "" for one that stays.
 func (j *Judge) Condemned(e *Entry) (why string) {
+	if len(e.zone) > 0 {
+		return "" // natd's rules work in the default zone, whose entries name none
+	}
 	r, i := j.Relay(e)
 	switch {
 	case r == nil:
