@@ -67,16 +67,9 @@ func (s *Sysctls) forwardingMoves() ([]Change, error) {
 	return moves, nil
 }
 
-// QuietRedirects keeps the host from telling clients on the interface to go straight to their destination, which a relay
-// that receives and sends by one interface does otherwise. The kernel sends redirects when either of the two
-// settings says so (IN_DEV_TX_REDIRECTS in linux/inetdevice.h), so both go off.
-func (s *Sysctls) QuietRedirects(link string) (changed bool, err error) {
-	for _, name := range []string{"all", link} {
-		set, err := s.Set(ipv4Conf+name+"/send_redirects", "0")
-		if err != nil {
-			return changed, fmt.Errorf("turn ICMP redirects off: %w", err)
-		}
-		changed = changed || set
-	}
-	return changed, nil
+// RedirectKeys is the settings that must be 0 to keep the host from telling clients on the interface to go straight to their
+// destination, which a relay that receives and sends by one interface does otherwise. The kernel sends redirects when
+// either of them says so (IN_DEV_TX_REDIRECTS in linux/inetdevice.h).
+func RedirectKeys(link string) []string {
+	return []string{ipv4Conf + "all/send_redirects", ipv4Conf + link + "/send_redirects"}
 }

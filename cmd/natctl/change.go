@@ -36,7 +36,7 @@ func (a *app) flushCommand() *cobra.Command {
 	var state string
 	cmd := &cobra.Command{
 		Use:   "flush",
-		Short: "Remove everything that natd made: rules, routes, links, sysctls",
+		Short: "Remove everything that natd made: rules, connections of relays, sysctls",
 		Long: `Remove everything that natd made in the kernel, and restore what it changed.
 
 A running natd does it, and relays nothing until it is told to reload; without one
@@ -82,6 +82,9 @@ func (a *app) change(ctx context.Context, op, doing string) (*control.Outcome, e
 	return nil, err
 }
 
+// changesShown is how many changes a person is shown.
+const changesShown = 30
+
 func (a *app) showOutcome(o *control.Outcome, nothing string) {
 	var b strings.Builder
 	if len(o.Changes) == 0 {
@@ -89,8 +92,11 @@ func (a *app) showOutcome(o *control.Outcome, nothing string) {
 	} else {
 		fmt.Fprintln(&b, count(len(o.Changes), "change"))
 	}
-	for _, line := range o.Changes {
+	for _, line := range o.Changes[:min(len(o.Changes), changesShown)] {
 		fmt.Fprintf(&b, "  %s\n", printable(line))
+	}
+	if more := len(o.Changes) - changesShown; more > 0 {
+		fmt.Fprintf(&b, "  and %d more (--json lists them)\n", more)
 	}
 	for _, line := range o.Notes {
 		fmt.Fprintf(&b, "note: %s\n", printable(line))

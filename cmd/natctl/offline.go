@@ -148,8 +148,8 @@ func (a *app) planCommand() *cobra.Command {
 The default is the configuration of the running natd, or else ` + defaultConfig + `.`,
 		Args: cobra.MaximumNArgs(1),
 		RunE: func(cmd *cobra.Command, args []string) error {
-			changes, err := a.plan(cmd.Context(), args)
-			if err == nil && exitCode && len(changes) > 0 {
+			o, err := a.plan(cmd.Context(), args)
+			if err == nil && exitCode && len(o.Changes) > 0 {
 				return verdict(control.CodeNotInSync)
 			}
 			return err
@@ -164,20 +164,24 @@ type planned struct {
 	SchemaVersion int      `json:"schema_version"`
 	Path          string   `json:"path"`
 	Changes       []string `json:"changes"`
+	Notes         []string `json:"notes"` // what would not be as configured
 }
 
-func (a *app) plan(ctx context.Context, args []string) (changes []string, err error) {
+func (a *app) plan(ctx context.Context, args []string) (o *control.Outcome, err error) {
 	cfg, err := a.wanted(ctx, args)
 	if err != nil {
 		return nil, err
 	}
-	if changes, err = a.local.plan(cfg); err != nil {
+	if o, err = a.local.plan(cfg); err != nil {
 		return nil, fmt.Errorf("compare %s with the kernel: %w", cfg.Path, permitted(err))
 	}
 	text := "no changes: the kernel holds exactly this\n"
-	if len(changes) > 0 {
-		text = strings.Join(changes, "\n") + "\n"
+	if len(o.Changes) > 0 {
+		text = strings.Join(o.Changes, "\n") + "\n"
 	}
-	a.show(planned{control.SchemaVersion, cfg.Path, append([]string{}, changes...)}, text)
-	return changes, nil
+	for _, note := range o.Notes {
+		text += "note: " + printable(note) + "\n"
+	}
+	a.show(planned{control.SchemaVersion, cfg.Path, append([]string{}, o.Changes...), append([]string{}, o.Notes...)}, text)
+	return o, nil
 }

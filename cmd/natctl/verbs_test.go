@@ -66,7 +66,9 @@ func kernel(changes []string, err error) local {
 		rules: func(c *config.Config) (string, error) {
 			return fmt.Sprintf("table inet natd { # %s }", c.NAT.Relays[0].Name), err
 		},
-		plan: func(*config.Config) ([]string, error) { return changes, err },
+		plan: func(*config.Config) (*control.Outcome, error) {
+			return &control.Outcome{SchemaVersion: 1, Changes: changes}, err
+		},
 		flush: func(_ context.Context, state string) (*control.Outcome, error) {
 			return &control.Outcome{SchemaVersion: 1, Changes: []string{"state " + state}}, err
 		},
@@ -88,7 +90,7 @@ func TestPlanAndRules(t *testing.T) {
 		"plan, exit code":             {changes, "plan --exit-code", control.CodeNotInSync, "add relay web\nremove relay old\n"},
 		"plan, no changes":            {kernel(nil, nil), "plan", 0, "no changes: the kernel holds exactly this\n"},
 		"plan, no changes, exit code": {kernel(nil, nil), "plan --exit-code", 0, "no changes: the kernel holds exactly this\n"},
-		"plan, JSON":                  {kernel(nil, nil), "plan --json", 0, "{\n  \"schema_version\": 1,\n  \"path\": \"" + path + "\",\n  \"changes\": []\n}\n"},
+		"plan, JSON":                  {kernel(nil, nil), "plan --json", 0, "{\n  \"schema_version\": 1,\n  \"path\": \"" + path + "\",\n  \"changes\": [],\n  \"notes\": []\n}\n"},
 		"rules, JSON":                 {changes, "rules --json", 0, "{\n  \"schema_version\": 1,\n  \"path\": \"" + path + "\",\n  \"ruleset\": \"table inet natd { # web }\"\n}\n"},
 	}
 	for name, test := range tests {

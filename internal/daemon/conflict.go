@@ -32,7 +32,7 @@ func conflicts(spec *nat.Spec, places []place, local []netip.Addr, listeners []n
 			continue
 		}
 		if l, ok := takenFrom(r, isLocal, byPort); ok {
-			found[r.Name] = fmt.Sprintf("port %d/%s belongs to a local service (a socket of uid %d on %s): stop it, choose another port, or set override_local = true",
+			found[r.Name] = fmt.Sprintf("port %d/%s belongs to a local service (a socket of uid %d on %s): stop it (ss -lntup names it), choose another port, or set override_local = true",
 				l.Port, nat.Protocol(l.Protocol), l.UID, l.Addr)
 		}
 	}

@@ -125,7 +125,7 @@ func Run(ctx context.Context, o Options, reload <-chan os.Signal) error {
 	}
 	defer release() //nolint:errcheck // the process ends, and the lock with it
 	d := &Daemon{
-		Options: o, startedAt: time.Now(), had: make(map[string]bool), since: make(map[string]time.Time),
+		Options: o, startedAt: time.Now(), since: make(map[string]time.Time),
 		repairs: rate.NewLimiter(repairRate, repairBurst), wake: make(chan struct{}, 1), requests: make(chan func()),
 	}
 	if err := d.open(); err != nil {
@@ -196,18 +196,24 @@ func (d *Daemon) adopt(cfg *config.Config) error {
 	if err != nil {
 		return err
 	}
-	local := (&facts{addresses: addresses}).local()
+	d.had = standing(&cfg.NAT, have, (&facts{addresses: addresses}).local())
+	d.use(cfg, protect)
+	return nil
+}
+
+// standing is the claims of the relays that the kernel has already.
+func standing(spec *nat.Spec, have *nat.Table, local []netip.Addr) map[string]bool {
 	listens := make(map[nat.Endpoint]bool)
 	for _, e := range have.Listens() {
 		listens[e] = true
 	}
-	for i := range cfg.NAT.Relays {
-		if r := &cfg.NAT.Relays[i]; standsWhole(r, local, listens) {
-			d.had[claim(r)] = true
+	had := make(map[string]bool)
+	for i := range spec.Relays {
+		if r := &spec.Relays[i]; standsWhole(r, local, listens) {
+			had[claim(r)] = true
 		}
 	}
-	d.use(cfg, protect)
-	return nil
+	return had
 }
 
 // standsWhole tells whether the kernel has every port of the relay already. A relay that has grown, or that may not

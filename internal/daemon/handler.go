@@ -210,6 +210,6 @@ func (d *Daemon) remove() ([]string, error) {
 	if err != nil {
 		return changes, err
 	}
-	d.Log.Info("removed everything that natd made", "changes", changes, "took", time.Since(began).Round(time.Microsecond))
+	d.Log.Info("removed everything that natd made", "changes", strings.Join(changes, "; "), "took", time.Since(began).Round(time.Microsecond))
 	return changes, nil
 }

@@ -93,6 +93,7 @@ func (d *Daemon) loop(ctx context.Context, reload <-chan os.Signal) error {
 			resync.Reset(interval)
 		}
 		if pass {
+			d.sync.steps = nil
 			err := d.pass()
 			if errors.Is(err, nat.ErrOwned) && !d.ready {
 				return err
@@ -151,6 +152,7 @@ func cause(ctx context.Context) error {
 // stop leaves the kernel as the configuration asks for.
 func (d *Daemon) stop(ctx context.Context) error {
 	d.Notify.Stopping()
+	d.Log.Info("stopping", "on_stop", d.cfg.Daemon.OnStop.String())
 	if ctx.Err() == nil || d.cfg.Daemon.OnStop != config.Remove || d.flushed {
 		return nil // a failure keeps the rules, as a crash does
 	}

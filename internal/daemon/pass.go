@@ -123,7 +123,8 @@ func (d *Daemon) reportPlaces(places []place) {
 		d.Log.Warn("more relays changed: see natctl status", "relays", changed-relaysShown)
 	}
 	if len(moved) > 0 {
-		d.noteDrift("", append([]string{"followed a change of the network"}, moved...), 0)
+		d.countRepair("", append([]string{"followed a change of the network"}, moved...))
+		d.Log.Info("followed a change of the network", "relays", strings.Join(moved, "; "))
 	}
 }
 
@@ -198,21 +199,25 @@ func (d *Daemon) headline(err error) string {
 	return line
 }
 
-// shortfalls is what is not as configured, of the relays and of the host: the first relays by name, then how many more.
+// shortfalls is what is not as configured, of the relays and of the host.
 func (d *Daemon) shortfalls() []string {
-	var wrong []string
+	return append(shortfalls(&d.cfg.NAT, d.places), d.hostProblems...)
+}
+
+// shortfalls names the first relays that are not as configured, and how many more there are.
+func shortfalls(spec *nat.Spec, places []place) (wrong []string) {
 	more := 0
-	for i := range d.places {
-		switch reason := d.places[i].reason(); {
+	for i := range places {
+		switch reason := places[i].reason(); {
 		case reason == "":
 		case len(wrong) == relaysShown:
 			more++
 		default:
-			wrong = append(wrong, fmt.Sprintf("relay %s: %s", d.cfg.NAT.Relays[i].Name, reason))
+			wrong = append(wrong, fmt.Sprintf("relay %s: %s", spec.Relays[i].Name, reason))
 		}
 	}
 	if more > 0 {
 		wrong = append(wrong, fmt.Sprintf("and %d more relays", more))
 	}
-	return append(wrong, d.hostProblems...)
+	return wrong
 }

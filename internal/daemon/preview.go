@@ -2,9 +2,11 @@ package daemon
 
 import (
 	"errors"
+	"fmt"
 	"strings"
 
 	"natd/internal/config"
+	"natd/internal/control"
 	"natd/nat"
 	"natd/netconf"
 )
@@ -25,13 +27,14 @@ func Rules(cfg *config.Config) (string, error) {
 // planShown is how many steps a plan names one by one.
 const planShown = 1000
 
-// Plan is what would change in the kernel if natd ran with the configuration now, a line for each step. It needs
-// CAP_NET_ADMIN, because the kernel shows its rules to nobody else.
-func Plan(cfg *config.Config) (steps []string, err error) {
-	want, err := preview(cfg)
+// Plan is what would change in the kernel if natd ran with the configuration now, and what would not be as configured. It
+// needs CAP_NET_ADMIN, because the kernel shows its rules to nobody else.
+func Plan(cfg *config.Config) (outcome *control.Outcome, err error) {
+	host, err := netconf.Open()
 	if err != nil {
 		return nil, err
 	}
+	defer host.Close()
 	kernel, err := nat.Open()
 	if err != nil {
 		return nil, err
@@ -45,10 +48,59 @@ func Plan(cfg *config.Config) (steps []string, err error) {
 	if err != nil {
 		return nil, err
 	}
-	plan := nat.Diff(want, have, nat.HeldAs(have, protect))
-	steps = plan.Steps(planShown)
-	for i := range plan.Retired {
-		steps = append(steps, "end the connections through "+plan.Retired[i].Text())
+	places, f, err := foresee(host, cfg, have)
+	if err != nil {
+		return nil, err
+	}
+	plan := nat.Diff(nat.Build(&cfg.NAT, placements(places)), have, nat.HeldAs(have, protect))
+	steps := append(plan.Steps(planShown), endings(plan.Retired, nat.NewIndex(&cfg.NAT, f.local()))...)
+	settings, err := settingSteps(cfg, places)
+	if err != nil {
+		return nil, err
+	}
+	return &control.Outcome{
+		SchemaVersion: control.SchemaVersion,
+		Changes:       append(steps, settings...), Notes: append([]string{}, shortfalls(&cfg.NAT, places)...),
+	}, nil
+}
+
+// foresee places the relays as a natd that starts now would.
+func foresee(host *netconf.Host, cfg *config.Config, have *nat.Table) ([]place, *facts, error) {
+	f, err := gather(host, &cfg.NAT)
+	if err != nil {
+		return nil, nil, err
+	}
+	listeners, err := host.Listeners()
+	if err != nil {
+		return nil, nil, fmt.Errorf("find the ports of local services: %w", err)
+	}
+	places := f.place(&cfg.NAT, nil)
+	taken := conflicts(&cfg.NAT, places, f.local(), listeners, standing(&cfg.NAT, have, f.local()))
+	return f.place(&cfg.NAT, taken), f, nil
+}
+
+// endings names the listens whose connections would be ended: those that no relay claims any more.
+func endings(retired []nat.Element, index *nat.Index) (steps []string) {
+	for i := range retired {
+		listen := retired[i].Listen()
+		if _, claimed := index.Relay(listen); !claimed && !index.Anywhere(listen) {
+			steps = append(steps, "end the connections through "+retired[i].Text())
+		}
+	}
+	return steps
+}
+
+// settingSteps is the kernel settings that the relays need and that are not so yet.
+func settingSteps(cfg *config.Config, places []place) (steps []string, err error) {
+	sysctls, err := netconf.OpenSysctls("") // nothing is changed, so nothing is remembered
+	if err != nil {
+		return nil, err
+	}
+	for _, want := range neededSettings(cfg, places) {
+		now, err := sysctls.Get(want.key)
+		if err == nil && now != want.value {
+			steps = append(steps, fmt.Sprintf("set sysctl %s = %s (now %s)", strings.ReplaceAll(want.key, "/", "."), want.value, now))
+		}
 	}
 	return steps, nil
 }

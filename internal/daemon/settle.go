@@ -6,7 +6,9 @@ import (
 	"io/fs"
 	"net/netip"
 	"slices"
+	"strconv"
 
+	"natd/internal/config"
 	"natd/netconf"
 )
 
@@ -15,24 +17,47 @@ const (
 	sysctlAccounting     = "net.netfilter.nf_conntrack_acct"
 	sysctlConntrackMax   = "net.netfilter.nf_conntrack_max"
 	sysctlConntrackCount = "net.netfilter.nf_conntrack_count"
+	sysctlForward        = "net.ipv4.ip_forward"
 )
 
 // settleHost turns on what the relays need of the host, now that their rules stand. A setting that cannot be made is
 // a reason for being degraded, not a failure: the relays may work without it.
 func (d *Daemon) settleHost() error {
 	d.hostProblems = nil
-	if n := d.cfg.Host.ConntrackMax; n > 0 {
-		d.setting(d.sysctls.Set(sysctlConntrackMax, fmt.Sprint(n)))
+	needed := neededSettings(d.cfg, d.places)
+	for _, s := range needed {
+		if s.key != sysctlForward {
+			d.setting(d.sysctls.Set(s.key, s.value))
+		}
 	}
 	if !anyPlaced(d.places) {
 		return nil
 	}
-	d.setting(d.sysctls.Set(sysctlAccounting, "1"))
 	d.settleForwarding()
-	for _, link := range d.egressLinks() {
-		d.setting(d.sysctls.QuietRedirects(link))
-	}
 	return d.settleReversePath()
+}
+
+// sysctl is a kernel setting and the value that relays need.
+type sysctl struct{ key, value string }
+
+// neededSettings is what relays need of the host, but for what depends on the routes back to clients.
+func neededSettings(cfg *config.Config, places []place) (needed []sysctl) {
+	if n := cfg.Host.ConntrackMax; n > 0 {
+		needed = append(needed, sysctl{sysctlConntrackMax, strconv.Itoa(n)})
+	}
+	if !anyPlaced(places) {
+		return needed
+	}
+	needed = append(needed, sysctl{sysctlAccounting, "1"})
+	if cfg.Host.IPForward {
+		needed = append(needed, sysctl{sysctlForward, "1"})
+	}
+	for _, link := range egressLinks(places) {
+		for _, redirects := range netconf.RedirectKeys(link) {
+			needed = append(needed, sysctl{redirects, "0"})
+		}
+	}
+	return needed
 }
 
 // setting takes note of the outcome of one setting. That of an interface that has just gone is not missed.
@@ -81,7 +106,7 @@ func (d *Daemon) settleLinkForwarding() {
 	if !d.cfg.Host.IPForward {
 		return
 	}
-	links := d.egressLinks()
+	links := egressLinks(d.places)
 	for _, way := range d.listenLinks() {
 		if !slices.Contains(links, way) {
 			links = append(links, way)
@@ -114,10 +139,10 @@ func (d *Daemon) listenLinks() []string {
 
 // egressLinks is the interfaces that relays send by, each once. A client behind the same interface would be told to go
 // straight to the backend.
-func (d *Daemon) egressLinks() []string {
+func egressLinks(places []place) []string {
 	var links []string
-	for i := range d.places {
-		if p := &d.places[i]; !p.Held && !p.here && !slices.Contains(links, p.egress) {
+	for i := range places {
+		if p := &places[i]; !p.Held && !p.here && !slices.Contains(links, p.egress) {
 			links = append(links, p.egress)
 		}
 	}

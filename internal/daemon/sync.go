@@ -3,6 +3,8 @@ package daemon
 import (
 	"errors"
 	"fmt"
+	"maps"
+	"slices"
 	"strings"
 	"time"
 
@@ -27,7 +29,7 @@ type syncState struct {
 	repairs    int
 	drift      *control.Drift
 	err        string
-	steps      []string // of the last change
+	steps      []string // what was done since the last reload began, or since the last pass
 }
 
 // pacedError puts a repair off.
@@ -116,12 +118,12 @@ func (d *Daemon) carryOut(plan *nat.Plan, have *nat.Table, drifted bool) error {
 		if err := d.kernel.Apply(plan, have.Generation, d.hold); err != nil {
 			return err
 		}
-		d.sync.steps = plan.Steps(stepsShown)
+		d.sync.steps = append(d.sync.steps, plan.Steps(planShown)...)
 		d.sync.due = true
-		if took := time.Since(began); drifted {
-			d.noteDrift(d.writers.String(), d.sync.steps, took)
+		if shown, took := plan.Steps(stepsShown), time.Since(began); drifted {
+			d.noteDrift(d.writers.String(), shown, took)
 		} else {
-			d.Log.Info("ruleset changed", "steps", d.sync.steps, "took", took.Round(time.Microsecond))
+			d.Log.Info("ruleset changed", "steps", strings.Join(shown, "; "), "took", took.Round(time.Microsecond))
 		}
 	}
 	if !d.sync.due && len(plan.Retired) == 0 {
@@ -147,12 +149,16 @@ func (d *Daemon) readBack() error {
 	return nil
 }
 
+// countRepair counts one repair and remembers it for status.
+func (d *Daemon) countRepair(by string, what []string) {
+	d.sync.repairs++
+	d.sync.drift = &control.Drift{At: time.Now(), By: by, What: strings.Join(what, "; ")}
+}
+
 // noteDrift counts and reports one repair of what others did to the table, the host's settings or the network.
 func (d *Daemon) noteDrift(by string, what []string, took time.Duration) {
-	drift := &control.Drift{At: time.Now(), By: by, What: strings.Join(what, "; ")}
-	d.sync.repairs++
-	d.sync.drift = drift
-	d.Log.Warn("repaired", "repair", drift.What, "by", by, "took", took.Round(time.Microsecond), "repairs", d.sync.repairs)
+	d.countRepair(by, what)
+	d.Log.Warn("repaired", "repair", d.sync.drift.What, "by", by, "took", took.Round(time.Microsecond), "repairs", d.sync.repairs)
 }
 
 // dropStale removes the connections that contradict the configuration.
@@ -170,7 +176,12 @@ func (d *Daemon) dropStale(retired []nat.Element) error {
 		return err
 	}
 	deleted, err := d.conntrack.Delete(condemned)
-	d.Log.Info("removed connections that contradict the configuration", "connections", deleted, "reasons", reasons)
+	var why []string
+	for _, reason := range slices.Sorted(maps.Keys(reasons)) {
+		why = append(why, fmt.Sprintf("%d because %s", reasons[reason], reason))
+	}
+	d.sync.steps = append(d.sync.steps, "end connections: "+strings.Join(why, ", "))
+	d.Log.Info("ended connections that contradict the configuration", "connections", deleted, "reasons", strings.Join(why, ", "))
 	return err
 }
 

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"os"
 	"path/filepath"
 
 	"natd/internal/control"
@@ -29,15 +30,21 @@ func Flush(ctx context.Context, stateDir string) (*control.Outcome, error) {
 		return nil, err
 	}
 	defer conntrack.Close() //nolint:errcheck // as above
-	sysctls, err := netconf.OpenSysctls(filepath.Join(stateDir, ledgerName))
+	ledger := filepath.Join(stateDir, ledgerName)
+	sysctls, err := netconf.OpenSysctls(ledger)
 	if err != nil {
 		return nil, err
 	}
+	_, unknown := os.Stat(ledger)
 	changes, err := teardown(kernel, conntrack, sysctls)
 	if err != nil {
 		return nil, err
 	}
-	return &control.Outcome{SchemaVersion: control.SchemaVersion, Changes: changes, Notes: []string{}}, nil
+	notes := []string{}
+	if len(changes) > 0 && errors.Is(unknown, os.ErrNotExist) {
+		notes = append(notes, "there is no record of changed sysctls in "+stateDir+": if natd ran with --state, name the same directory here")
+	}
+	return &control.Outcome{SchemaVersion: control.SchemaVersion, Changes: changes, Notes: notes}, nil
 }
 
 // teardown takes everything back. Forwarding goes first, while the strict policy still stands: without the rules
