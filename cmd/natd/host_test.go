@@ -216,7 +216,7 @@ func TestBadRelays(t *testing.T) {
 		"[[relay]]\nname = \"no-route\"\nlisten = \"10.2.0.100:8005\"\nto = [\"192.0.2.9:80\"]\n"
 	want := map[string]string{
 		"echo": "", "snat": "snat address 10.2.0.44 is on no interface",
-		"wrong-egress": "leaves by ens5, not by egress ens6", "no-egress": "egress ens9",
+		"wrong-egress": "packets to there leave by ens5", "no-egress": "egress ens9",
 		"no-address": "listen address 10.2.0.55 is on no interface", "no-route": "backend 192.0.2.9 cannot be reached",
 	}
 	b.startRelays(config, want)

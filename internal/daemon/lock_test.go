@@ -111,7 +111,7 @@ func TestLockOfASquatter(t *testing.T) {
 		}
 		return unix.Bind(fd, &unix.SockaddrUnix{Name: lockName})
 	}))
-	defer unix.Close(fd) //nolint:errcheck // it only holds the name
+	defer unix.Close(fd)
 	release, err := inHost(t, h)
 	lab.Check(t, err)
 	lab.Check(t, release())
