@@ -27,7 +27,7 @@ etc      = $(DESTDIR)/etc/natd
 access   = $(if $(DESTDIR),-m 0644,-m 0640 $$(getent group natd >/dev/null && echo -g natd))
 
 # Debian's names for what tests and demo run: the race detector needs a C compiler, the rest are the programs of the lab.
-PACKAGES := bind9-dnsutils conntrack curl dnsmasq-base gcc iperf3 iproute2 jq libc6-dev netcat-openbsd nftables \
+PACKAGES := bind9-dnsutils conntrack curl dnsmasq-base gcc iperf3 iproute2 jq libc6-dev netbase netcat-openbsd nftables \
 	nginx-light procps tcpdump
 
 .PHONY: help
