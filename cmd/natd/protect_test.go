@@ -109,7 +109,7 @@ func TestKillDuringStart(t *testing.T) {
 					b.nft("insert rule inet natd forward ip daddr 192.0.2.1 drop")
 				}
 				b.launch()
-				time.Sleep(rand.N(150 * time.Millisecond)) //nolint:gosec // a random moment, no secret
+				time.Sleep(rand.N(150 * time.Millisecond))
 				b.kill()
 				if strings.Contains(b.natd.Log(), "msg=ready") {
 					ready++

@@ -134,7 +134,7 @@ func TestKillDuringReload(t *testing.T) {
 		ends := b.converseFrom("10.1.0.100", "10.2.0.100:7001")
 		b.configure(portRelayTo("10.3.0.100:7000"))
 		lab.Check(t, b.natd.Signal(syscall.SIGHUP))
-		time.Sleep(rand.N(20 * time.Millisecond)) //nolint:gosec // a random moment, no secret
+		time.Sleep(rand.N(20 * time.Millisecond))
 		b.kill()
 		b.launch()
 		b.awaitReady()

@@ -309,11 +309,11 @@ func (b *box) everybodys() {
 	dir, err := os.MkdirTemp("", "natd-test-")
 	lab.Check(b.t, err)
 	b.t.Cleanup(func() { _ = os.RemoveAll(dir) })
-	lab.Check(b.t, os.Chmod(dir, 0o755)) //nolint:gosec // it is meant to be entered
+	lab.Check(b.t, os.Chmod(dir, 0o755))
 	for _, name := range []string{"natd", "natctl"} {
 		program, err := os.ReadFile(filepath.Join(b.bin, name))
 		lab.Check(b.t, err)
-		lab.Check(b.t, os.WriteFile(filepath.Join(dir, name), program, 0o755)) //nolint:gosec // it is meant to be run
+		lab.Check(b.t, os.WriteFile(filepath.Join(dir, name), program, 0o755))
 	}
 	b.dir, b.bin = dir, dir
 }

@@ -88,9 +88,17 @@ func dialError(path string, err error) *Error {
 	case errors.Is(err, fs.ErrPermission):
 		return because(err, CodeNotPermitted, "not permitted to ask natd on %s: you need to be root or in group natd", path)
 	case NotRunning(err):
-		return because(err, CodeUnreachable, "natd does not answer on %s: is it running? systemctl status natd", path)
+		return because(err, CodeUnreachable, "natd does not answer on %s: is it running? systemctl status natd (%s)", path, absence(err))
 	}
 	return Errorf(CodeUnreachable, "natd does not answer on %s: %w", path, err)
+}
+
+// absence says how it shows that nobody listens.
+func absence(err error) string {
+	if errors.Is(err, fs.ErrNotExist) {
+		return "there is no such socket; with --socket, name the one natd was started with"
+	}
+	return "the socket is there, but nobody listens: natd was killed, or something else left it"
 }
 
 // lostError is for a connection that broke, or brought no answer.

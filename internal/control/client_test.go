@@ -91,9 +91,12 @@ func TestCallNobodyThere(t *testing.T) {
 	if err := errors.Join(leaveStale(stale), os.WriteFile(file, nil, 0o600)); err != nil {
 		t.Fatal(err)
 	}
-	for _, path := range []string{stale, file, filepath.Join(dir, "missing"), filepath.Join(dir, "no", "directory")} {
+	const left, none = "the socket is there, but nobody listens", "there is no such socket"
+	for path, cause := range map[string]string{
+		stale: left, file: left, filepath.Join(dir, "missing"): none, filepath.Join(dir, "no", "directory"): none,
+	} {
 		err := Call(t.Context(), path, OpStatus, nil, new(Status))
-		wantError(t, err, CodeUnreachable, "natd does not answer on "+path+": is it running? systemctl status natd")
+		wantError(t, err, CodeUnreachable, "natd does not answer on "+path+": is it running? systemctl status natd ("+cause)
 		if !NotRunning(err) {
 			t.Errorf("%s: not told as not running: %v", path, err)
 		}
