@@ -2,6 +2,7 @@ package nat
 
 import (
 	"errors"
+	"fmt"
 	"os"
 	"regexp"
 	"slices"
@@ -42,6 +43,20 @@ func (m *machine) open() *Kernel {
 		}
 	})
 	return k
+}
+
+// reopen is what a restart of natd is for the kernel. A program that another test is starting may hold a copy of the old
+// socket until it is there, and with it the ownership.
+func (m *machine) reopen() {
+	m.t.Helper()
+	lab.Check(m.t, m.Close())
+	m.Kernel = m.open()
+	lab.Eventually(m.t, patience, func() error {
+		if t := m.read(); t.Guard || t.Owner != 0 {
+			return fmt.Errorf("the old socket still owns a table (guard %t, owner %d)", t.Guard, t.Owner)
+		}
+		return nil
+	})
 }
 
 func (m *machine) read() *Table {

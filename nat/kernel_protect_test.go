@@ -91,8 +91,7 @@ func TestOwnedTableIsAdopted(t *testing.T) {
 		return before + rest[strings.Index(rest, "\tset "):] // between them stands who owns it
 	}
 	before := content()
-	lab.Check(t, m.Close())
-	m.Kernel = m.open()
+	m.reopen()
 	lab.Eventually(t, 5*time.Second, func() error {
 		if have := m.read(); !have.Exists || have.Owner != 0 {
 			return fmt.Errorf("exists %v, owner %d, after its owner closed", have.Exists, have.Owner)
@@ -172,8 +171,7 @@ func TestGuard(t *testing.T) {
 		t.Errorf("after a flush: table %v, guard of %d, want that of %d", have.Exists, have.GuardOwner, m.Port())
 	}
 	m.bring(damaged())
-	lab.Check(t, m.Close())
-	m.Kernel = m.open()
+	m.reopen()
 	lab.Eventually(t, 5*time.Second, func() error {
 		if have := m.read(); have.Guard || !have.Exists {
 			return fmt.Errorf("guard %v, table %v, after natd closed", have.Guard, have.Exists)
