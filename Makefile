@@ -28,7 +28,7 @@ access   = $(if $(DESTDIR),-m 0644,-m 0640 $$(getent group natd >/dev/null && ec
 
 # Debian's names for what tests and demo run: the race detector needs a C compiler, the rest are the programs of the lab.
 PACKAGES := bind9-dnsutils conntrack curl dnsmasq-base gcc iperf3 iproute2 jq libc6-dev netbase netcat-openbsd nftables \
-	nginx-light procps tcpdump
+	nginx-light procps systemd tcpdump
 
 .PHONY: help
 help: ## Show this list

@@ -24,12 +24,12 @@ func Flush(ctx context.Context, stateDir string) (*control.Outcome, error) {
 	if err != nil {
 		return nil, err
 	}
-	defer kernel.Close() //nolint:errcheck // nothing was written through it that is not acknowledged
+	defer kernel.Close()
 	conntrack, err := flow.Open()
 	if err != nil {
 		return nil, err
 	}
-	defer conntrack.Close() //nolint:errcheck // as above
+	defer conntrack.Close()
 	ledger := filepath.Join(stateDir, ledgerName)
 	sysctls, err := netconf.OpenSysctls(ledger)
 	if err != nil {
