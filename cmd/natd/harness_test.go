@@ -20,8 +20,14 @@ import (
 // patience is how long a test waits for what should happen at once: a loaded machine may need it.
 const patience = 20 * time.Second
 
+// builtPrograms names a directory that has natd and natctl already: a virtual machine has no compiler.
+const builtPrograms = "NATD_TEST_PROGRAMS"
+
 // programs builds natd and natctl once for all tests, with the race detector.
 var programs = sync.OnceValues(func() (string, error) { //nolint:gochecknoglobals // built once, and read-only from then on
+	if dir := os.Getenv(builtPrograms); dir != "" {
+		return dir, nil
+	}
 	dir, err := os.MkdirTemp("", "natd-test-bin-")
 	if err != nil {
 		return "", err
@@ -40,7 +46,7 @@ func TestMain(m *testing.M) {
 	// under test are stopped dozens of times.
 	_ = os.Setenv("GORACE", "atexit_sleep_ms=20")
 	code := m.Run()
-	if dir, err := programs(); err == nil {
+	if dir, err := programs(); err == nil && dir != os.Getenv(builtPrograms) {
 		_ = os.RemoveAll(dir)
 	}
 	os.Exit(code)

@@ -58,16 +58,11 @@ func run(args []string) int {
 	return control.AsError(err).Code
 }
 
-// newLog writes to standard error. The journal puts the time before each line itself.
+// newLog writes to the journal when that is where standard error goes, and to standard error otherwise.
 func newLog(level slog.Leveler) *slog.Logger {
-	_, journal := os.LookupEnv("JOURNAL_STREAM")
-	return slog.New(slog.NewTextHandler(os.Stderr, &slog.HandlerOptions{
-		Level: level,
-		ReplaceAttr: func(groups []string, a slog.Attr) slog.Attr {
-			if journal && len(groups) == 0 && a.Key == slog.TimeKey {
-				return slog.Attr{}
-			}
-			return a
-		},
-	}))
+	text := slog.NewTextHandler(os.Stderr, &slog.HandlerOptions{Level: level})
+	if systemd.InJournal() {
+		return slog.New(systemd.NewJournal(level, text))
+	}
+	return slog.New(text)
 }

@@ -61,20 +61,29 @@ func (l *Lab) TempDir(name string) (string, error) {
 
 // Host adds a host that has nothing but its loopback interface.
 func (l *Lab) Host(name string) (*Host, error) {
+	h, err := l.add(name, newNamespace)
+	if err != nil {
+		return nil, err
+	}
+	if err := h.prepare(); err != nil {
+		return nil, fmt.Errorf("adding host %s: %w", name, err)
+	}
+	return h, nil
+}
+
+// add adds a host in the namespace that enter gives.
+func (l *Lab) add(name string, enter func() (*namespace, error)) (*Host, error) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	if l.closed {
 		return nil, fmt.Errorf("adding host %s: the lab is closed", name)
 	}
-	ns, err := newNamespace()
+	ns, err := enter()
 	if err != nil {
 		return nil, fmt.Errorf("adding host %s: %w", name, err)
 	}
 	h := &Host{Name: name, lab: l, ns: ns}
 	l.hosts = append(l.hosts, h)
-	if err := h.prepare(); err != nil {
-		return nil, fmt.Errorf("adding host %s: %w", name, err)
-	}
 	return h, nil
 }
 

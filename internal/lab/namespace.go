@@ -33,13 +33,17 @@ type job struct {
 	done chan error
 }
 
-func newNamespace() (*namespace, error) {
+// newNamespace makes a namespace of each kind.
+func newNamespace() (*namespace, error) { return hold((*namespace).enterNew) }
+
+// hold makes a keeper, which enters the namespaces by calling enter.
+func hold(enter func(*namespace) error) (*namespace, error) {
 	n := &namespace{jobs: make(chan job), quit: make(chan struct{})}
 	ready := make(chan error, 1)
 	n.gone.Add(1)
 	onOwnThread(func() {
 		defer n.gone.Done()
-		err := n.enterNew()
+		err := enter(n)
 		ready <- err
 		if err == nil {
 			n.keep()
@@ -64,7 +68,11 @@ func (n *namespace) enterNew() error {
 	if err := unix.Mount("sysfs", "/sys", "sysfs", 0, ""); err != nil {
 		return fmt.Errorf("mounting /sys: %w", err)
 	}
-	var err error
+	return n.stay()
+}
+
+// stay takes hold of the namespaces that the calling thread is in.
+func (n *namespace) stay() (err error) {
 	if n.net, err = os.Open("/proc/thread-self/ns/net"); err != nil {
 		return fmt.Errorf("holding the network namespace: %w", err)
 	}

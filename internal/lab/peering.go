@@ -44,36 +44,52 @@ table inet peering {
 
 // OpenPeering makes the usual lab.
 func OpenPeering(ctx context.Context) (*Peering, error) {
+	return openPeering(ctx, func(p *Peering) (err error) {
+		if p.B, err = p.Host("B"); err != nil {
+			return err
+		}
+		return p.attach(p.B, 2)
+	})
+}
+
+// openPeering makes the usual lab; addB adds its host in the middle, when the others stand.
+func openPeering(ctx context.Context, addB func(*Peering) error) (*Peering, error) {
 	l, err := Open()
 	if err != nil {
 		return nil, err
 	}
 	p := &Peering{Lab: l}
-	if err := p.build(ctx); err != nil {
+	err = p.build(ctx)
+	if err == nil {
+		err = addB(p)
+	}
+	if err != nil {
 		return nil, errors.Join(fmt.Errorf("building the lab of three VPCs: %w", err), l.Close())
 	}
 	return p, nil
 }
 
-func (p *Peering) build(ctx context.Context) error {
+// build makes the router and the outer hosts.
+func (p *Peering) build(ctx context.Context) (err error) {
+	if p.R, err = p.Host("R"); err != nil {
+		return err
+	}
+	if err := errors.Join(p.R.Nft(ctx, peeringRules), p.R.forward()); err != nil {
+		return err
+	}
 	for _, h := range []struct {
 		name string
 		host **Host
-	}{{"R", &p.R}, {"A", &p.A}, {"B", &p.B}, {"C", &p.C}} {
-		var err error
+		vpc  byte
+	}{{"A", &p.A, 1}, {"C", &p.C, 3}} {
 		if *h.host, err = p.Host(h.name); err != nil {
 			return err
 		}
-	}
-	if err := p.R.Nft(ctx, peeringRules); err != nil {
-		return err
-	}
-	for i, h := range []*Host{p.A, p.B, p.C} {
-		if err := p.attach(h, byte(i+1)); err != nil {
+		if err := p.attach(*h.host, h.vpc); err != nil {
 			return err
 		}
 	}
-	return p.R.forward()
+	return nil
 }
 
 // attach gives a host its VPC: a link to the router, addresses and routes. The n-th VPC is 10.n.0.0/16.
