@@ -52,17 +52,17 @@ func TestRemovedRelay(t *testing.T) {
 					t.Error("datagrams are relayed as before")
 				}
 			}
-			ends.breaks(t)
+			ends.Breaks(t)
 			if left := b.entries("tcp", "7000"); left != "" {
 				t.Errorf("still tracked: %s", left)
 			}
-			if err := b.sayOnce(t.Context()); err == nil {
+			if err := b.A.SayOnce(t.Context(), "10.2.0.100:7000"); err == nil {
 				t.Error("a new connection is relayed")
 			}
 			if now := b.entries("tcp", "7001"); now != before {
 				t.Errorf("the connection of the other relay was tracked as %s and is as %s", before, now)
 			}
-			stays.end(t)
+			stays.End(t)
 		})
 	}
 }
@@ -74,9 +74,9 @@ func TestNarrowedRelay(t *testing.T) {
 	lab.Check(t, b.A.AddAddr(lab.Device, netip.MustParsePrefix("10.1.0.7/24")))
 	ends, stays := b.converse(), b.converseFrom("10.1.0.7", "10.2.0.100:7000")
 	b.reload(strings.Replace(portRelayTo("10.3.0.100:7000"), "10.1.0.0/16", "10.1.0.7/32", 1))
-	ends.breaks(t)
-	stays.end(t)
-	b.converseFrom("10.1.0.7", "10.2.0.100:7000").end(t)
+	ends.Breaks(t)
+	stays.End(t)
+	b.converseFrom("10.1.0.7", "10.2.0.100:7000").End(t)
 }
 
 // TestChangedBackend wants the connections to the old backend to drain or to end, as the relay says, and new ones to go to
@@ -91,19 +91,19 @@ func TestChangedBackend(t *testing.T) {
 			lab.Check(t, err)
 			old := b.converse()
 			b.reload(portRelayTo("10.3.0.100:7010", fmt.Sprintf("on_change = %q", onChange)))
-			b.converse().end(t)
+			b.converse().End(t)
 			if n := len(next.Peers()); n != 1 {
 				t.Errorf("the new backend has %d connections, want the one that was made last", n)
 			}
 			if onChange == "close" {
-				old.breaks(t)
+				old.Breaks(t)
 				return
 			}
 			backends := b.status().Relays[0].Backends
 			if len(backends) != 2 || backends[1].Address != "10.3.0.100:7000" || backends[1].State != control.BackendDraining {
 				t.Errorf("status says backends %+v, want the second one to be 10.3.0.100:7000, draining", backends)
 			}
-			old.end(t)
+			old.End(t)
 		})
 	}
 }
@@ -227,7 +227,7 @@ func TestCounts(t *testing.T) {
 	lab.Require(t, "conntrack", "curl")
 	b := newEchoBox(t, "auto")
 	for range 5 {
-		lab.Check(t, b.sayOnce(t.Context()))
+		lab.Check(t, b.A.SayOnce(t.Context(), "10.2.0.100:7000"))
 	}
 	lab.Check(t, b.C.Nft(t.Context(), "table ip deaf { chain in { type filter hook input priority 0; tcp dport 7000 tcp flags syn drop; }; }"))
 	lab.Eventually(t, patience, func() error {
@@ -249,10 +249,10 @@ func TestCounts(t *testing.T) {
 func TestLog(t *testing.T) {
 	t.Parallel()
 	b := newEchoBox(t, "auto")
-	lab.Check(t, b.sayOnce(t.Context()))
+	lab.Check(t, b.A.SayOnce(t.Context(), "10.2.0.100:7000"))
 	b.reload(portRelayTo("10.3.0.100:7000", "log = true"))
 	for range 10 {
-		lab.Check(t, b.sayOnce(t.Context()))
+		lab.Check(t, b.A.SayOnce(t.Context(), "10.2.0.100:7000"))
 	}
 	socket := b.dialUDP("10.2.0.100:7000")
 	awaitEcho(t, socket)
@@ -269,7 +269,7 @@ func TestLog(t *testing.T) {
 		return nil
 	})
 	b.reload(portRelayTo("10.3.0.100:7000", "log = false"))
-	lab.Check(t, b.sayOnce(t.Context()))
+	lab.Check(t, b.A.SayOnce(t.Context(), "10.2.0.100:7000"))
 	b.status()
 	if n := strings.Count(b.natd.Log(), `msg="new connection"`); n != 11 {
 		t.Errorf("%d records, want 11:\n%s", n, b.natd.Log())

@@ -1,13 +1,9 @@
 package main
 
 import (
-	"context"
 	"fmt"
-	"io"
 	"math/rand/v2"
 	"strings"
-	"sync"
-	"sync/atomic"
 	"syscall"
 	"testing"
 	"time"
@@ -16,11 +12,8 @@ import (
 	"natd/internal/lab"
 )
 
-// reloads is how often the configuration changes under load, dialers how many dial at the same time.
-const (
-	reloads = 100
-	dialers = 2
-)
+// reloads is how often the configuration changes under load.
+const reloads = 100
 
 // TestReloadUnderLoad alternates between two configurations while connections are made at full rate. The relay that stays
 // moves between maps and gets another name, others come and go around it: no connection may notice.
@@ -28,13 +21,13 @@ func TestReloadUnderLoad(t *testing.T) {
 	t.Parallel()
 	b := newEchoBox(t, "auto")
 	talk := b.converse()
-	load := b.load()
+	load := b.A.Load(b.t, "10.2.0.100:7000")
 	began := time.Now()
 	for i := range reloads {
 		b.reload(hourly("auto") + alternative(i))
 	}
 	t.Logf("%d reloads in %v", reloads, time.Since(began).Round(time.Millisecond))
-	made, failed := load.end()
+	made, failed := load.End()
 	t.Logf("%d connections", made)
 	for _, err := range failed {
 		t.Errorf("a connection failed: %v", err)
@@ -42,7 +35,7 @@ func TestReloadUnderLoad(t *testing.T) {
 	if made < reloads {
 		t.Errorf("%d connections are too few to tell", made)
 	}
-	talk.end(t)
+	talk.End(t)
 	b.awaitReady()
 	if listed := b.table("inet natd"); !strings.Contains(listed, `comment "other-1-7"`) || strings.Contains(listed, "other-0") {
 		t.Errorf("the last configuration is not in the kernel:\n%s", listed)
@@ -96,7 +89,7 @@ func (b *box) wantUntouched(t *testing.T, whole, sha, blamed string) {
 	if !strings.Contains(c.Error, blamed) || c.SHA256 != sha {
 		t.Errorf("status says error %q and sha256 %s, want one about %s and %s", c.Error, c.SHA256, blamed, sha)
 	}
-	b.converse().end(t)
+	b.converse().End(t)
 }
 
 // TestReloadStorm sends a thousand signals. They may become fewer reloads, but the last file counts.
@@ -120,7 +113,7 @@ func TestReloadStorm(t *testing.T) {
 	})
 	b.awaitReady()
 	t.Logf("%d reloads", strings.Count(b.natd.Log(), "configuration reloaded"))
-	talk.end(t)
+	talk.End(t)
 }
 
 // TestKillDuringReload kills natd at random moments of a reload that takes a relay away. Whatever it had done by then, the
@@ -138,60 +131,8 @@ func TestKillDuringReload(t *testing.T) {
 		b.kill()
 		b.launch()
 		b.awaitReady()
-		ends.breaks(t)
-		stays.goesOn(t)
+		ends.Breaks(t)
+		stays.GoesOn(t)
 	}
-	stays.end(t)
-}
-
-// load is connections that are made, used once and closed, as fast as they can be.
-type load struct {
-	stop context.CancelFunc
-	wait sync.WaitGroup
-	made atomic.Int64
-
-	mu     sync.Mutex
-	failed []error
-}
-
-func (b *box) load() *load {
-	ctx, cancel := context.WithCancel(b.t.Context())
-	b.t.Cleanup(cancel)
-	l := &load{stop: cancel}
-	for range dialers {
-		l.wait.Go(func() {
-			for ctx.Err() == nil {
-				if err := b.sayOnce(ctx); err != nil && ctx.Err() == nil {
-					l.mu.Lock()
-					l.failed = append(l.failed, err)
-					l.mu.Unlock()
-					return
-				}
-				l.made.Add(1)
-			}
-		})
-	}
-	return l
-}
-
-// end ends the load. Every connection that failed counts, and its dialer has given up then.
-func (l *load) end() (made int64, failed []error) {
-	l.stop()
-	l.wait.Wait()
-	return l.made.Load(), l.failed
-}
-
-// sayOnce makes a connection from A to the echo relay, and says one thing.
-func (b *box) sayOnce(ctx context.Context) error {
-	conn, err := b.A.Dial(ctx, "tcp", "10.2.0.100:7000")
-	if err != nil {
-		return err
-	}
-	defer conn.Close()
-	_ = conn.SetDeadline(time.Now().Add(patience))
-	if _, err := io.WriteString(conn, "natd"); err != nil {
-		return err
-	}
-	_, err = io.ReadFull(conn, make([]byte, 4))
-	return err
+	stays.End(t)
 }

@@ -113,14 +113,14 @@ func TestFlushPastTheSocket(t *testing.T) {
 	t.Parallel()
 	b := newBox(t)
 	b.start(echoRelay())
-	before := b.state()
+	before := b.B.State(b.t)
 	out, err := b.B.Command(t.Context(), filepath.Join(b.bin, "natctl"), "--socket", filepath.Join(b.dir, "wrong.sock"),
 		"flush", "--state", filepath.Join(b.dir, "state")).CombinedOutput()
 	want := fmt.Sprintf("another natd (pid %d)", b.natd.PID())
 	if code := lab.ExitCode(err); code != control.CodeFailed || !strings.Contains(string(out), want) {
 		t.Errorf("natctl flush exits %d, want %d and %q:\n%s", code, control.CodeFailed, want, out)
 	}
-	wantSame(t, before, b.state())
+	lab.WantSame(t, before, b.B.State(b.t))
 	if value, err := b.B.Sysctl("net.ipv4.ip_forward"); err != nil || value != "1" {
 		t.Errorf("net.ipv4.ip_forward is %q (%v), want 1", value, err)
 	}

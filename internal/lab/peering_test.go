@@ -11,8 +11,6 @@ import (
 	"time"
 )
 
-const patience = 5 * time.Second
-
 // blocked is the time after which an answer is not expected any more. The lab has no latency.
 const blocked = 300 * time.Millisecond
 
