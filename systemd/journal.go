@@ -35,7 +35,9 @@ type journalHandler struct {
 }
 
 // Enabled tells whether a level is written at all.
-func (h *journalHandler) Enabled(_ context.Context, level slog.Level) bool { return level >= h.level.Level() }
+func (h *journalHandler) Enabled(_ context.Context, level slog.Level) bool {
+	return level >= h.level.Level()
+}
 
 // WithAttrs returns a handler that adds the attributes to each entry.
 func (h *journalHandler) WithAttrs(attrs []slog.Attr) slog.Handler {

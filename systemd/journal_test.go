@@ -118,4 +118,3 @@ func nested(e entry) map[string]any {
 	}
 	return m
 }
-

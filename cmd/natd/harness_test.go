@@ -8,10 +8,13 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"slices"
 	"strings"
 	"sync"
 	"testing"
 	"time"
+
+	"golang.org/x/sys/unix"
 
 	"natd/internal/control"
 	"natd/internal/lab"
@@ -186,6 +189,43 @@ func (b *box) nft(script string) {
 func (b *box) fetch(ctx context.Context) error {
 	_, err := b.A.Curl(ctx, "http://10.2.0.100/", "--max-time", "2")
 	return err
+}
+
+// protections are the kinds of protection that this kernel has, the best first, see config.example.toml.
+func protections(t *testing.T) (kinds []string) {
+	t.Helper()
+	var name unix.Utsname
+	lab.Check(t, unix.Uname(&name))
+	var major, minor int
+	release := unix.ByteSliceToString(name.Release[:])
+	if _, err := fmt.Sscanf(release, "%d.%d", &major, &minor); err != nil {
+		t.Fatalf("the release of the kernel is %q: %v", release, err)
+	}
+	for _, k := range []struct {
+		kind         string
+		major, minor int
+	}{{"own", 6, 9}, {"guard", 5, 12}, {"off", 0, 0}} {
+		if major > k.major || major == k.major && minor >= k.minor {
+			kinds = append(kinds, k.kind)
+		}
+	}
+	return kinds
+}
+
+// protecting are the kinds with which connections outlive a flush. The test is skipped where the kernel has none.
+func protecting(t *testing.T) []string {
+	t.Helper()
+	kinds := slices.DeleteFunc(protections(t), func(kind string) bool { return kind == "off" })
+	if len(kinds) == 0 {
+		t.Skip("this kernel cannot protect a table")
+	}
+	return kinds
+}
+
+// yielding are the kinds with which others may still edit and flush the table.
+func yielding(t *testing.T) []string {
+	t.Helper()
+	return slices.DeleteFunc(protections(t), func(kind string) bool { return kind == "own" })
 }
 
 // webRelay is the relay of the README, with the table held as protect says.

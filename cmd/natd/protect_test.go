@@ -38,7 +38,7 @@ func newEchoBox(t *testing.T, protect string) *box {
 // TestFlushUnderConnection flushes the ruleset under a busy connection, as nftables.service does when it is restarted.
 func TestFlushUnderConnection(t *testing.T) {
 	t.Parallel()
-	for _, protect := range []string{"own", "guard"} {
+	for _, protect := range protecting(t) {
 		t.Run(protect, func(t *testing.T) {
 			t.Parallel()
 			b := newEchoBox(t, protect)
@@ -58,7 +58,7 @@ func TestFlushUnderConnection(t *testing.T) {
 // next natd adopts the table as it is, to the last handle, and no tracked connection is lost.
 func TestRestartUnderConnection(t *testing.T) {
 	t.Parallel()
-	for _, protect := range []string{"own", "guard"} {
+	for _, protect := range protecting(t) {
 		t.Run(protect, func(t *testing.T) {
 			t.Parallel()
 			lab.Require(t, "conntrack")
@@ -86,7 +86,7 @@ func TestRestartUnderConnection(t *testing.T) {
 // should be, and with one that somebody damaged.
 func TestKillDuringStart(t *testing.T) {
 	t.Parallel()
-	for _, protect := range []string{"own", "guard"} {
+	for _, protect := range protecting(t) {
 		t.Run(protect, func(t *testing.T) {
 			t.Parallel()
 			b := newEchoBox(t, protect)
@@ -134,7 +134,7 @@ func TestOnStop(t *testing.T) {
 func TestFlushCommand(t *testing.T) {
 	t.Parallel()
 	for _, running := range []bool{true, false} {
-		for _, protect := range []string{"own", "guard"} {
+		for _, protect := range protections(t) {
 			t.Run(fmt.Sprintf("%s,running=%v", protect, running), func(t *testing.T) {
 				t.Parallel()
 				b := newBox(t)
