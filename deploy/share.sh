@@ -8,7 +8,7 @@ set -eu
 umask 022
 
 directory=$1
-version=$VERSION
+version=${VERSION:?is what the pages name}
 go=${GO:-go}
 date=$(date -u -d "@${SOURCE_DATE_EPOCH:-$(git log -1 --format=%ct 2>/dev/null || date +%s)}" +%Y-%m-%d)
 unset GOARCH # what runs here is built for here
