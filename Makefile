@@ -6,37 +6,55 @@
 .DELETE_ON_ERROR:
 SHELL := /bin/sh
 
-VERSION  ?= $(shell git describe --tags --always --dirty 2>/dev/null || echo dev)
+# What git says, unless VERSION is given: the same text in programs, packages and man pages.
+version  := $(or $(shell sh deploy/version.sh $(VERSION)),$(error no valid version))
 GO       ?= go
+ARCH     ?= $(shell $(GO) env GOARCH)
+BIN      ?= bin
+DIST     ?= dist
 TIMEOUT  ?= 15m
 FUZZTIME ?= 30s
 GOLANGCI := $(GO) run github.com/golangci/golangci-lint/v2/cmd/golangci-lint@v2.15.0
 
-# Where install puts things; a package build sets DESTDIR.
+# Where install puts things; a package build sets DESTDIR. Debian's zsh looks for what packages bring in a place of its own.
 DESTDIR ?=
 PREFIX  ?= /usr
-sbin     = $(DESTDIR)$(PREFIX)/sbin
-units    = $(DESTDIR)$(PREFIX)/lib/systemd/system
-sysusers = $(DESTDIR)$(PREFIX)/lib/sysusers.d
-docs     = $(DESTDIR)$(PREFIX)/share/doc/natd
-bash     = $(DESTDIR)$(PREFIX)/share/bash-completion/completions
-zsh      = $(DESTDIR)$(PREFIX)/share/zsh/site-functions
-fish     = $(DESTDIR)$(PREFIX)/share/fish/vendor_completions.d
-etc      = $(DESTDIR)/etc/natd
-# natd reads its configuration as a member of its group. A package build knows no such group: there everybody may read.
-access   = $(if $(DESTDIR),-m 0644,-m 0640 $$(getent group natd >/dev/null && echo -g natd))
+ZSH     ?= $(PREFIX)/share/zsh/$(if $(wildcard /etc/debian_version),vendor-completions,site-functions)
+doc      = $(PREFIX)/share/doc/natd
+# SOURCE:DESTINATION, for install, uninstall and the packages.
+files    = $(BIN)/natd:$(PREFIX)/sbin/natd \
+	$(BIN)/natctl:$(PREFIX)/sbin/natctl \
+	systemd/natd.service:$(PREFIX)/lib/systemd/system/natd.service \
+	systemd/natd.sysusers:$(PREFIX)/lib/sysusers.d/natd.conf \
+	$(BIN)/share/natd.8.gz:$(PREFIX)/share/man/man8/natd.8.gz \
+	$(BIN)/share/natctl.8.gz:$(PREFIX)/share/man/man8/natctl.8.gz \
+	$(BIN)/share/natd.toml.5.gz:$(PREFIX)/share/man/man5/natd.toml.5.gz \
+	$(BIN)/share/natctl.bash:$(PREFIX)/share/bash-completion/completions/natctl \
+	$(BIN)/share/_natctl:$(ZSH)/_natctl \
+	$(BIN)/share/natctl.fish:$(PREFIX)/share/fish/vendor_completions.d/natctl.fish \
+	deploy/packages/copyright:$(doc)/copyright \
+	$(foreach file,README.md CHANGELOG.md LICENSE config.example.toml $(wildcard docs/*.md),$(file):$(doc)/$(file))
+config   = $(DESTDIR)/etc/natd/natd.toml
+# natd reads its configuration as a member of its group. A package build knows no such group: there the package gives it.
+access   = -m 0640 $(if $(DESTDIR),,$$(getent group natd >/dev/null && echo -g natd))
 
 # Debian's names for what tests and demo run: the race detector needs a C compiler, the rest are the programs of the lab.
 PACKAGES := bind9-dnsutils conntrack curl dnsmasq-base gcc iperf3 iproute2 jq libc6-dev netbase netcat-openbsd nftables \
 	nginx-light procps systemd tcpdump
+# What the check of the packages takes, besides.
+PACKAGE_TOOLS := jq lintian man-db mandoc rpm shellcheck
 
 .PHONY: help
 help: ## Show this list
-	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  %-12s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  %-14s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
 
 .PHONY: build
 build: ## Build bin/natd and bin/natctl, static
-	CGO_ENABLED=0 $(GO) build -trimpath -ldflags '-s -w -X main.version=$(VERSION)' -o bin/ ./cmd/natd ./cmd/natctl
+	CGO_ENABLED=0 GOARCH=$(ARCH) $(GO) build -trimpath -ldflags '-s -w -X main.version=$(version)' -o '$(BIN)/' ./cmd/natd ./cmd/natctl
+
+.PHONY: share
+share: ## Write bin/share: man pages, shell completions and the first configuration
+	@GO='$(GO)' VERSION='$(version)' sh deploy/share.sh '$(BIN)/share'
 
 .PHONY: deps
 deps: ## Install the Debian packages that tests and demo need (root)
@@ -78,43 +96,46 @@ cover: ## Write coverage.html and print the total
 	@$(GO) tool cover -func=coverage.out | tail -n 1
 
 .PHONY: install
-install: build ## Install programs, service, completion and, if there is none, a configuration (DESTDIR, PREFIX)
-	install -d '$(sbin)' '$(units)' '$(sysusers)' '$(docs)' '$(bash)' '$(zsh)' '$(fish)' '$(etc)'
-	install -m 0755 bin/natd bin/natctl '$(sbin)'
-	install -m 0644 systemd/natd.service '$(units)'
-	sed -i 's|/usr/|$(PREFIX)/|g' '$(units)/natd.service'
-	install -m 0644 systemd/natd.sysusers '$(sysusers)/natd.conf'
-	install -m 0644 README.md CHANGELOG.md LICENSE config.example.toml '$(docs)'
-	bin/natctl completion bash >'$(bash)/natctl'
-	bin/natctl completion zsh >'$(zsh)/_natctl'
-	bin/natctl completion fish >'$(fish)/natctl.fish'
-	chmod 0644 '$(bash)/natctl' '$(zsh)/_natctl' '$(fish)/natctl.fish'
+install: build share ## Install programs, service, man pages, completion and, if there is none, a configuration (DESTDIR, PREFIX)
+	@umask 022; for file in $(files); do \
+		mode=0644; case $$file in */sbin/*) mode=0755 ;; esac; \
+		install -D -m $$mode "$${file%%:*}" "$(DESTDIR)$${file#*:}" || exit 1; \
+	done
+	sed -i 's|/usr/|$(PREFIX)/|g' '$(DESTDIR)$(PREFIX)/lib/systemd/system/natd.service'
 ifeq ($(DESTDIR),)
-	if command -v systemd-sysusers >/dev/null; then systemd-sysusers '$(sysusers)/natd.conf'; fi
+	if command -v systemd-sysusers >/dev/null; then systemd-sysusers '$(PREFIX)/lib/sysusers.d/natd.conf'; fi
 endif
-	[ -e '$(etc)/natd.toml' ] || install $(access) config.example.toml '$(etc)/natd.toml'
+	[ -e '$(config)' ] || install -D $(access) '$(BIN)/share/natd.toml' '$(config)'
 ifeq ($(DESTDIR),)
 	if [ -d /run/systemd/system ]; then systemctl daemon-reload; fi
-	@echo 'Edit $(etc)/natd.toml, see that "natctl check" likes it, then: systemctl enable --now natd'
+	@echo 'Edit $(config), see that "natctl check" likes it, then: systemctl enable --now natd'
 endif
 
 .PHONY: uninstall
 uninstall: ## Remove what install installed; configuration, state and the rules in the kernel stay
 ifeq ($(DESTDIR),)
-	if [ -d /run/systemd/system ] && [ -e '$(units)/natd.service' ]; then systemctl disable --now natd.service; fi
+	if [ -d /run/systemd/system ] && [ -e '$(PREFIX)/lib/systemd/system/natd.service' ]; then systemctl disable --now natd.service; fi
 endif
-	rm -f '$(sbin)/natd' '$(sbin)/natctl' '$(units)/natd.service' '$(sysusers)/natd.conf'
-	rm -f '$(bash)/natctl' '$(zsh)/_natctl' '$(fish)/natctl.fish'
-	rm -rf '$(docs)'
+	@for file in $(files); do rm -f "$(DESTDIR)$${file#*:}"; done
+	@[ ! -d '$(DESTDIR)$(doc)' ] || find '$(DESTDIR)$(doc)' -depth -type d -empty -delete
 ifeq ($(DESTDIR),)
 	if [ -d /run/systemd/system ]; then systemctl daemon-reload; fi
 endif
 	@echo 'Left alone: /etc/natd, /var/lib/natd, /var/log/natd, the user natd, and the rules in the kernel'
 	@echo '(which "natctl flush" removes: run it before "make uninstall", or bin/natctl flush now).'
 
+.PHONY: packages
+packages: ## Build deb and rpm for amd64 and arm64, SBOM and checksums in dist/ (VERSION, DIST)
+	@MAKE='$(MAKE)' GO='$(GO)' VERSION='$(version)' sh deploy/packages/build.sh '$(DIST)'
+
+.PHONY: packages-check
+packages-check: ## Build the packages twice, compare, and check what is in them (root)
+	@PACKAGES='$(PACKAGE_TOOLS)' sh deploy/deps.sh
+	@MAKE='$(MAKE)' VERSION='$(version)' sh deploy/packages/check.sh
+
 .PHONY: clean
 clean: ## Remove what the targets above made here
-	rm -rf bin coverage.out coverage.html
+	rm -rf bin dist coverage.out coverage.html
 
 .PHONY: root
 root:

@@ -51,7 +51,7 @@ natctl does it itself. Only root may do this.`,
 			return nil
 		},
 	}
-	cmd.Flags().StringVar(&state, "state", defaultState, "where natd keeps its state, for when it does not run")
+	cmd.Flags().StringVar(&state, "state", defaultState, "the `directory` where natd keeps its state, for when it does not run")
 	return cmd
 }
 

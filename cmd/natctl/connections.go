@@ -25,7 +25,7 @@ func (a *app) connectionsCommand() *cobra.Command {
 			return nil
 		},
 	}
-	cmd.Flags().StringVar(&args.Relay, "relay", "", "only those of this relay")
+	cmd.Flags().StringVar(&args.Relay, "relay", "", "only those of this `relay`")
 	// Neither the flag nor the function can be missing, which is all that this could fail for.
 	_ = cmd.RegisterFlagCompletionFunc("relay", a.completeRelay)
 	return cmd

@@ -1,3 +1,5 @@
+//go:build !man
+
 // Command natctl looks at natd and tells it what to do. Everything but check, rules, plan and completion asks
 // the running daemon over its socket.
 package main
@@ -11,9 +13,6 @@ import (
 
 	"natd/internal/daemon"
 )
-
-// version is set by the linker: -ldflags "-X main.version=1.2.3".
-var version = "dev"
 
 func main() {
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)

@@ -11,6 +11,9 @@ import (
 	"natd/internal/control"
 )
 
+// version is set by the linker: -ldflags "-X main.version=1.2.3".
+var version = "dev"
+
 // versions is the JSON document of version. Natd is nil when it cannot be asked.
 type versions struct {
 	SchemaVersion int            `json:"schema_version"`

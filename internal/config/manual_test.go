@@ -1,0 +1,98 @@
+package config
+
+import (
+	"os"
+	"regexp"
+	"slices"
+	"strings"
+	"testing"
+)
+
+// manual is docs/configure.md: the keys that have a heading, by table, and what is listed as not supported yet.
+type manual struct {
+	keys  map[string][]string
+	later map[string][]string // "keys" and "tables"
+}
+
+func readManual(t *testing.T) manual {
+	t.Helper()
+	text, err := os.ReadFile("../../docs/configure.md")
+	if err != nil {
+		t.Fatal(err)
+	}
+	m := manual{keys: map[string][]string{}, later: map[string][]string{}}
+	tableHeading := regexp.MustCompile(`^## \[+(\w+)\]+$`)
+	laterItem := regexp.MustCompile("^- (Keys of `\\[\\[relay\\]\\]`|Tables): (.*)$")
+	kinds := map[string]string{"Keys of `[[relay]]`": "keys", "Tables": "tables"}
+	table := ""
+	for line := range strings.Lines(string(text)) {
+		line = strings.TrimSpace(line)
+		if found := tableHeading.FindStringSubmatch(line); found != nil {
+			table = found[1]
+			m.keys[table] = []string{}
+		} else if key, ok := strings.CutPrefix(line, "### "); ok {
+			m.keys[table] = append(m.keys[table], key)
+		} else if found := laterItem.FindStringSubmatch(line); found != nil {
+			m.later[kinds[found[1]]] = strings.Split(strings.ReplaceAll(found[2], "`", ""), ", ")
+		}
+	}
+	return m
+}
+
+// TestManualIsComplete keeps docs/configure.md and the keys of this package in step, both ways.
+func TestManualIsComplete(t *testing.T) {
+	t.Parallel()
+	m := readManual(t)
+	tests := []struct {
+		what       string
+		documented []string
+		known      string
+	}{
+		{"keys of [daemon]", m.keys["daemon"], daemonKeys},
+		{"keys of [host]", m.keys["host"], hostKeys},
+		{"keys of [[relay]]", m.keys["relay"], relayKeys},
+		{"keys of [[relay]] not supported yet", m.later["keys"], relayKeysLater},
+		{"tables not supported yet", m.later["tables"], tableNamesLater},
+	}
+	for _, tt := range tests {
+		same(t, tt.what, tt.documented, strings.Fields(tt.known))
+	}
+	var tables []string
+	for table := range m.keys {
+		tables = append(tables, table)
+	}
+	same(t, "tables", tables, strings.Fields(tableNames))
+}
+
+// same compares without regard to order: the manual has that of a reader.
+func same(t *testing.T, what string, documented, known []string) {
+	t.Helper()
+	for _, name := range known {
+		if !slices.Contains(documented, name) {
+			t.Errorf("%s: docs/configure.md has nothing about %s", what, name)
+		}
+	}
+	for _, name := range documented {
+		if !slices.Contains(known, name) {
+			t.Errorf("%s: docs/configure.md describes %q, which natd does not know", what, name)
+		}
+	}
+}
+
+// TestManualExamples: whoever copies one gets a file that natd takes.
+func TestManualExamples(t *testing.T) {
+	t.Parallel()
+	text, err := os.ReadFile("../../docs/configure.md")
+	if err != nil {
+		t.Fatal(err)
+	}
+	blocks := regexp.MustCompile("(?s)```toml\n(.*?)```").FindAllSubmatch(text, -1)
+	if len(blocks) < 3 {
+		t.Fatalf("there are %d examples, want at least 3", len(blocks))
+	}
+	for _, block := range blocks {
+		if _, err := Parse("configure.md", block[1]); err != nil {
+			t.Errorf("%v in the example\n%s", err, block[1])
+		}
+	}
+}
