@@ -94,6 +94,7 @@ install_deb() {
 		say "natd ${installed#* } is installed"
 		return
 	fi
+	mkdir -p "$work/archives/partial"
 	DEBIAN_FRONTEND=noninteractive apt-get install --quiet --yes --no-install-recommends \
 		-o "DPkg::Lock::Timeout=$LOCK_TIMEOUT" -o "Dir::Cache::Archives=$work/archives/" \
 		-o Dpkg::Options::=--force-confold "$1" ||
