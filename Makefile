@@ -30,9 +30,12 @@ access   = $(if $(DESTDIR),-m 0644,-m 0640 $$(getent group natd >/dev/null && ec
 PACKAGES := bind9-dnsutils conntrack curl dnsmasq-base gcc iperf3 iproute2 jq libc6-dev netbase netcat-openbsd nftables \
 	nginx-light procps systemd tcpdump
 
+# The same for deploy-check; node may come from elsewhere.
+DEPLOY_PACKAGES := mmdebstrap shellcheck $(if $(shell command -v npm),,nodejs npm)
+
 .PHONY: help
 help: ## Show this list
-	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  %-12s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  %-14s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
 
 .PHONY: build
 build: ## Build bin/natd and bin/natctl, static
@@ -59,6 +62,17 @@ lint: ## Check formatting (gofumpt), style, the import law and go.mod
 	$(GOLANGCI) run ./...
 	$(GO) mod tidy -diff
 	$(GO) mod verify
+
+.PHONY: deploy-check
+deploy-check: ## Check what deploy/ holds: user-data at work in a Debian root, cloud-config, CloudFormation, Terraform (root)
+	@PACKAGES='$(DEPLOY_PACKAGES)' sh deploy/deps.sh
+	shellcheck deploy/*.sh .ci/run
+	npm ci --prefix deploy/check --no-audit --no-fund --loglevel=error
+	cd deploy/check && $(GOLANGCI) run ./... && $(GO) mod tidy -diff && $(GO) test -count=1 -timeout=$(TIMEOUT) ./...
+
+.PHONY: deploy-update
+deploy-update: ## Copy deploy/user-data.sh anew into the files that hold it
+	cd deploy/check && $(GO) test -count=1 -run=UserDataCopies ./... -update
 
 .PHONY: fmt
 fmt: ## Format the code as lint wants it
@@ -114,7 +128,7 @@ endif
 
 .PHONY: clean
 clean: ## Remove what the targets above made here
-	rm -rf bin coverage.out coverage.html
+	rm -rf bin coverage.out coverage.html deploy/check/node_modules
 
 .PHONY: root
 root:

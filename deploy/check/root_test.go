@@ -37,7 +37,11 @@ func debianRoot(t *testing.T) string {
 	if err != nil {
 		t.Fatalf("make the cache: %v", err)
 	}
-	t.Cleanup(func() { os.RemoveAll(half) })
+	t.Cleanup(func() {
+		if err := os.RemoveAll(half); err != nil {
+			t.Errorf("remove what is left of a root: %v", err)
+		}
+	})
 	if out, err := exec.Command("mmdebstrap", append(arguments, half)...).CombinedOutput(); err != nil {
 		t.Fatalf("mmdebstrap: %v\n%s", err, out)
 	}
