@@ -44,6 +44,9 @@ PACKAGES := bind9-dnsutils conntrack curl dnsmasq-base gcc iperf3 iproute2 jq li
 # What the check of the packages takes, besides.
 PACKAGE_TOOLS := jq lintian man-db mandoc rpm shellcheck
 
+# The same for deploy-check; node may come from elsewhere.
+DEPLOY_PACKAGES := mmdebstrap shellcheck $(if $(shell command -v npm),,nodejs npm)
+
 .PHONY: help
 help: ## Show this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  %-14s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -77,6 +80,17 @@ lint: ## Check formatting (gofumpt), style, the import law and go.mod
 	$(GOLANGCI) run ./...
 	$(GO) mod tidy -diff
 	$(GO) mod verify
+
+.PHONY: deploy-check
+deploy-check: ## Check what deploy/ holds: user-data at work in a Debian root, cloud-config, CloudFormation, Terraform (root)
+	@PACKAGES='$(DEPLOY_PACKAGES)' sh deploy/deps.sh
+	shellcheck deploy/*.sh .ci/run
+	npm ci --prefix deploy/check --no-audit --no-fund --loglevel=error
+	cd deploy/check && $(GOLANGCI) run ./... && $(GO) mod tidy -diff && $(GO) test -count=1 -timeout=$(TIMEOUT) ./...
+
+.PHONY: deploy-update
+deploy-update: ## Copy deploy/user-data.sh anew into the files that hold it
+	cd deploy/check && $(GO) test -count=1 -run=UserDataCopies ./... -update
 
 .PHONY: fmt
 fmt: ## Format the code as lint wants it
@@ -135,7 +149,7 @@ packages-check: ## Build the packages twice, compare, and check what is in them 
 
 .PHONY: clean
 clean: ## Remove what the targets above made here
-	rm -rf bin dist coverage.out coverage.html
+	rm -rf bin dist vm-logs coverage.out coverage.html deploy/check/node_modules
 
 .PHONY: root
 root:

@@ -1,0 +1,177 @@
+#!/usr/bin/env bash
+# EC2 user-data: from a fresh Amazon Linux 2023 or Debian image to a relay that works. Set the package and the
+# configuration below and give this file to the instance as its user-data, or run it as root on a host that stands.
+# Run again, it changes nothing that is right, and never a configuration that an administrator has edited. It ends
+# with 0 only when natd says "ready"; cloud-init keeps its words in /var/log/cloud-init-output.log.
+set -euo pipefail
+
+# --- Settings: edit them here, or set them in the environment, which wins. -------------------------------------------
+
+# Where the package is: https:// or http:// (with its sum), s3:// (with the aws command), file:// or an absolute path.
+# It ends in .deb or .rpm. {arch} stands for this machine's architecture as such packages name it: amd64 or arm64 in
+# a .deb, x86_64 or aarch64 in an .rpm.
+: "${PACKAGE_URL:=}"
+# Its SHA-256 in hex. Several, between blanks, when {arch} stands for one of several packages.
+: "${PACKAGE_SHA256:=}"
+# How many seconds to wait for another package installation that runs at boot, and for natd to be ready.
+: "${LOCK_TIMEOUT:=300}"
+: "${READY_TIMEOUT:=120}"
+
+# The configuration, as natd.toml(5) and /usr/share/doc/natd/config.example.toml describe it.
+default_config() {
+	cat <<'END'
+[[relay]]
+name   = "web"
+listen = "10.2.0.100:80"      # what clients dial: an address of this instance
+from   = ["10.1.0.0/16"]      # who may: VPC A
+to     = ["10.3.0.100:80"]    # the server in VPC C
+END
+}
+: "${NATD_CONFIG:=$(default_config)}"
+
+# --- Nothing to edit below. ------------------------------------------------------------------------------------------
+
+config=/etc/natd/natd.toml
+example=/usr/share/doc/natd/config.example.toml
+
+say() { printf 'natd setup: %s\n' "$*"; }
+
+die() {
+	printf 'natd setup: FAILED: %s\n' "$*" >&2
+	exit 1
+}
+
+# The name of this machine's architecture in packages of one kind, deb or rpm.
+architecture() {
+	case $1-$(uname -m) in
+	deb-x86_64) echo amd64 ;;
+	deb-aarch64) echo arm64 ;;
+	rpm-x86_64 | rpm-aarch64) uname -m ;;
+	*) die "there is no natd package ($1) for $(uname -m), only for x86_64 and aarch64" ;;
+	esac
+}
+
+# Brings the package from url to the file named by the second argument.
+fetch() {
+	local url=$1 file=$2
+	case $url in
+	https://* | http://*)
+		[ -n "$PACKAGE_SHA256" ] || die "PACKAGE_SHA256 is empty: a package from $url is not installed without its sum"
+		if command -v curl >/dev/null; then
+			curl --fail --silent --show-error --location --retry 5 --retry-connrefused --max-time 300 --output "$file" "$url"
+		else
+			wget --quiet --tries=5 --timeout=60 --output-document="$file" "$url"
+		fi || die "cannot fetch $url: is it right, and has this subnet a way there?"
+		;;
+	s3://*)
+		command -v aws >/dev/null || die "s3:// needs the aws command: install it, or give a presigned https:// URL"
+		aws s3 cp --only-show-errors "$url" "$file" ||
+			die "cannot fetch $url: does the role of this instance allow s3:GetObject there?"
+		;;
+	file:///* | /*) cp -- "${url#file://}" "$file" || die "cannot read the package $url" ;;
+	*) die "PACKAGE_URL=\"$url\" does not begin with https://, http://, s3://, file:/// or /" ;;
+	esac
+}
+
+# Ends the script unless the file has one of the sums in PACKAGE_SHA256, or none was given.
+verify() {
+	local sum wanted
+	[ -n "$PACKAGE_SHA256" ] || return 0
+	sum=$(sha256sum "$1")
+	for wanted in $PACKAGE_SHA256; do
+		if [ "${wanted,,}" = "${sum%% *}" ]; then return 0; fi
+	done
+	die "the package has the SHA-256 ${sum%% *}, not one of PACKAGE_SHA256: $PACKAGE_SHA256"
+}
+
+# Installs a .deb. apt-get waits for dpkg's lock and needs no package lists: natd depends on nothing but systemd. Its
+# lock on the archives, for which it does not wait, is avoided by archives of our own.
+install_deb() {
+	local version installed
+	version=$(dpkg-deb --field "$1" Version) || die "$PACKAGE_URL is not a Debian package"
+	installed=$(dpkg-query --show --showformat='${db:Status-Status} ${Version}' natd 2>/dev/null) || installed=
+	if [ "${installed% *}" = installed ] && dpkg --compare-versions "${installed#* }" ge "$version"; then
+		say "natd ${installed#* } is installed"
+		return
+	fi
+	mkdir -p "$work/archives/partial"
+	DEBIAN_FRONTEND=noninteractive apt-get install --quiet --yes --no-install-recommends \
+		-o "DPkg::Lock::Timeout=$LOCK_TIMEOUT" -o "Dir::Cache::Archives=$work/archives/" \
+		-o Dpkg::Options::=--force-confold "$1" ||
+		die "apt-get could not install natd $version: see above"
+}
+
+# Installs an .rpm. dnf waits for another one that runs, does nothing when natd is as new, and asks no repository.
+install_rpm() {
+	timeout "$LOCK_TIMEOUT" dnf install --quiet --assumeyes --disablerepo='*' "$1" ||
+		die "dnf could not install $PACKAGE_URL within $LOCK_TIMEOUT s: see above"
+}
+
+# Fetches, checks and installs the package.
+install_package() {
+	local kind=${PACKAGE_URL##*.} url file
+	case $kind in
+	deb | rpm) ;;
+	*) die "PACKAGE_URL=\"$PACKAGE_URL\" does not end in .deb or .rpm: set it at the top of this script" ;;
+	esac
+	url=${PACKAGE_URL//'{arch}'/$(architecture "$kind")}
+	file=$work/natd.$kind
+	say "installing $url"
+	fetch "$url" "$file"
+	verify "$file"
+	"install_$kind" "$file"
+}
+
+# Writes the configuration, unless an administrator's stands there.
+configure() {
+	local new=$work/natd.toml
+	printf '%s\n' "$NATD_CONFIG" >"$new"
+	if cmp --silent "$new" "$config"; then return; fi
+	if [ -n "$had_config" ] && ! cmp --silent "$example" "$config"; then
+		say "$config has been edited and stays as it is; the settings of this script are not used"
+		return
+	fi
+	natctl check "$new" || die "NATD_CONFIG is not valid: see above"
+	# In one step from the old file to the new one, whatever happens in between.
+	install --mode=0640 --owner=root --group=natd "$new" "$config.new"
+	mv -- "$config.new" "$config"
+	changed=yes
+}
+
+# Starts natd now and at every boot.
+start() {
+	natctl check "$config" || die "$config is not valid: see above"
+	if [ -n "$changed" ] && systemctl is-active --quiet natd.service; then
+		systemctl reload natd.service || die "natd refuses $config: see above"
+	fi
+	systemctl enable --quiet --now --no-block natd.service
+}
+
+# Returns when natd is ready, and shows its status.
+wait_ready() {
+	local deadline=$((SECONDS + READY_TIMEOUT))
+	until natctl status >"$work/status" 2>&1; do
+		if [ "$SECONDS" -ge "$deadline" ]; then
+			cat "$work/status" >&2
+			die "natd is not ready after $READY_TIMEOUT s: the reason is above, and more in journalctl -u natd"
+		fi
+		sleep 1
+	done
+	cat "$work/status"
+}
+
+[ "$(id -u)" = 0 ] || die "this must run as root"
+# cloud-init gives its scripts no PATH to rely on.
+PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin
+work=$(mktemp -d)
+trap 'rm -rf "$work"' EXIT
+# apt-get reads the package as a user of its own.
+chmod 0755 "$work"
+# A configuration that comes with the package, now, is no administrator's.
+had_config=$(if [ -e "$config" ]; then echo yes; fi)
+changed=
+install_package
+configure
+start
+wait_ready
+say "ready"
