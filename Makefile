@@ -44,6 +44,9 @@ PACKAGES := bind9-dnsutils conntrack curl dnsmasq-base gcc iperf3 iproute2 jq li
 # What the check of the packages takes, besides.
 PACKAGE_TOOLS := jq lintian man-db mandoc rpm shellcheck
 
+# What virtual machines are made of.
+VM_PACKAGES := apt busybox-static cpio debian-archive-keyring dosfstools e2fsprogs kmod mmdebstrap mtools qemu-system-x86 xz-utils zstd
+
 # The same for deploy-check; node may come from elsewhere.
 DEPLOY_PACKAGES := mmdebstrap shellcheck $(if $(shell command -v npm),,nodejs npm)
 
@@ -74,6 +77,13 @@ test: deps build ## Run all tests with the race detector (root; what needs root 
 .PHONY: test-short
 test-short: ## Run the quick tests, without root, packages or a C compiler
 	$(GO) test -short -count=1 -timeout=$(TIMEOUT) ./...
+
+.PHONY: test-vm
+test-vm: root ## Boot virtual machines: packages, unit, upgrade, cloud-init, other kernels (root; RUN selects)
+	@PACKAGES='$(VM_PACKAGES)' sh deploy/deps.sh
+	@$(MAKE) -s packages VERSION=0.0.1 DIST=dist/vm/old >/dev/null
+	@$(MAKE) -s packages VERSION=0.0.2 DIST=dist/vm/new >/dev/null
+	$(GO) run ./internal/vm/scenarios -packages dist/vm -run '$(RUN)'
 
 .PHONY: lint
 lint: ## Check formatting (gofumpt), style, the import law and go.mod
