@@ -214,7 +214,7 @@ func TestBadAnswers(t *testing.T) {
 				w.WriteHeader(http.StatusNotFound)
 			}
 		}, "grants no token"},
-		"a web page": {func(w http.ResponseWriter, _ *http.Request) { fmt.Fprint(w, "<html>welcome</html>") }, "is not a name"},
+		"a web page":           {func(w http.ResponseWriter, _ *http.Request) { fmt.Fprint(w, "<html>welcome</html>") }, "is not a name"},
 		"a token of two lines": {func(w http.ResponseWriter, _ *http.Request) { fmt.Fprint(w, "a\r\nX-Evil: 1") }, "is not a token"},
 		"a redirect": {func(w http.ResponseWriter, r *http.Request) {
 			if r.Method == http.MethodPut {
