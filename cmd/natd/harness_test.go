@@ -20,17 +20,15 @@ import (
 // patience is how long a test waits for what should happen at once: a loaded machine may need it.
 const patience = 20 * time.Second
 
-// programs builds natd and natctl once for all tests, with the race detector.
+// programs builds natd, natctl and the stand-in for the instance metadata service once for all tests, with the race detector.
 var programs = sync.OnceValues(func() (string, error) { //nolint:gochecknoglobals // built once, and read-only from then on
 	dir, err := os.MkdirTemp("", "natd-test-bin-")
 	if err != nil {
 		return "", err
 	}
-	for _, name := range []string{"natd", "natctl"} {
-		build := exec.Command("go", "build", "-race", "-o", filepath.Join(dir, name), "natd/cmd/"+name)
-		if out, err := build.CombinedOutput(); err != nil {
-			return "", fmt.Errorf("build %s: %w\n%s", name, err, out)
-		}
+	build := exec.Command("go", "build", "-race", "-o", dir, "natd/cmd/natd", "natd/cmd/natctl", "natd/internal/lab/imds/standin")
+	if out, err := build.CombinedOutput(); err != nil {
+		return "", fmt.Errorf("build the programs: %w\n%s", err, out)
 	}
 	return dir, nil
 })
