@@ -1,6 +1,7 @@
 package main
 
 import (
+	"cmp"
 	"context"
 	"fmt"
 	"strings"
@@ -137,17 +138,14 @@ func instanceText(i *control.Instance, now time.Time) string {
 	if i.Zone != "" {
 		text += " in " + i.Zone
 	}
-	for n, eni := range i.Interfaces {
-		if n == interfacesShown {
-			text += fmt.Sprintf(", and %d more (--json lists them)", len(i.Interfaces)-n)
-			break
-		}
-		device := eni.Device
-		if device == "" {
-			device = eni.MAC
-		}
-		text += fmt.Sprintf(", %s = %s (%s, %s)", device, eni.ID, eni.VPC, eni.Subnet)
+	parts := []string{text}
+	for _, eni := range i.Interfaces[:min(len(i.Interfaces), interfacesShown)] {
+		parts = append(parts, fmt.Sprintf("%s = %s (%s, %s)", cmp.Or(eni.Device, eni.MAC), eni.ID, eni.VPC, eni.Subnet))
 	}
+	if more := len(i.Interfaces) - interfacesShown; more > 0 {
+		parts = append(parts, fmt.Sprintf("and %d more (--json lists them)", more))
+	}
+	text = strings.Join(parts, ", ")
 	if i.Error != "" && now.Sub(i.AsOf) > staleAfter {
 		text += fmt.Sprintf("; as of %s, since then: %s", ago(now, i.AsOf), i.Error)
 	}

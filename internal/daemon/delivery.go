@@ -13,8 +13,10 @@ import (
 // holders is the links that hold the address.
 func (f *facts) holders(a netip.Addr) (links []netconf.Link) {
 	for _, held := range f.addresses {
-		i := slices.IndexFunc(f.instance.links, func(l netconf.Link) bool { return l.Name == held.Link })
-		if held.Addr.Addr() == a && i >= 0 {
+		if held.Addr.Addr() != a {
+			continue
+		}
+		if i := slices.IndexFunc(f.instance.links, func(l netconf.Link) bool { return l.Name == held.Link }); i >= 0 {
 			links = append(links, f.instance.links[i])
 		}
 	}

@@ -2,6 +2,7 @@ package daemon
 
 import (
 	"net/netip"
+	"slices"
 	"strings"
 	"testing"
 
@@ -48,67 +49,84 @@ func set(prefix, link string) netconf.Address {
 	return netconf.Address{Addr: netip.MustParsePrefix(prefix), Link: link}
 }
 
-func TestUndelivered(t *testing.T) {
-	t.Parallel()
-	unknown := func(in *instance) { in.Interfaces[0].VPCBlocks = nets("2001:db8:2::/56") } // of the other family only
-	tests := []struct {
-		name   string
-		set    []netconf.Address
-		addr   string
-		change func(*instance)
-		want   string
-	}{
+// delivery is an address, where the host has it, and what there is to say about that.
+type delivery struct {
+	name   string
+	set    []netconf.Address
+	addr   string
+	change func(*instance)
+	want   string
+}
+
+// noVPC is an answer without the networks of the VPC, but for those of the other family.
+func noVPC(in *instance) {
+	in.Interfaces[0].VPCBlocks, in.Interfaces[0].SubnetBlocks = nets("2001:db8:2::/56"), nil
+}
+
+// delivered is what nothing can be said against.
+func delivered() []delivery {
+	at := func(prefix string, links ...string) (all []netconf.Address) {
+		for _, link := range links {
+			all = append(all, set(prefix, link))
+		}
+		return all
+	}
+	young := func(in *instance) { in.young[address("10.2.0.101")] = true }
+	return []delivery{
 		{"primary", nil, "10.2.0.100", nil, ""},
-		{"secondary", []netconf.Address{set("10.2.0.102/32", "ens5")}, "10.2.0.102", nil, ""},
-		{"of a delegated prefix", []netconf.Address{set("10.2.0.17/32", "ens5")}, "10.2.0.17", nil, ""},
-		{"IPv6", []netconf.Address{set("2001:db8:2::100/64", "ens5")}, "2001:db8:2::100", nil, ""},
+		{"secondary", at("10.2.0.102/32", "ens5"), "10.2.0.102", nil, ""},
+		{"of a delegated prefix", at("10.2.0.17/32", "ens5"), "10.2.0.17", nil, ""},
+		{"IPv6", at("2001:db8:2::100/64", "ens5"), "2001:db8:2::100", nil, ""},
 		{"not on the host", nil, "10.2.0.101", nil, ""},
-		{"owned, on lo", []netconf.Address{set("10.2.0.102/32", "lo")}, "10.2.0.102", nil, ""},
-		{"owned by another, on lo and on it", []netconf.Address{set("10.2.9.2/32", "ens5"), set("10.2.9.2/32", "ens6")}, "10.2.9.2", nil, ""},
-		{"of a container bridge", []netconf.Address{set("10.2.77.1/24", "docker0")}, "10.2.77.1", nil, ""},
-		{"overlay", []netconf.Address{set("192.168.1.1/32", "ens5")}, "192.168.1.1", nil, ""},
-		{"overlay on lo", []netconf.Address{set("192.168.1.1/32", "lo")}, "192.168.1.1", nil, ""},
-		{"link-local", []netconf.Address{set("169.254.9.9/32", "ens5")}, "169.254.9.9", unknown, ""},
-		{"just set", []netconf.Address{set("10.2.0.101/24", "ens5")}, "10.2.0.101", func(in *instance) { in.young[address("10.2.0.101")] = true }, ""},
+		{"owned, on lo", at("10.2.0.102/32", "lo"), "10.2.0.102", nil, ""},
+		{"on its owner and on another", at("10.2.9.2/32", "ens5", "ens6"), "10.2.9.2", nil, ""},
+		{"of a container bridge", at("10.2.77.1/24", "docker0"), "10.2.77.1", nil, ""},
+		{"overlay", at("192.168.1.1/32", "ens5"), "192.168.1.1", nil, ""},
+		{"overlay on lo", at("192.168.1.1/32", "lo"), "192.168.1.1", nil, ""},
+		{"link-local", at("169.254.9.9/32", "ens5"), "169.254.9.9", noVPC, ""},
+		{"just set", at("10.2.0.101/24", "ens5"), "10.2.0.101", young, ""},
+	}
+}
+
+// dropped is what AWS does not deliver.
+func dropped() []delivery {
+	const owns = "eni-0abc owns only 10.2.0.100, 10.2.0.102, 10.2.0.16/28: AWS drops its packets; "
+	const assign4 = "run: aws ec2 assign-private-ip-addresses --network-interface-id eni-0abc --private-ip-addresses "
+	at := func(prefix, link string) []netconf.Address { return []netconf.Address{set(prefix, link)} }
+	return []delivery{
+		{"unowned", at("10.2.0.101/24", "ens5"), "10.2.0.101", nil, "10.2.0.101 is set on ens5, but " + owns + assign4 + "10.2.0.101"},
 		{
-			"unowned", []netconf.Address{set("10.2.0.101/24", "ens5")}, "10.2.0.101", nil,
-			"10.2.0.101 is set on ens5, but eni-0abc owns only 10.2.0.100, 10.2.0.102, 10.2.0.16/28: AWS drops its packets; run: " +
-				"aws ec2 assign-private-ip-addresses --network-interface-id eni-0abc --private-ip-addresses 10.2.0.101",
-		},
-		{
-			"unowned IPv6", []netconf.Address{set("2001:db8:2::7/64", "ens5")}, "2001:db8:2::7", nil,
+			"unowned IPv6", at("2001:db8:2::7/64", "ens5"), "2001:db8:2::7", nil,
 			"2001:db8:2::7 is set on ens5, but eni-0abc owns only 2001:db8:2::100: AWS drops its packets; run: " +
 				"aws ec2 assign-ipv6-addresses --network-interface-id eni-0abc --ipv6-addresses 2001:db8:2::7",
 		},
 		{
-			"unowned, of another subnet", []netconf.Address{set("10.2.5.5/24", "ens5")}, "10.2.5.5", nil,
-			"10.2.5.5 is set on ens5, but eni-0abc owns only 10.2.0.100, 10.2.0.102, 10.2.0.16/28: AWS drops its packets; " +
-				"use an address of its subnet 10.2.0.0/24: this one cannot be assigned to it",
+			"unowned, of another subnet", at("10.2.5.5/24", "ens5"), "10.2.5.5", nil,
+			"10.2.5.5 is set on ens5, but " + owns + "use an address of its subnet 10.2.0.0/24: this one cannot be assigned to it",
 		},
 		{
-			"outside of a VPC that is not known", []netconf.Address{set("192.168.1.1/32", "ens5")}, "192.168.1.1", func(in *instance) {
-				unknown(in)
-				in.Interfaces[0].SubnetBlocks = nil
-			},
-			"192.168.1.1 is set on ens5, but eni-0abc owns only 10.2.0.100, 10.2.0.102, 10.2.0.16/28: AWS drops its packets; run: " +
-				"aws ec2 assign-private-ip-addresses --network-interface-id eni-0abc --private-ip-addresses 192.168.1.1",
+			"outside of a VPC that is not known", at("192.168.1.1/32", "ens5"), "192.168.1.1", noVPC,
+			"192.168.1.1 is set on ens5, but " + owns + assign4 + "192.168.1.1",
 		},
 		{
-			"of another interface", []netconf.Address{set("10.2.9.2/32", "ens5")}, "10.2.9.2", nil,
+			"of another interface", at("10.2.9.2/32", "ens5"), "10.2.9.2", nil,
 			"10.2.9.2 is set on ens5 (eni-0abc), but belongs to ens6 (eni-0def): AWS drops what ens5 sends from it; set it there",
 		},
 		{
-			"unowned, on lo", []netconf.Address{set("10.2.0.101/32", "lo")}, "10.2.0.101", nil,
-			"10.2.0.101 is set on lo, but no network interface of i-0123 owns it: AWS delivers nothing to it; run: " +
-				"aws ec2 assign-private-ip-addresses --network-interface-id eni-0abc --private-ip-addresses 10.2.0.101",
+			"unowned, on lo", at("10.2.0.101/32", "lo"), "10.2.0.101", nil,
+			"10.2.0.101 is set on lo, but no network interface of i-0123 owns it: AWS delivers nothing to it; " + assign4 + "10.2.0.101",
 		},
 		{
-			"unowned, on lo, of no subnet here", []netconf.Address{set("10.2.5.5/32", "lo")}, "10.2.5.5", nil,
+			"unowned, on lo, of no subnet here", at("10.2.5.5/32", "lo"), "10.2.5.5", nil,
 			"10.2.5.5 is set on lo, but no network interface of i-0123 owns it, and none is in its subnet: AWS delivers " +
 				"nothing to it; use an address of the instance",
 		},
 	}
-	for _, tt := range tests {
+}
+
+func TestUndelivered(t *testing.T) {
+	t.Parallel()
+	for _, tt := range slices.Concat(delivered(), dropped()) {
 		t.Run(tt.name, func(t *testing.T) {
 			t.Parallel()
 			f := vpcFacts(tt.set...)
