@@ -23,10 +23,11 @@ type imdsStandin struct {
 }
 
 // standin starts the stand-in at the address. What it tells is set by tell.
-func (b *box) standin(address netip.Addr, instance *imds.Instance, flags ...string) *imdsStandin {
+func (b *box) standin(at string, instance *imds.Instance, flags ...string) *imdsStandin {
 	b.t.Helper()
 	s := &imdsStandin{b: b, file: filepath.Join(b.t.TempDir(), "instance.json")}
 	s.tell(instance)
+	address := netip.MustParseAddr(at)
 	lab.Check(b.t, b.R.AddAddr("lo", netip.PrefixFrom(address, address.BitLen())))
 	listen := netip.AddrPortFrom(address, 80).String()
 	p, err := b.R.Start(filepath.Join(b.bin, "standin"), append([]string{"--listen", listen, "--instance", s.file}, flags...)...)
@@ -49,7 +50,7 @@ func (s *imdsStandin) tell(instance *imds.Instance) {
 func (s *imdsStandin) requests() int { return strings.Count(s.Log(), " /latest/") }
 
 // metadataAddress is where the service is.
-var metadataAddress = netip.MustParseAddr("169.254.169.254") //nolint:gochecknoglobals // a constant that Go has no word for
+const metadataAddress = "169.254.169.254"
 
 // instance is host B as AWS would describe it, with the addresses assigned to its network interface.
 func (b *box) instance(addresses ...string) *imds.Instance {
@@ -141,13 +142,25 @@ func TestInstanceDelaysNothing(t *testing.T) {
 	b := newBox(t)
 	echo(t, b.C, "tcp", "10.3.0.100:7")
 	service := b.standin(metadataAddress, b.instance("10.2.0.100"), "--silent")
-	b.start("[daemon]\nlog_level = \"debug\"\n" + echoRelay())
-	lab.Check(t, reach(t, b.A, "tcp", "10.2.0.100:7", patience))
+	b.configure("[daemon]\nlog_level = \"debug\"\n" + echoRelay())
 	const gaveUp = "the instance metadata service does not answer"
-	lab.Check(t, b.natd.AwaitLog(t.Context(), patience, gaveUp))
-	if log := b.natd.Log(); strings.Index(log, "msg=ready") > strings.Index(log, gaveUp) {
-		t.Errorf("natd was ready only when it had given up on the service:\n%s", log)
+	inOrder := false
+	for range 3 { // a machine that is busy for the whole second until natd gives up proves nothing
+		if b.natd != nil {
+			lab.Check(t, b.natd.Stop())
+		}
+		b.launch()
+		b.awaitReady()
+		lab.Check(t, b.natd.AwaitLog(t.Context(), patience, gaveUp))
+		log := b.natd.Log()
+		if inOrder = strings.Index(log, "msg=ready") < strings.Index(log, gaveUp); inOrder {
+			break
+		}
 	}
+	if !inOrder {
+		t.Errorf("natd was ready only when it had given up on the service:\n%s", b.natd.Log())
+	}
+	lab.Check(t, reach(t, b.A, "tcp", "10.2.0.100:7", patience))
 	before := service.requests()
 	lab.Check(t, b.B.AddAddr("lo", netip.MustParsePrefix("192.0.2.7/32")))
 	lab.Check(t, service.Await(t.Context(), patience, func() error {
@@ -171,7 +184,7 @@ func TestInstanceOff(t *testing.T) {
 	echo(t, b.C, "tcp", "10.3.0.100:7")
 	address := metadataAddress
 	if b.B.Addr6.IsValid() {
-		address = netip.MustParseAddr("fd00:ec2::254")
+		address = "fd00:ec2::254"
 	}
 	service := b.standin(address, b.instance("10.2.0.100"))
 	capture, err := b.R.Capture(t.Context(), "b", "host 169.254.169.254 or host fd00:ec2::254")

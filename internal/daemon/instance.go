@@ -22,7 +22,7 @@ func (d *Daemon) instance(addresses []netconf.Address) (*instance, error) {
 	d.noteAddresses(addresses)
 	known := d.metadata.last()
 	if known == nil {
-		return nil, nil //nolint:nilnil // most machines are no instances
+		return nil, nil // most machines are no instances
 	}
 	links, err := d.host.Links()
 	if err != nil {
