@@ -33,7 +33,8 @@ files    = $(BIN)/natd:$(PREFIX)/sbin/natd \
 	$(BIN)/share/_natctl:$(ZSH)/_natctl \
 	$(BIN)/share/natctl.fish:$(PREFIX)/share/fish/vendor_completions.d/natctl.fish \
 	deploy/packages/copyright:$(doc)/copyright \
-	$(foreach file,README.md CHANGELOG.md LICENSE config.example.toml $(wildcard docs/*.md),$(file):$(doc)/$(file))
+	$(BIN)/share/natd.toml:$(doc)/config.example.toml \
+	$(foreach file,README.md CHANGELOG.md LICENSE $(wildcard docs/*.md),$(file):$(doc)/$(file))
 config   = $(DESTDIR)/etc/natd/natd.toml
 # natd reads its configuration as a member of its group. A package build knows no such group: there the package gives it.
 access   = -m 0640 $(if $(DESTDIR),,$$(getent group natd >/dev/null && echo -g natd))

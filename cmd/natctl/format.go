@@ -9,8 +9,8 @@ import (
 
 // field writes one line under the headline, its label in front; further lines of the value are aligned with the first.
 func field(b *strings.Builder, label, value string) {
-	const indent = "           "
-	fmt.Fprintf(b, "  %-7s  %s\n", label, strings.ReplaceAll(printable(value), "\n", "\n"+indent))
+	const indent = "            "
+	fmt.Fprintf(b, "  %-8s  %s\n", label, strings.ReplaceAll(printable(value), "\n", "\n"+indent))
 }
 
 // printable replaces control characters. Names of processes and files are chosen by others, and must not

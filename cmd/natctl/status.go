@@ -1,6 +1,7 @@
 package main
 
 import (
+	"cmp"
 	"context"
 	"fmt"
 	"strings"
@@ -97,6 +98,9 @@ func (a *app) statusText(s *control.Status) string {
 		field(&b, "", "the last reload was refused:\n"+s.Config.Error)
 	}
 	field(&b, "host", hostText(s.Host))
+	if i := s.Host.Instance; i != nil {
+		field(&b, "instance", instanceText(i, now))
+	}
 	field(&b, "ruleset", rulesetText(s.Ruleset, now))
 	if s.Ruleset.LastError != "" {
 		field(&b, "", "last error: "+s.Ruleset.LastError)
@@ -120,6 +124,32 @@ func hostText(h control.Host) string {
 		return text
 	}
 	return text + fmt.Sprintf(", %s changed (--json lists them)", count(len(h.Sysctls), "sysctl"))
+}
+
+// interfacesShown is how many network interfaces of an instance fit into its line.
+const interfacesShown = 2
+
+// staleAfter is the age at which what AWS said is shown with its age: natd asks every minute.
+const staleAfter = 3 * time.Minute
+
+// instanceText is what natd runs on, in one line.
+func instanceText(i *control.Instance, now time.Time) string {
+	text := strings.TrimSpace(i.ID + " " + i.Type)
+	if i.Zone != "" {
+		text += " in " + i.Zone
+	}
+	parts := []string{text}
+	for _, eni := range i.Interfaces[:min(len(i.Interfaces), interfacesShown)] {
+		parts = append(parts, fmt.Sprintf("%s = %s (%s, %s)", cmp.Or(eni.Device, eni.MAC), eni.ID, eni.VPC, eni.Subnet))
+	}
+	if more := len(i.Interfaces) - interfacesShown; more > 0 {
+		parts = append(parts, fmt.Sprintf("and %d more (--json lists them)", more))
+	}
+	text = strings.Join(parts, ", ")
+	if i.Error != "" && now.Sub(i.AsOf) > staleAfter {
+		text += fmt.Sprintf("; as of %s, since then: %s", ago(now, i.AsOf), i.Error)
+	}
+	return text
 }
 
 func rulesetText(r control.Ruleset, now time.Time) string {

@@ -59,23 +59,23 @@ func TestStatusGolden(t *testing.T) {
 	}{
 		"ready": {healthy(), control.CodeOK, `
 natd ready  version 1.2.3, up 3 d, pid 812
-  config   /etc/natd/natd.toml, loaded 2 h ago
-  host     ip_forward on, conntrack 12/262144
-  ruleset  in sync (read 3 s ago), protect own, 0 drift repairs
+  config    /etc/natd/natd.toml, loaded 2 h ago
+  host      ip_forward on, conntrack 12/262144
+  ruleset   in sync (read 3 s ago), protect own, 0 drift repairs
 
 NAME  STATE  LISTEN         PROTO  BACKEND        SNAT        EGRESS  CONNS  TOTAL   BYTES→   BYTES←
 web   ready  10.2.0.100:80  tcp    10.3.0.100:80  10.2.0.100  ens5        2     14  1.5 KiB  3.0 GiB
 `},
 		"degraded": {troubled(), control.CodeDegraded, `
 natd degraded  version 1.2.3, up 3 d, pid 812
-  reason   the newer configuration was refused
-  config   /etc/natd/natd.toml, loaded 2 h ago
-           the last reload was refused:
-           /etc/natd/natd.toml:3: relay "web": lisen: unknown key
-           /etc/natd/natd.toml:9: relay "web": to: missing
-  host     ip_forward on, conntrack 12/262144, 2 sysctls changed (--json lists them)
-  ruleset  in sync (read 3 s ago), protect own, 3 drift repairs, last by nft (pid 12) 2 min ago: table inet natd was deleted
-           last error: netlink: no buffer space
+  reason    the newer configuration was refused
+  config    /etc/natd/natd.toml, loaded 2 h ago
+            the last reload was refused:
+            /etc/natd/natd.toml:3: relay "web": lisen: unknown key
+            /etc/natd/natd.toml:9: relay "web": to: missing
+  host      ip_forward on, conntrack 12/262144, 2 sysctls changed (--json lists them)
+  ruleset   in sync (read 3 s ago), protect own, 3 drift repairs, last by nft (pid 12) 2 min ago: table inet natd was deleted
+            last error: netlink: no buffer space
 
 NAME  STATE     LISTEN            PROTO    BACKEND                           SNAT        EGRESS  CONNS  TOTAL   BYTES→   BYTES←
 web   ready     10.2.0.100:80     tcp      10.3.0.100:80                     10.2.0.100  ens5        2     14  1.5 KiB  3.0 GiB
@@ -86,9 +86,9 @@ old   disabled  :8080             tcp      -                                 -  
 `},
 		"no relays": {none, control.CodeOK, `
 natd ready  version 1.2.3, up 3 d, pid 812
-  config   /etc/natd/natd.toml, loaded never
-  host     ip_forward on, conntrack 12/262144
-  ruleset  in sync (read 3 s ago), protect own, 0 drift repairs, last 0 s ago: a rule
+  config    /etc/natd/natd.toml, loaded never
+  host      ip_forward on, conntrack 12/262144
+  ruleset   in sync (read 3 s ago), protect own, 0 drift repairs, last 0 s ago: a rule
 
 no relays are configured
 `},
@@ -98,6 +98,41 @@ no relays are configured
 			t.Parallel()
 			socket := serve(t, &fake{status: test.status})
 			run(t, "status", "--socket", socket).want(t, test.code, test.want[1:], "")
+		})
+	}
+}
+
+func TestInstanceText(t *testing.T) {
+	t.Parallel()
+	eni := func(device, mac, id string) control.NetworkInterface {
+		return control.NetworkInterface{Device: device, MAC: mac, ID: id, VPC: "vpc-0b", Subnet: "subnet-0b"}
+	}
+	first, second := eni("ens5", "02:00:00:00:00:02", "eni-0abc"), eni("", "02:00:00:00:00:01", "eni-0def")
+	tests := map[string]struct {
+		instance control.Instance
+		want     string
+	}{
+		"usual": {
+			control.Instance{ID: "i-0123", Type: "t3.nano", Zone: "eu-west-1a", AsOf: now().Add(-time.Minute), Interfaces: []control.NetworkInterface{first}},
+			"i-0123 t3.nano in eu-west-1a, ens5 = eni-0abc (vpc-0b, subnet-0b)",
+		},
+		"little is known": {control.Instance{ID: "i-0123", AsOf: now()}, "i-0123"},
+		"three interfaces, one of them without a driver": {
+			control.Instance{ID: "i-0123", Type: "t3.nano", AsOf: now(), Interfaces: []control.NetworkInterface{first, second, first}},
+			"i-0123 t3.nano, ens5 = eni-0abc (vpc-0b, subnet-0b), 02:00:00:00:00:01 = eni-0def (vpc-0b, subnet-0b), and 1 more (--json lists them)",
+		},
+		"a failure just now": {control.Instance{ID: "i-0123", AsOf: now().Add(-time.Minute), Error: "time-out"}, "i-0123"},
+		"old":                {control.Instance{ID: "i-0123", AsOf: now().Add(-time.Hour), Error: "time-out"}, "i-0123; as of 1 h ago, since then: time-out"},
+	}
+	for name, test := range tests {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			s := healthy()
+			s.Host.Instance = &test.instance
+			got := run(t, "status", "--socket", serve(t, &fake{status: s}))
+			if line := "\n  instance  " + test.want + "\n"; !strings.Contains(got.stdout, line) {
+				t.Errorf("no line %q in:\n%s", line, got.stdout)
+			}
 		})
 	}
 }

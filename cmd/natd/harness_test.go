@@ -23,10 +23,10 @@ import (
 // patience is how long a test waits for what should happen at once: a loaded machine may need it.
 const patience = 20 * time.Second
 
-// builtPrograms names a directory that has natd and natctl already: a virtual machine has no compiler.
+// builtPrograms names a directory that has the programs already: a virtual machine has no compiler.
 const builtPrograms = "NATD_TEST_PROGRAMS"
 
-// programs builds natd and natctl once for all tests, with the race detector.
+// programs builds natd, natctl and the stand-in for the instance metadata service once for all tests, with the race detector.
 var programs = sync.OnceValues(func() (string, error) { //nolint:gochecknoglobals // built once, and read-only from then on
 	if dir := os.Getenv(builtPrograms); dir != "" {
 		return dir, nil
@@ -35,11 +35,9 @@ var programs = sync.OnceValues(func() (string, error) { //nolint:gochecknoglobal
 	if err != nil {
 		return "", err
 	}
-	for _, name := range []string{"natd", "natctl"} {
-		build := exec.Command("go", "build", "-race", "-o", filepath.Join(dir, name), "natd/cmd/"+name)
-		if out, err := build.CombinedOutput(); err != nil {
-			return "", fmt.Errorf("build %s: %w\n%s", name, err, out)
-		}
+	build := exec.Command("go", "build", "-race", "-o", dir, "natd/cmd/natd", "natd/cmd/natctl", "natd/internal/lab/imds/standin")
+	if out, err := build.CombinedOutput(); err != nil {
+		return "", fmt.Errorf("build the programs: %w\n%s", err, out)
 	}
 	return dir, nil
 })

@@ -64,7 +64,7 @@ func TestRestartUnderConnection(t *testing.T) {
 			lab.Require(t, "conntrack")
 			b := newEchoBox(t, protect)
 			talk := b.converse()
-			whole, tracked := b.handles(), b.entries("tcp", "")
+			whole, tracked := b.handles(), b.entries("tcp", "7000")
 			for _, end := range []func(*lab.Process) error{(*lab.Process).Stop, (*lab.Process).Kill} {
 				lab.Check(t, end(b.natd))
 				talk.GoesOn(t)
@@ -74,7 +74,7 @@ func TestRestartUnderConnection(t *testing.T) {
 					t.Errorf("the table was\n%s\nand became\n%s", whole, now)
 				}
 			}
-			if now := b.entries("tcp", ""); now != tracked {
+			if now := b.entries("tcp", "7000"); now != tracked {
 				t.Errorf("connection tracking had\n%s\nand has\n%s", tracked, now)
 			}
 			talk.End(t)

@@ -43,10 +43,11 @@ type Daemon struct {
 	SocketGroup string // may read status; "" = root only
 }
 
-// Host is the [host] table: what natd may set on the host.
+// Host is the [host] table: what natd may set on the host, and ask about it.
 type Host struct {
 	IPForward    bool // natd turns forwarding on
 	ConntrackMax int  // 0 = leave alone
+	Metadata     bool // natd asks the instance metadata service of EC2; an addition of ours to the contract's [host]
 }
 
 // OnStop is what happens to the rules when natd stops.

@@ -154,19 +154,19 @@ func TestParseSettings(t *testing.T) {
 		host       Host
 		forwarding nat.Forwarding
 	}{
-		{"no relay", "[daemon]", defaults, Host{IPForward: true}, nat.ForwardStrict},
-		{"empty list", "relay = []", defaults, Host{IPForward: true}, nat.ForwardStrict},
+		{"no relay", "[daemon]", defaults, Host{IPForward: true, Metadata: true}, nat.ForwardStrict},
+		{"empty list", "relay = []", defaults, Host{IPForward: true, Metadata: true}, nat.ForwardStrict},
 		{
 			"all", "[daemon]\nlog_level = \"debug\"\nresync = \"1m30s\"\non_stop = \"remove\"\nprotect = \"guard\"\nsocket_group = \"\"\nresolver = \"\"\n" +
-				"[host]\nip_forward = false\nforward = \"open\"\nconntrack_max = 262144\nflowtable = \"off\"",
+				"[host]\nip_forward = false\nforward = \"open\"\nconntrack_max = 262144\nflowtable = \"off\"\nmetadata = \"off\"",
 			Daemon{LogLevel: slog.LevelDebug, Resync: 90 * time.Second, OnStop: Remove, Protect: nat.ProtectGuard},
 			Host{ConntrackMax: 262144},
 			nat.ForwardOpen,
 		},
 		{
-			"limits", "[daemon]\nlog_level = \"error\"\nresync = \"24h\"\nprotect = \"own\"\n[host]\nconntrack_max = 2147483647",
+			"limits", "[daemon]\nlog_level = \"error\"\nresync = \"24h\"\nprotect = \"own\"\n[host]\nconntrack_max = 2147483647\nmetadata = \"auto\"",
 			Daemon{LogLevel: slog.LevelError, Resync: 24 * time.Hour, Protect: nat.ProtectOwn, SocketGroup: "natd"},
-			Host{IPForward: true, ConntrackMax: 2147483647},
+			Host{IPForward: true, ConntrackMax: 2147483647, Metadata: true},
 			nat.ForwardStrict,
 		},
 	}

@@ -17,7 +17,7 @@ const (
 	tableNamesLater = "gateway static tunnel route flow_log metrics"
 
 	daemonKeys     = "log_level resync on_stop protect socket_group resolver"
-	hostKeys       = "ip_forward forward conntrack_max flowtable"
+	hostKeys       = "ip_forward forward conntrack_max flowtable metadata"
 	relayKeys      = "name listen protocol from to snat egress on_change log enabled override_local"
 	relayKeysLater = "balance health fail mss max_connections max_per_source rate"
 )

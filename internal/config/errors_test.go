@@ -53,6 +53,8 @@ func TestSettingsErrors(t *testing.T) {
 		{"[host]\nconntrack_max = \"65536\"", `2: host: conntrack_max = "65536": must be 0 (leave alone) or a number in 1024-2147483647`},
 		{"[host]\nflowtable = \"auto\"", `2: host: flowtable = "auto": not supported yet`},
 		{"[host]\nflowtable = \"on\"", `2: host: flowtable = "on": must be "off"`},
+		{"[host]\nmetadata = \"on\"", `2: host: metadata = "on": must be "auto" or "off"`},
+		{"[host]\nmetadata = false", `2: host: metadata = false: must be a string, in quotes`},
 		{"[host]\nflowtable = true", `2: host: flowtable = true: must be a string, in quotes`},
 	}
 	for _, tt := range tests {

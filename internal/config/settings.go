@@ -70,6 +70,7 @@ func hostOf(t *table) (Host, nat.Forwarding) {
 	host := Host{
 		IPForward:    t.flag("ip_forward", true),
 		ConntrackMax: t.conntrackMax(),
+		Metadata:     choose(t, "metadata", true, choice[bool]{"auto", true}, choice[bool]{"off", false}),
 	}
 	return host, choose(t, "forward", nat.ForwardStrict,
 		choice[nat.Forwarding]{"strict", nat.ForwardStrict}, choice[nat.Forwarding]{"open", nat.ForwardOpen})

@@ -60,6 +60,40 @@ type Host struct {
 	IPForward bool      `json:"ip_forward"`
 	Conntrack Conntrack `json:"conntrack"`
 	Sysctls   []Sysctl  `json:"sysctls"` // changed by natd, restored by flush
+	Instance  *Instance `json:"instance,omitempty"`
+}
+
+// Instance is the EC2 instance that the host is, as its metadata service says. What that does not say is "".
+type Instance struct {
+	ID         string             `json:"id"`
+	Type       string             `json:"type"`
+	Account    string             `json:"account"`
+	Region     string             `json:"region"`
+	Zone       string             `json:"zone"`
+	ZoneID     string             `json:"zone_id"`
+	Image      string             `json:"image"`
+	Interfaces []NetworkInterface `json:"interfaces"`
+	AsOf       time.Time          `json:"as_of"` // of the last good answer
+	Error      string             `json:"error"` // why there is no newer one, "" while all is well
+}
+
+// NetworkInterface is an elastic network interface (ENI) of the instance.
+type NetworkInterface struct {
+	Device       string          `json:"device"` // its name on this host, "" when the host has none with its MAC address
+	MAC          string          `json:"mac"`
+	ID           string          `json:"id"`
+	DeviceNumber int             `json:"device_number"`
+	VPC          string          `json:"vpc"`
+	Subnet       string          `json:"subnet"`
+	Addresses    []string        `json:"addresses"` // private IPv4 and IPv6 addresses, the primary one first
+	Prefixes     []string        `json:"prefixes"`  // delegated to it
+	Public       []PublicAddress `json:"public"`
+}
+
+// PublicAddress is an address that AWS translates to a private one.
+type PublicAddress struct {
+	Public  string `json:"public"`
+	Private string `json:"private"`
 }
 
 // Conntrack is the use of the connection tracking table, in entries.

@@ -44,6 +44,7 @@ type Daemon struct {
 	conntrack *flow.Conntrack
 	host      *netconf.Host
 	sysctls   *netconf.Sysctls
+	metadata  *metadata
 
 	cfg       *config.Config
 	loadedAt  time.Time
@@ -57,6 +58,8 @@ type Daemon struct {
 	refused map[string]string // relays that may not take their port, by name
 	had     map[string]bool   // claims of relays that have been in the kernel
 	since   map[string]time.Time
+
+	appeared map[netip.Addr]time.Time // since when the host has each address
 
 	want *nat.Ruleset
 	hold nat.Hold
@@ -128,6 +131,7 @@ func Run(ctx context.Context, o Options, reload <-chan os.Signal) error {
 		Options: o, startedAt: time.Now(), since: make(map[string]time.Time),
 		repairs: rate.NewLimiter(repairRate, repairBurst), wake: make(chan struct{}, 1), requests: make(chan func()),
 	}
+	d.metadata = newMetadata(o.Log, func() { d.network.Store(true); d.poke() })
 	if err := d.open(); err != nil {
 		return errors.Join(err, d.close())
 	}
@@ -196,6 +200,7 @@ func (d *Daemon) adopt(cfg *config.Config) error {
 	if err != nil {
 		return err
 	}
+	d.noteAddresses(addresses)
 	d.had = standing(&cfg.NAT, have, (&facts{addresses: addresses}).local())
 	d.use(cfg, protect)
 	return nil
@@ -256,6 +261,7 @@ func (d *Daemon) use(cfg *config.Config, protect nat.Protect) {
 	d.places, d.want = nil, nil
 	d.sync.due = true
 	d.Level.Set(cfg.Daemon.LogLevel)
+	d.metadata.enable(cfg.Host.Metadata)
 	d.network.Store(true)
 }
 

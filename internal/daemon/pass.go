@@ -54,6 +54,7 @@ func (d *Daemon) refresh() (looked bool, err error) {
 		return false, err
 	}
 	d.facts = f
+	d.metadata.eager.Store(f.instance.hopeful(places))
 	if d.want != nil && slices.EqualFunc(places, d.places, place.same) {
 		return true, nil
 	}
@@ -71,6 +72,9 @@ func (d *Daemon) refresh() (looked bool, err error) {
 func (d *Daemon) placeAll(cfg *config.Config, refused map[string]string) ([]place, *facts, error) {
 	f, err := gather(d.host, &cfg.NAT)
 	if err != nil {
+		return nil, nil, err
+	}
+	if f.instance, err = d.instance(f.addresses); err != nil {
 		return nil, nil, err
 	}
 	places := f.place(&cfg.NAT, refused)
@@ -115,7 +119,7 @@ func (d *Daemon) reportPlaces(places []place) {
 			}
 		}
 		again := d.want != nil && d.had[claim(r)] && !p.Held && len(p.reasons) == 0
-		if again && !p.same(before) && len(moved) < stepsShown {
+		if again && !p.sameWay(before) && len(moved) < stepsShown {
 			moved = append(moved, fmt.Sprintf("relay %s: %s", r.Name, p.way()))
 		}
 	}

@@ -16,6 +16,7 @@ type facts struct {
 	addresses []netconf.Address
 	ways      map[netip.Addr]way // by backend
 	egress    map[via]way        // where a relay names the interface
+	instance  *instance          // nil where none is known
 }
 
 // via is a backend and the interface that a relay wants to reach it by.
@@ -37,6 +38,8 @@ type place struct {
 	gateway netip.Addr // zero when the backend is on the link
 	here    bool       // the backend is the host itself: nothing is forwarded
 	reasons []string   // why it is not as configured
+
+	undelivered []string // why AWS does not deliver its packets, though all is as configured here
 }
 
 // gather asks the host for what the relays depend on.
@@ -114,6 +117,7 @@ func (f *facts) place(spec *nat.Spec, refused map[string]string) []place {
 		}
 		f.placeListen(r, p, local)
 		f.placeBackend(r, p)
+		f.placeInVPC(r, p)
 		if reason, ok := refused[r.Name]; ok {
 			p.hold("%s", reason)
 		}
@@ -127,7 +131,7 @@ func (f *facts) placeListen(r *nat.Relay, p *place, local []netip.Addr) {
 		p.Addrs = []netip.Addr{r.Listen.Addr}
 		if f.linkOf(r.Listen.Addr) == "" {
 			// Packets for it may be routed here all the same, so the relay stays in the kernel.
-			p.notef("listen address %s is on no interface: add it to one, or correct listen", r.Listen.Addr)
+			p.notef("listen address %s %s", r.Listen.Addr, f.absent(r.Listen.Addr, "listen on", ": add it to one, or correct listen"))
 		}
 	case len(local) == 0:
 		p.hold("the host has no address yet to listen on")
@@ -151,7 +155,7 @@ func (f *facts) placeBackend(r *nat.Relay, p *place) {
 	case nat.SNATFixed:
 		p.SNAT = r.SNAT.Addr
 		if f.linkOf(p.SNAT) == "" {
-			p.hold("snat address %s is on no interface, so answers to it would be lost: add it to one, or use snat = \"auto\"", p.SNAT)
+			p.hold("snat address %s %s", p.SNAT, f.absent(p.SNAT, "use", ", so answers to it would be lost: add it to one, or use snat = \"auto\""))
 		}
 	case nat.SNATAuto:
 		// Packets to the host itself do not leave it: there is no source to choose.
@@ -162,6 +166,25 @@ func (f *facts) placeBackend(r *nat.Relay, p *place) {
 			p.hold("%s has no address to send from: give it one", w.route.Link)
 		}
 	case nat.SNATOff:
+	}
+}
+
+// placeInVPC finds addresses of the relay that AWS does not deliver to this host. Its rules stand all the same: the address
+// may be on its way, and what AWS says may be older than what it does.
+func (f *facts) placeInVPC(r *nat.Relay, p *place) {
+	if f.instance == nil {
+		return
+	}
+	check := func(a netip.Addr) {
+		if why := f.undelivered(a); why != "" && !slices.Contains(p.undelivered, why) {
+			p.undelivered = append(p.undelivered, why)
+		}
+	}
+	if !r.Listen.Any() {
+		check(r.Listen.Addr)
+	}
+	if p.SNAT.IsValid() && !p.here && f.byInstance(p.egress) {
+		check(p.SNAT)
 	}
 }
 
@@ -192,7 +215,7 @@ func (p *place) notef(format string, args ...any) {
 }
 
 // reason is why the relay is not as configured, in one line; "" when it is.
-func (p *place) reason() string { return strings.Join(p.reasons, "; ") }
+func (p *place) reason() string { return strings.Join(slices.Concat(p.reasons, p.undelivered), "; ") }
 
 // way is how packets reach the backend, for people.
 func (p *place) way() string {
@@ -207,7 +230,10 @@ func (p *place) way() string {
 }
 
 // same tells whether two decisions agree.
-func (p place) same(o place) bool {
+func (p place) same(o place) bool { return p.sameWay(o) && slices.Equal(p.undelivered, o.undelivered) }
+
+// sameWay tells whether two decisions agree, whatever AWS makes of them.
+func (p place) sameWay(o place) bool {
 	return p.Held == o.Held && p.SNAT == o.SNAT && p.egress == o.egress && p.gateway == o.gateway &&
 		slices.Equal(p.Addrs, o.Addrs) && slices.Equal(p.reasons, o.reasons)
 }

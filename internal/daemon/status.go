@@ -58,7 +58,36 @@ func (d *Daemon) hostStatus() control.Host {
 	for _, c := range d.sysctls.Changed() {
 		h.Sysctls = append(h.Sysctls, control.Sysctl{Key: c.Key, Old: c.Old, New: c.New})
 	}
+	h.Instance = d.instanceStatus()
 	return h
+}
+
+// instanceStatus is what AWS said last; nil when it said nothing.
+func (d *Daemon) instanceStatus() *control.Instance {
+	known := d.metadata.last()
+	if known == nil {
+		return nil
+	}
+	id := known.identity
+	s := &control.Instance{
+		ID: id.ID, Type: id.Type, Account: id.Account, Region: id.Region, Zone: id.Zone, ZoneID: id.ZoneID, Image: id.Image,
+		AsOf: known.asked, Error: known.failure, Interfaces: []control.NetworkInterface{},
+	}
+	for i := range id.Interfaces {
+		eni := &id.Interfaces[i]
+		n := control.NetworkInterface{
+			MAC: eni.MAC, ID: eni.ID, DeviceNumber: eni.Device, VPC: eni.VPC, Subnet: eni.Subnet,
+			Addresses: texts(eni.Addrs), Prefixes: texts(eni.Prefixes), Public: []control.PublicAddress{},
+		}
+		if d.facts != nil && d.facts.instance != nil {
+			n.Device = d.facts.instance.device(eni)
+		}
+		for _, p := range eni.Public {
+			n.Public = append(n.Public, control.PublicAddress{Public: p.Public.String(), Private: p.Private.String()})
+		}
+		s.Interfaces = append(s.Interfaces, n)
+	}
+	return s
 }
 
 // number is a setting's value; 0 while connection tracking is not loaded.

@@ -17,10 +17,14 @@ type watch struct {
 	captures []*lab.Capture
 }
 
+// visits is the filter for what a visitor causes. natd itself asks port 80 of 169.254.169.254 and fd00:ec2::254, the instance
+// metadata service, whether this is an instance of EC2.
+const visits = "ip and tcp port 80 and not host 169.254.169.254"
+
 func startWatch(ctx context.Context, hosts ...*lab.Host) (*watch, error) {
 	w := &watch{hosts: hosts}
 	for _, h := range hosts {
-		c, err := h.Capture(ctx, lab.Device, "tcp port 80")
+		c, err := h.Capture(ctx, lab.Device, visits)
 		if err != nil {
 			return nil, err
 		}

@@ -1,0 +1,89 @@
+package daemon
+
+import (
+	"net/netip"
+	"slices"
+	"time"
+
+	"natd/internal/imds"
+	"natd/netconf"
+)
+
+// instance is what AWS says of the machine that natd runs on, and what to hold it against.
+type instance struct {
+	*imds.Identity
+	links []netconf.Link
+	young map[netip.Addr]bool // addresses that came to the host after AWS was asked
+}
+
+// instance is what is known of the instance for the addresses that the host has now; nil when nothing is. A young address may
+// have been assigned in AWS a moment ago: before anything is said against it, AWS is asked again.
+func (d *Daemon) instance(addresses []netconf.Address) (*instance, error) {
+	d.noteAddresses(addresses)
+	known := d.metadata.last()
+	if known == nil {
+		return nil, nil // most machines are no instances
+	}
+	links, err := d.host.Links()
+	if err != nil {
+		return nil, err
+	}
+	in := &instance{Identity: known.identity, links: links, young: make(map[netip.Addr]bool)}
+	for addr, at := range d.appeared {
+		if at.After(known.asked) {
+			in.young[addr] = true
+		}
+	}
+	if len(in.young) > 0 {
+		d.metadata.poke()
+	}
+	return in, nil
+}
+
+// noteAddresses remembers since when the host has had each address.
+func (d *Daemon) noteAddresses(addresses []netconf.Address) {
+	now, before := time.Now(), d.appeared
+	d.appeared = make(map[netip.Addr]time.Time, len(addresses))
+	for _, a := range addresses {
+		addr := a.Addr.Addr()
+		d.appeared[addr] = now
+		if at, ok := before[addr]; ok {
+			d.appeared[addr] = at
+		}
+	}
+}
+
+// hopeful tells whether another answer of AWS may change what is said of the relays.
+func (in *instance) hopeful(places []place) bool {
+	return in != nil && (len(in.young) > 0 || slices.ContainsFunc(places, func(p place) bool { return len(p.undelivered) > 0 }))
+}
+
+// of is the network interface behind a link of the host; nil for a link that is none of AWS's.
+func (in *instance) of(link netconf.Link) *imds.Interface {
+	return in.find(func(i *imds.Interface) bool { return i.MAC == link.MAC })
+}
+
+// owner is the network interface that AWS delivers the address to; nil when the instance has none.
+func (in *instance) owner(a netip.Addr) *imds.Interface {
+	return in.find(func(i *imds.Interface) bool { return i.Owns(a) })
+}
+
+func (in *instance) find(match func(*imds.Interface) bool) *imds.Interface {
+	for i := range in.Interfaces {
+		if match(&in.Interfaces[i]) {
+			return &in.Interfaces[i]
+		}
+	}
+	return nil
+}
+
+// device is the host's name of a network interface; "" when the host has none. Of several links with its MAC address (a
+// bridge, a VLAN) it is the oldest.
+func (in *instance) device(i *imds.Interface) string {
+	for _, l := range in.links {
+		if l.MAC == i.MAC {
+			return l.Name
+		}
+	}
+	return ""
+}

@@ -1,0 +1,173 @@
+package daemon
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"strings"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"natd/internal/imds"
+)
+
+// Times between two questions to the instance metadata service.
+const (
+	askInterval = time.Minute // what AWS changes without a trace on the host: addresses assigned, associations
+	askSoon     = 5 * time.Second
+	askGap      = time.Second // the least: a burst of changes on the host is one question
+	askLongest  = 5 * time.Minute
+)
+
+// metadata asks the instance metadata service in the background and keeps the last good answer. Nothing waits for it: the
+// loop takes what is known when it makes a pass.
+type metadata struct {
+	client  *imds.Client // of run alone
+	log     *slog.Logger
+	changed func() // wakes the loop
+	wake    chan struct{}
+	eager   atomic.Bool // the loop hopes for another answer than the last one
+
+	mu      sync.Mutex
+	on      bool
+	cancel  context.CancelFunc // ends the question under way; nil when there is none
+	known   *answer
+	failing bool
+	retry   time.Duration // the pause after the next failure
+}
+
+// answer is what the service said last. It is never changed, only replaced.
+type answer struct {
+	identity *imds.Identity
+	asked    time.Time // when the question began: the answer is no older
+	failure  string    // why there is no newer one; "" while there is no need for one
+}
+
+func newMetadata(log *slog.Logger, changed func()) *metadata {
+	return &metadata{client: imds.New(), log: log, changed: changed, wake: make(chan struct{}, 1), retry: askSoon}
+}
+
+// enable follows the configuration. What is known goes when it is switched off.
+func (m *metadata) enable(on bool) {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	if m.on == on {
+		return
+	}
+	m.on, m.known, m.failing, m.retry = on, nil, false, askSoon
+	if m.cancel != nil {
+		m.cancel()
+	}
+	m.poke()
+}
+
+// poke asks for a question soon. It never blocks.
+func (m *metadata) poke() {
+	select {
+	case m.wake <- struct{}{}:
+	default:
+	}
+}
+
+// last is the last good answer; nil when there is none.
+func (m *metadata) last() *answer {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	return m.known
+}
+
+// run asks until ctx ends. The first question is that of whoever enables it.
+func (m *metadata) run(ctx context.Context) error {
+	next := time.NewTimer(askLongest)
+	defer next.Stop()
+	gap := time.NewTimer(0)
+	defer gap.Stop()
+	for {
+		select {
+		case <-ctx.Done():
+			return nil
+		case <-m.wake:
+		case <-next.C:
+		}
+		select {
+		case <-ctx.Done():
+			return nil
+		case <-gap.C:
+		}
+		next.Reset(m.ask(ctx))
+		gap.Reset(askGap)
+	}
+}
+
+// ask puts one question, unless that is switched off, and tells when to put the next.
+func (m *metadata) ask(ctx context.Context) time.Duration {
+	ctx, cancel := context.WithCancel(ctx)
+	defer cancel()
+	m.mu.Lock()
+	on := m.on
+	m.cancel = cancel
+	m.mu.Unlock()
+	if !on {
+		return askLongest
+	}
+	asked := time.Now()
+	identity, err := m.client.Identity(ctx)
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	m.cancel = nil
+	switch {
+	case ctx.Err() != nil: // natd stops, or was told not to ask
+		return askLongest
+	case err != nil:
+		return m.fail(err)
+	}
+	return m.learn(&answer{identity: identity, asked: asked})
+}
+
+// fail keeps what is known, and notes that it grows old.
+func (m *metadata) fail(err error) time.Duration {
+	if !m.failing {
+		level := slog.LevelWarn
+		if m.known == nil && errors.Is(err, imds.ErrNoService) {
+			level = slog.LevelDebug // most machines are none of Amazon's
+		}
+		m.log.Log(context.Background(), level, "the instance metadata service does not answer as it should", "error", err)
+	}
+	m.failing = true
+	if m.known != nil {
+		m.known = &answer{m.known.identity, m.known.asked, err.Error()}
+	}
+	pause := m.retry
+	m.retry = min(2*m.retry, askLongest)
+	return pause
+}
+
+// learn replaces what is known, and wakes the loop if that makes a difference to it.
+func (m *metadata) learn(a *answer) time.Duration {
+	m.failing, m.retry = false, askSoon
+	news := m.known == nil || !m.known.identity.Equal(a.identity)
+	m.known = a
+	if news {
+		m.report(a.identity)
+	}
+	if news || m.eager.Load() {
+		m.changed()
+	}
+	if m.eager.Load() {
+		return askSoon
+	}
+	return askInterval
+}
+
+// report logs what natd runs on.
+func (m *metadata) report(id *imds.Identity) {
+	var interfaces []string
+	for i := range id.Interfaces {
+		eni := &id.Interfaces[i]
+		interfaces = append(interfaces, fmt.Sprintf("%s in %s of %s: %s", eni.ID, eni.Subnet, eni.VPC, strings.Join(texts(eni.Addrs), " ")))
+	}
+	m.log.Info("the instance metadata service says what this instance is", "id", id.ID, "type", id.Type, "account", id.Account,
+		"region", id.Region, "zone", id.Zone, "zone_id", id.ZoneID, "interfaces", strings.Join(interfaces, "; "))
+}
