@@ -167,7 +167,7 @@ work=$(mktemp -d)
 trap 'rm -rf "$work"' EXIT
 # apt-get reads the package as a user of its own.
 chmod 0755 "$work"
-# A configuration that comes with the package, now, is no administrator's.
+# A configuration that comes with the package, now, is no administrator's, also where the image keeps no documentation.
 had_config=$(if [ -e "$config" ]; then echo yes; fi)
 changed=
 install_package
