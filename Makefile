@@ -42,7 +42,7 @@ access   = -m 0640 $(if $(DESTDIR),,$$(getent group natd >/dev/null && echo -g n
 PACKAGES := bind9-dnsutils conntrack curl dnsmasq-base gcc iperf3 iproute2 jq libc6-dev netbase netcat-openbsd nftables \
 	nginx-light procps systemd tcpdump
 # What the check of the packages takes, besides.
-PACKAGE_TOOLS := jq lintian man-db mandoc rpm shellcheck
+PACKAGE_TOOLS := jq lintian man-db mandoc mmdebstrap rpm shellcheck
 
 .PHONY: help
 help: ## Show this list
@@ -129,7 +129,7 @@ packages: ## Build deb and rpm for amd64 and arm64, SBOM and checksums in dist/ 
 	@MAKE='$(MAKE)' GO='$(GO)' VERSION='$(version)' sh deploy/packages/build.sh '$(DIST)'
 
 .PHONY: packages-check
-packages-check: ## Build the packages twice, compare, and check what is in them (root)
+packages-check: ## Build the packages twice, compare, check them, and install, upgrade and remove them in a chroot (root)
 	@PACKAGES='$(PACKAGE_TOOLS)' sh deploy/deps.sh
 	@MAKE='$(MAKE)' VERSION='$(version)' sh deploy/packages/check.sh
 
