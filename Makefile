@@ -43,7 +43,7 @@ access   = -m 0640 $(if $(DESTDIR),,$$(getent group natd >/dev/null && echo -g n
 PACKAGES := bind9-dnsutils conntrack curl dnsmasq-base gcc iperf3 iproute2 jq libc6-dev netbase netcat-openbsd nftables \
 	nginx-light procps systemd tcpdump
 # What the check of the packages takes, besides.
-PACKAGE_TOOLS := jq lintian man-db mandoc rpm shellcheck
+PACKAGE_TOOLS := jq lintian man-db mandoc mmdebstrap rpm shellcheck
 
 # What virtual machines are made of.
 VM_PACKAGES := apt busybox-static cpio debian-archive-keyring dosfstools e2fsprogs kmod mmdebstrap mtools qemu-system-x86 xz-utils zstd
@@ -154,7 +154,7 @@ packages: ## Build deb and rpm for amd64 and arm64, SBOM and checksums in dist/ 
 	@MAKE='$(MAKE)' GO='$(GO)' VERSION='$(version)' sh deploy/packages/build.sh '$(DIST)'
 
 .PHONY: packages-check
-packages-check: ## Build the packages twice, compare, and check what is in them (root)
+packages-check: ## Build the packages twice, compare, check them, and install, upgrade and remove them in a chroot (root)
 	@PACKAGES='$(PACKAGE_TOOLS)' sh deploy/deps.sh
 	@MAKE='$(MAKE)' VERSION='$(version)' sh deploy/packages/check.sh
 

@@ -1,6 +1,7 @@
 #!/bin/sh
 # Builds the packages twice, in different places and surroundings, and compares them; then checks what is in them. Called by
-# "make packages-check"; VERSION and MAKE come from there. Ends with non-zero after the first check that fails.
+# "make packages-check"; VERSION and MAKE come from there. SUITES are the releases of Debian to try them in. Ends with
+# non-zero after the first check that fails.
 set -eu
 
 work=$(mktemp -d)
@@ -146,6 +147,14 @@ installed() {
 	passed 'copyright has all modules of the bill of materials'
 }
 
+# lived SUITE takes the packages of this machine through their life in a throw-away Debian.
+lived() {
+	arch=$(dpkg --print-architecture) machine=$(uname -m) new=$VERSION+next
+	[ -d "$work/next" ] || "$MAKE" -s packages VERSION="$new" DIST="$work/next" >"$work/log"
+	sh deploy/packages/chroot.sh "$1" "$work/dist/$deb$arch.deb" "$work/next/natd_${new}_$arch.deb" \
+		"$work/dist/$rpm$machine.rpm" "$work/next/natd-$new-1.$machine.rpm"
+}
+
 shellcheck deploy/*.sh deploy/packages/*.sh
 passed shellcheck
 versions
@@ -157,3 +166,4 @@ checkRPM aarch64
 own=$work/deb-$(dpkg --print-architecture)
 manual "$own"
 installed "$own"
+for suite in ${SUITES-bullseye bookworm}; do lived "$suite"; done

@@ -20,7 +20,7 @@ fi
 
 # Not in a chroot, nor in a container without systemd.
 if [ -d /run/systemd/system ]; then
-	systemctl daemon-reload
+	systemctl daemon-reload || true
 	# The rules in the kernel outlive the old natd, and the new one adopts them. "systemctl try-restart" would pass over a
 	# natd that waits for the network of its relays; waiting for such a one must not hold up the upgrade.
 	case $($upgrade && systemctl is-active natd.service) in
