@@ -82,8 +82,8 @@ test-short: ## Run the quick tests, without root, packages or a C compiler
 .PHONY: test-vm
 test-vm: root ## Boot virtual machines: packages, unit, upgrade, cloud-init, other kernels (root; RUN selects)
 	@PACKAGES='$(VM_PACKAGES)' sh deploy/deps.sh
-	@$(MAKE) -s packages VERSION=0.0.1 DIST=dist/vm/old >/dev/null
-	@$(MAKE) -s packages VERSION=0.0.2 DIST=dist/vm/new >/dev/null
+	@ARCHES=amd64 FORMATS=deb $(MAKE) -s packages VERSION=0.0.1 DIST=dist/vm/old
+	@ARCHES=amd64 FORMATS=deb $(MAKE) -s packages VERSION=0.0.2 DIST=dist/vm/new
 	$(GO) run ./internal/vm/scenarios -packages dist/vm -run '$(RUN)'
 
 .PHONY: lint

@@ -2,7 +2,7 @@
 # Builds into DIRECTORY the deb and the rpm of each architecture, the bills of materials and SHA256SUMS, from what
 # "make install" installs. The same source gives the same bytes, wherever and whenever it is built: all times are that of the
 # last commit (https://reproducible-builds.org/specs/source-date-epoch/). Called by "make packages"; VERSION, GO and MAKE
-# come from there.
+# come from there. ARCHES and FORMATS may say less than all: "amd64", "deb".
 set -eu
 umask 022
 
@@ -44,19 +44,24 @@ changelog() {
 	EOT
 }
 
-for arch in amd64 arm64; do
+for arch in ${ARCHES:-amd64 arm64}; do
 	case $arch in amd64) machine=x86_64 ;; arm64) machine=aarch64 ;; esac
-	package deb $arch /usr/share/zsh/vendor-completions "natd_${VERSION}_$arch.deb"
-	package rpm $arch /usr/share/zsh/site-functions "natd-$VERSION-1.$machine.rpm"
+	for format in ${FORMATS:-deb rpm}; do
+		case $format in
+		deb) package deb "$arch" /usr/share/zsh/vendor-completions "natd_${VERSION}_$arch.deb" ;;
+		rpm) package rpm "$arch" /usr/share/zsh/site-functions "natd-$VERSION-1.$machine.rpm" ;;
+		esac
+	done
 done
 
 # What is linked into the programs; the modules are the same for all architectures.
 for program in natd natctl; do
 	"$GO" tool -modfile=deploy/packages/sbom.mod cyclonedx-gomod bin -json -noserial -notimestamp -std \
-		-version "v$VERSION" -output "$dist/$program-$VERSION.cdx.json" "$work/bin-amd64/$program" 2>"$work/log" ||
+		-version "v$VERSION" -output "$dist/$program-$VERSION.cdx.json" "$work/bin-$arch/$program" 2>"$work/log" ||
 		{ cat "$work/log" >&2; exit 1; }
 done
 
 cd "$dist"
-sha256sum "natd_${VERSION}_"*.deb "natd-$VERSION-1."*.rpm "natd-$VERSION.cdx.json" "natctl-$VERSION.cdx.json" >SHA256SUMS
+find . -maxdepth 1 \( -name "natd_${VERSION}_*.deb" -o -name "natd-$VERSION-1.*.rpm" -o -name "nat*-$VERSION.cdx.json" \) -printf '%P\n' |
+	LC_ALL=C sort | xargs sha256sum >SHA256SUMS
 cat SHA256SUMS

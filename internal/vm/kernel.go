@@ -35,7 +35,7 @@ cp "$(find "$work/tree" -type f -name 'vmlinuz*' | head -n 1)" "$out/vmlinuz"
 keep=$work/modules/lib/modules/$version
 mkdir -p "$keep/kernel"
 cp "$all"/modules.order "$all"/modules.builtin* "$keep/"
-for part in net lib crypto arch/x86/crypto mm fs/ext4 fs/jbd2 fs/mbcache.ko fs/overlayfs fs/fuse fs/configfs fs/autofs fs/fat fs/nls \
+for part in net lib crypto arch/x86/crypto mm fs/ext4 fs/jbd2 fs/mbcache.ko fs/overlayfs fs/fuse fs/configfs fs/autofs fs/fat fs/nls fs/binfmt_misc.ko \
 	drivers/virtio drivers/block drivers/net drivers/char/hw_random drivers/firmware; do
 	for file in "$all/kernel/$part" "$all/kernel/$part.xz" "$all/kernel/$part.zst"; do
 		[ -e "$file" ] || continue

@@ -109,10 +109,17 @@ func (m *Machine) boot(ctx context.Context, work string, line func(string)) erro
 		if !errors.Is(err, ErrNoUserland) {
 			return err
 		}
-		line(fmt.Sprintf("attempt %d of %d: %v; the console is in %s", i+1, attempts, err, m.Out))
+		console := fmt.Sprintf("%s.attempt%d", m.console(), i+1)
+		line(fmt.Sprintf("##VM attempt %d of %d: %v: see %s", i+1, attempts, err, console))
+		if err := os.Rename(m.console(), console); err != nil {
+			return err
+		}
 	}
 	return ErrNoUserland
 }
+
+// console is the file with what the kernel and the service manager write.
+func (m *Machine) console() string { return filepath.Join(m.Out, "console.txt") }
 
 func (m *Machine) emulate(ctx context.Context, work string, line func(string)) error {
 	ctx, cancel := context.WithCancelCause(ctx)
@@ -181,7 +188,7 @@ func (m *Machine) arguments(work string) []string {
 	args := []string{
 		"-accel", "tcg,thread=multi,tb-size=512", "-cpu", "Nehalem,cx16=off", "-machine", "pc,usb=off",
 		"-smp", processors, "-m", memory, "-nodefaults", "-no-user-config", "-display", "none", "-nic", "none", "-rtc", "base=utc",
-		"-serial", "file:" + filepath.Join(m.Out, "console.txt"), "-serial", "stdio", "-monitor", "none", "-device", "virtio-rng-pci",
+		"-serial", "file:" + m.console(), "-serial", "stdio", "-monitor", "none", "-device", "virtio-rng-pci",
 		"-kernel", filepath.Join(m.Kernel.dir, "vmlinuz"), "-initrd", filepath.Join(m.Kernel.dir, "initrd"),
 		"-append", strings.TrimSpace(cmdline + " " + m.Cmdline),
 	}
