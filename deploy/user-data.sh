@@ -5,17 +5,17 @@
 # with 0 only when natd says "ready"; cloud-init keeps its words in /var/log/cloud-init-output.log.
 set -euo pipefail
 
-# --- Settings: edit them here, or set them in the environment, which wins. -------------------------------------------
+# --- Settings: edit them here, or set them in the environment in capitals, which wins. -------------------------------
 
 # Where the package is: https:// or http:// (with its sum), s3:// (with the aws command), file:// or an absolute path.
 # It ends in .deb or .rpm. {arch} stands for this machine's architecture as such packages name it: amd64 or arm64 in
 # a .deb, x86_64 or aarch64 in an .rpm.
-: "${PACKAGE_URL:=}"
+package_url=''
 # Its SHA-256 in hex. Several, between blanks, when {arch} stands for one of several packages.
-: "${PACKAGE_SHA256:=}"
+package_sha256=''
 # How many seconds to wait for another package installation that runs at boot, and for natd to be ready.
-: "${LOCK_TIMEOUT:=300}"
-: "${READY_TIMEOUT:=120}"
+lock_timeout=300
+ready_timeout=120
 
 # The configuration, as natd.toml(5) and /usr/share/doc/natd/config.example.toml describe it.
 default_config() {
@@ -27,9 +27,11 @@ from   = ["10.1.0.0/16"]      # who may: VPC A
 to     = ["10.3.0.100:80"]    # the server in VPC C
 END
 }
-: "${NATD_CONFIG:=$(default_config)}"
 
 # --- Nothing to edit below. ------------------------------------------------------------------------------------------
+
+: "${PACKAGE_URL:=$package_url}" "${PACKAGE_SHA256:=$package_sha256}" "${NATD_CONFIG:=$(default_config)}"
+: "${LOCK_TIMEOUT:=$lock_timeout}" "${READY_TIMEOUT:=$ready_timeout}"
 
 config=/etc/natd/natd.toml
 example=/usr/share/doc/natd/config.example.toml

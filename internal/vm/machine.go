@@ -19,9 +19,9 @@ type Machine struct {
 	Root    string  // the disk image, of Cache.Root; never written
 	Kernel  *Kernel // of Cache.Kernel
 	Cmdline string  // for the kernel, besides what every machine gets
-	Payload string  // a directory; the stages run in its copy, and what it has in root/ is put over the machine's files
+	Payload []string // directories; the stages run in a copy of all, and what is in root/ there is put over the machine's files
 	Stages  []string
-	Seed    string        // a directory for cloud-init's data source NoCloud; none = cloud-init stays off
+	Seed    map[string][]byte // files for cloud-init's data source NoCloud; none = cloud-init stays off
 	Out     string        // a directory for what the machine leaves: console.txt, stages.txt and $OUT
 	Timeout time.Duration // for the whole run
 }
@@ -77,7 +77,15 @@ func (m *Machine) disks(ctx context.Context, work string) error {
 		return err
 	}
 	in := filepath.Join(work, "in.img")
-	if err := run(ctx, "tar", "-cf", in, "-C", m.Payload, ".", "-C", work, "./stages"); err != nil {
+	args := []string{"-cf", in, "-C", work, "./stages"}
+	for _, dir := range m.Payload {
+		abs, err := filepath.Abs(dir) // tar counts each -C from the one before
+		if err != nil {
+			return err
+		}
+		args = append(args, "-C", abs, ".")
+	}
+	if err := run(ctx, "tar", args...); err != nil {
 		return err
 	}
 	if err := run(ctx, "truncate", "-s", "%1M", in); err != nil {
@@ -86,18 +94,29 @@ func (m *Machine) disks(ctx context.Context, work string) error {
 	if err := run(ctx, "truncate", "-s", "256M", filepath.Join(work, "out.img")); err != nil {
 		return err
 	}
-	if m.Seed == "" {
+	return m.seed(ctx, work)
+}
+
+// seed makes the disk that cloud-init looks for: a file system with the label CIDATA.
+func (m *Machine) seed(ctx context.Context, work string) error {
+	if m.Seed == nil {
 		return nil
 	}
-	seed := filepath.Join(work, "seed.img")
-	if err := run(ctx, "mkfs.vfat", "-C", "-n", "CIDATA", seed, "2048"); err != nil {
+	image := filepath.Join(work, "seed.img")
+	const kilobytes = "2048"
+	if err := run(ctx, "mkfs.vfat", "-C", "-n", "CIDATA", image, kilobytes); err != nil {
 		return err
 	}
-	files, err := filepath.Glob(filepath.Join(m.Seed, "*"))
-	if err != nil {
-		return err
+	for name, content := range m.Seed {
+		file := filepath.Join(work, name)
+		if err := os.WriteFile(file, content, 0o644); err != nil {
+			return err
+		}
+		if err := run(ctx, "mcopy", "-i", image, file, "::"+name); err != nil {
+			return err
+		}
 	}
-	return run(ctx, "mcopy", append(append([]string{"-i", seed}, files...), "::")...)
+	return nil
 }
 
 // boot starts the emulator and follows what the stages write until the machine is off. A machine that never says a word is
@@ -182,7 +201,7 @@ func (m *Machine) arguments(work string) []string {
 		return []string{"-drive", "if=virtio,format=raw,file=" + file + "," + options}
 	}
 	cmdline := "console=ttyS0 panic=-1 oops=panic quiet systemd.show_status=0 mitigations=off rcupdate.rcu_expedited=1 audit=0 net.ifnames=0"
-	if m.Seed == "" {
+	if m.Seed == nil {
 		cmdline += " cloud-init=disabled"
 	}
 	args := []string{
@@ -196,7 +215,7 @@ func (m *Machine) arguments(work string) []string {
 	args = append(args, disk(filepath.Join(m.Kernel.dir, "modules.img"), "readonly=on")...)
 	args = append(args, disk(filepath.Join(work, "in.img"), "readonly=on")...)
 	args = append(args, disk(filepath.Join(work, "out.img"), "cache=unsafe")...)
-	if m.Seed != "" {
+	if m.Seed != nil {
 		args = append(args, disk(filepath.Join(work, "seed.img"), "readonly=on")...)
 	}
 	return args

@@ -29,6 +29,7 @@ WantedBy=multi-user.target
 // TestInstall installs the package on a fresh machine and makes it a relay, as the README says.
 func TestInstall(t *testing.T) {
 	h := newHost(t)
+	h.sh("modprobe -a nf_conntrack nf_tables") // their settings stand in /proc/sys from then on
 	lab.Check(t, os.WriteFile(before, []byte(h.outside()), 0o600))
 	kernel := h.B.State(t)
 	h.step("installed", func(h *host) {
@@ -103,7 +104,7 @@ func (h *host) outside() string {
 	h.t.Helper()
 	files := h.sh("find /etc /usr /var/lib /var/log /run/systemd/system -xdev " +
 		"-path '/etc/systemd/system/*' -prune -o -path /var/lib/dpkg -prune -o -path /var/lib/vm -prune -o -path /var/lib/systemd -prune " +
-		"-o -name 'passwd*' -o -name 'group*' -o -name 'shadow*' -o -name 'gshadow*' -o -name 'ld.so.cache' -o -path '/var/log/*' -o -path '*/__pycache__*' " +
+		"-o -name 'passwd*' -o -name 'group*' -o -name 'shadow*' -o -name 'gshadow*' -o -name 'sub?id*' -o -name 'ld.so.cache' -o -path '/var/log/*' -o -path '*/__pycache__*' " +
 		"-o -path '/var/lib/ucf*' -o -print | LC_ALL=C sort")
 	return h.B.State(h.t) + h.sh("systemctl list-unit-files --no-legend --no-pager | grep -v docker") + "\n" + files
 }

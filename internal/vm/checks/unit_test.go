@@ -83,6 +83,7 @@ snat     = "off"
 		h.t.Errorf("a member of the group flushes: exit code %d, want 7\n%s", code, out)
 	}
 	h.sh("userdel reader")
+	h.sh("sysctl -w net.ipv4.conf.ens5.rp_filter=0")
 	h.sh("natctl flush")
 	h.want("nft list tables", "")
 	h.want("sysctl -n net.ipv4.ip_forward net.ipv4.conf.all.send_redirects net.netfilter.nf_conntrack_acct", "0\n1\n0")

@@ -85,9 +85,10 @@ func (o *options) run(ctx context.Context, p *printer) (err error) {
 		slots <- struct{}{}
 		done.Go(func() {
 			defer func() { <-slots }()
-			m := machines[i]
-			m.Payload, m.Out = payload, filepath.Join(o.out, r.name)
-			r.run(ctx, m, p)
+			machines[i].Out = filepath.Join(o.out, r.name)
+			if r.err = r.prepare(machines[i], payload); r.err == nil {
+				r.run(ctx, machines[i], p)
+			}
 		})
 	}
 	done.Wait()

@@ -1,6 +1,7 @@
 package main
 
 import (
+	"bytes"
 	"context"
 	"encoding/json"
 	"errors"
@@ -9,6 +10,8 @@ import (
 	"os/exec"
 	"path/filepath"
 	"strings"
+
+	"natd/internal/vm"
 )
 
 // fill puts into a directory what the stages run: static programs, because a machine has no compiler. It must be called in
@@ -30,12 +33,37 @@ func fill(ctx context.Context, dir, packages string) error {
 	}
 	return errors.Join(
 		hanging(ctx, filepath.Join(dir, "hang", "natd")),
-		os.CopyFS(filepath.Join(dir, "root"), os.DirFS("internal/vm/scenarios/host")),
 		os.CopyFS(filepath.Join(dir, "packages"), os.DirFS(packages)),
 		os.CopyFS(filepath.Join(dir, "deploy"), os.DirFS("deploy")),
 		os.Link("config.example.toml", filepath.Join(dir, "config.example.toml")),
 	)
 }
+
+// prepare gives the machine what is its own besides what all have: files that go over its own, and user-data.
+func (r *result) prepare(m *vm.Machine, payload string) error {
+	m.Payload = []string{payload, filepath.Join(here, "host")}
+	if r.overlay != "" {
+		m.Payload = append(m.Payload, filepath.Join(here, r.overlay))
+	}
+	if r.userData == "" {
+		return nil
+	}
+	text, err := os.ReadFile(r.userData)
+	if err != nil {
+		return fmt.Errorf("read the user-data: %w", err)
+	}
+	m.Seed = map[string][]byte{
+		"user-data": bytes.Replace(text, []byte("\npackage_url=''"), []byte("\npackage_url='"+newPackage+"'"), 1),
+		"meta-data": []byte("instance-id: i-0123456789abcdef0\nlocal-hostname: natd-vm\n"),
+	}
+	return nil
+}
+
+// here is the folder of this file, seen from the root of the source.
+const here = "internal/vm/scenarios"
+
+// newPackage is where a machine has the package that user-data installs.
+const newPackage = "file:///var/lib/vm/in/packages/new/natd_0.0.2_{arch}.deb"
 
 // Where the bug is planted, and the bug: natd's loop hangs once, at its next heartbeat, when the file is there.
 const (

@@ -4,32 +4,56 @@ import "time"
 
 // scenario is a machine and what runs in it.
 type scenario struct {
-	name   string
-	what   string // in a few words
-	suite  string // the Debian release: its systemd, its nft
-	kernel string // see vm.Cache.Kernel
-	stages []string
-	seed   bool // cloud-init runs, with deploy/user-data.sh as user-data
+	name     string
+	what     string // in a few words
+	suite    string // the Debian release: its systemd, its nft
+	kernel   string // see vm.Cache.Kernel
+	overlay  string // a folder beside this file whose files go over the machine's; none = only those of host
+	userData string // a file for cloud-init; none = cloud-init stays off
+	stages   []string
 }
 
 // patience bounds a scenario.
-const patience = 15 * time.Minute
+const patience = 20 * time.Minute
 
 // check is a stage: those of the checks that the pattern selects.
 func check(pattern string) string {
 	return "./checks.test -test.v -test.failfast -test.timeout=10m -test.run='" + pattern + "'"
 }
 
-// dataPath is a stage: the end-to-end tests of natd, on the machine's kernel. The load of ten thousand relays measures the
-// emulator.
+// dataPath is a stage: the end-to-end tests of natd, on the machine's kernel. Ten thousand relays would measure the emulator.
 const dataPath = "cd cmd/natd && ulimit -n 65536 && NATD_TEST_PROGRAMS=../../bin ./natd.test -test.v -test.timeout=10m -test.skip=TenThousand"
 
-// scenarios are all machines, in the order in which they start: the longest first.
+// scenarios are all machines, in the order in which they start.
 func scenarios() []scenario {
 	return []scenario{
 		{
-			name: "debian12", what: "packages and unit on systemd 252, boot, watchdog, upgrade, removal", suite: "bookworm", kernel: "bookworm",
+			name: "debian12", what: "package and unit on systemd 252: boot, watchdog, upgrade, removal", suite: "bookworm", kernel: "bookworm",
 			stages: []string{check("^TestInstall$"), "reboot", check("^TestBooted$"), check("^TestUnit$"), check("^TestUpgrade$"), check("^TestRemove$")},
+		},
+		{
+			name: "debian12-data", what: "the data path on Amazon Linux 2023's series of kernels", suite: "bookworm", kernel: "bookworm",
+			stages: []string{dataPath},
+		},
+		{
+			name: "debian11", what: "package and unit on systemd 247, and the data path on the oldest kernel", suite: "bullseye", kernel: "bullseye",
+			stages: []string{check("^TestInstall$"), "reboot", check("^TestBooted$"), check("^TestUnit$"), check("^TestRemove$"), dataPath},
+		},
+		{
+			name: "debian13", what: "package and unit on systemd 257, with a table that natd owns", suite: "trixie", kernel: "trixie",
+			stages: []string{check("^TestInstall$"), "reboot", check("^TestBooted$"), check("^TestUnit$"), check("^TestUpgrade$"), check("^TestRemove$")},
+		},
+		{
+			name: "newest", what: "the data path on the newest kernel", suite: "trixie", kernel: "trixie-backports",
+			stages: []string{dataPath},
+		},
+		{
+			name: "cloud-init", what: "deploy/user-data.sh, the instance metadata service, and a reboot", suite: "bookworm", kernel: "bookworm",
+			userData: "deploy/user-data.sh", stages: []string{check("^TestUserData$"), "reboot", check("^TestRelaysAfterReboot$")},
+		},
+		{
+			name: "first-seed", what: "the user-data that natd is to replace forgets its NAT at a reboot", suite: "bookworm", kernel: "bookworm",
+			overlay: "seed", userData: "internal/vm/scenarios/seed-user-data.sh", stages: []string{check("^TestSeed$"), "reboot", check("^TestSeedForgot$")},
 		},
 	}
 }
