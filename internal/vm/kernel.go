@@ -34,7 +34,7 @@ cp "$(find "$work/tree" -type f -name 'vmlinuz*' | head -n 1)" "$out/vmlinuz"
 
 keep=$work/modules/lib/modules/$version
 mkdir -p "$keep/kernel"
-cp "$all"/modules.order "$all"/modules.builtin* "$keep/"
+find "$all" -maxdepth 1 -name 'modules.order' -o -name 'modules.builtin*' | xargs -r cp -t "$keep" # some series have none
 for part in net lib crypto arch/x86/crypto mm fs/ext4 fs/jbd2 fs/mbcache.ko fs/overlayfs fs/fuse fs/configfs fs/autofs fs/fat fs/nls fs/binfmt_misc.ko \
 	drivers/virtio drivers/block drivers/net drivers/char/hw_random drivers/firmware; do
 	for file in "$all/kernel/$part" "$all/kernel/$part.xz" "$all/kernel/$part.zst"; do
@@ -116,7 +116,11 @@ func buildKernel(ctx context.Context, suite, meta, dir string) (err error) {
 	if err := a.download(ctx, meta); err != nil {
 		return err
 	}
-	if err := run(ctx, "sh", "-c", prepareKernel, "sh", work, dir); err != nil {
+	script := filepath.Join(work, "prepare")
+	if err := os.WriteFile(script, []byte(prepareKernel), 0o644); err != nil {
+		return err
+	}
+	if err := run(ctx, "sh", script, work, dir); err != nil {
 		return err
 	}
 	const modulesSize = 160 // MiB, of a sparse file
