@@ -41,8 +41,8 @@ func TestStartAsksForPatience(t *testing.T) {
 	}
 }
 
-// TestStatusLineOfRefusedReload: "systemctl status" says that what runs is not what the file says, until it is.
-func TestStatusLineOfRefusedReload(t *testing.T) {
+// TestStatusLine: "systemctl status" says that what runs is not what the file says, until it is, and that nothing runs.
+func TestStatusLine(t *testing.T) {
 	t.Parallel()
 	b := newBox(t)
 	systemd, env := newManager(b)
@@ -65,6 +65,12 @@ func TestStatusLineOfRefusedReload(t *testing.T) {
 		t.Errorf("natctl reload exits %d, want %d", code, control.CodeConfig)
 	}
 	last(fine + "; the last reload was refused: " + b.configPath() + ":5: relay \"echo\": bogus = 1: unknown key")
+	b.reload(echoRelay())
+	last(fine)
+	if out, errs, code := b.natctl("flush"); code != control.CodeOK {
+		t.Fatalf("natctl flush exits %d:\n%s%s", code, out, errs)
+	}
+	last("STATUS=flushed: natctl reload programs the relays again")
 	b.reload(echoRelay())
 	last(fine)
 }

@@ -64,7 +64,8 @@ func (h handler) Flush(ctx context.Context) (*control.Outcome, error) {
 		}
 		h.d.flushed = true
 		clear(h.d.had) // the ports are anybody's now
-		h.d.Notify.Status("flushed: natctl reload programs the relays again")
+		h.d.lastStatus = "flushed: natctl reload programs the relays again"
+		h.d.Notify.Status(h.d.lastStatus)
 		return &control.Outcome{
 			SchemaVersion: control.SchemaVersion, Changes: changes,
 			Notes: []string{"natd runs on and repairs nothing until \"natctl reload\""},
