@@ -12,6 +12,7 @@ import (
 	"strconv"
 	"strings"
 	"testing"
+	"time"
 
 	"natd/internal/control"
 )
@@ -123,22 +124,18 @@ func TestStatusFields(t *testing.T) {
 
 // fields is the paths of a document, as jq writes them.
 func fields(typ reflect.Type, path string) (all []string) {
-	switch typ.Kind() {
-	case reflect.Pointer:
-		return fields(typ.Elem(), path)
-	case reflect.Slice:
-		if typ.Elem().Kind() == reflect.Struct {
-			return fields(typ.Elem(), path+"[]")
-		}
-	case reflect.Struct:
-		if typ.PkgPath() != reflect.TypeFor[control.Status]().PkgPath() {
-			break // a time
-		}
-		for i := range typ.NumField() {
-			name, _, _ := strings.Cut(typ.Field(i).Tag.Get("json"), ",")
-			all = append(all, fields(typ.Field(i).Type, strings.TrimPrefix(path+"."+name, "."))...)
-		}
-		return all
+	if typ.Kind() == reflect.Pointer {
+		typ = typ.Elem()
 	}
-	return []string{path}
+	if typ.Kind() == reflect.Slice && typ.Elem().Kind() == reflect.Struct {
+		typ, path = typ.Elem(), path+"[]"
+	}
+	if typ.Kind() != reflect.Struct || typ == reflect.TypeFor[time.Time]() {
+		return []string{path}
+	}
+	for field := range typ.Fields() {
+		name, _, _ := strings.Cut(field.Tag.Get("json"), ",")
+		all = append(all, fields(field.Type, strings.TrimPrefix(path+"."+name, "."))...)
+	}
+	return all
 }
