@@ -88,7 +88,7 @@ test-vm: root ## Boot virtual machines: packages, unit, upgrade, cloud-init, oth
 
 .PHONY: lint
 lint: ## Check formatting (gofumpt), style, the import law and go.mod
-	$(GOLANGCI) run ./...
+	$(GOLANGCI) run --build-tags=vm ./...
 	$(GO) mod tidy -diff
 	$(GO) mod verify
 

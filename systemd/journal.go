@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"context"
 	"log/slog"
+	"slices"
 	"strings"
 
 	"github.com/coreos/go-systemd/v22/journal"
@@ -43,7 +44,7 @@ func (h *journalHandler) Enabled(_ context.Context, level slog.Level) bool {
 func (h *journalHandler) WithAttrs(attrs []slog.Attr) slog.Handler {
 	next := *h
 	next.otherwise = h.otherwise.WithAttrs(attrs)
-	next.attrs = flatten(h.attrs[:len(h.attrs):len(h.attrs)], h.prefix, attrs...)
+	next.attrs = flatten(slices.Clip(h.attrs), h.prefix, attrs...)
 	return &next
 }
 
@@ -60,7 +61,7 @@ func (h *journalHandler) WithGroup(name string) slog.Handler {
 
 // Handle writes an entry.
 func (h *journalHandler) Handle(ctx context.Context, r slog.Record) error {
-	attrs := h.attrs[:len(h.attrs):len(h.attrs)]
+	attrs := slices.Clip(h.attrs)
 	r.Attrs(func(a slog.Attr) bool {
 		attrs = flatten(attrs, h.prefix, a)
 		return true

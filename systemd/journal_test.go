@@ -105,7 +105,7 @@ func TestJournalHandler(t *testing.T) {
 func nested(e entry) map[string]any {
 	message, rest, _ := strings.Cut(e.Message, " ")
 	m := map[string]any{slog.MessageKey: message, slog.LevelKey: e.Priority, slog.TimeKey: time.Now()}
-	for _, pair := range strings.Fields(rest) {
+	for pair := range strings.FieldsSeq(rest) {
 		key, value, _ := strings.Cut(pair, "=")
 		at := m
 		for group, name, found := strings.Cut(key, "."); found; group, name, found = strings.Cut(key, ".") {

@@ -61,8 +61,8 @@ func TestUnitHolds(t *testing.T) {
 		"ConfigurationDirectory":   "natd",
 
 		// The sandbox, and the holes that natd's work needs in it.
-		"AmbientCapabilities":     "CAP_NET_ADMIN CAP_NET_RAW",
-		"CapabilityBoundingSet":   "CAP_NET_ADMIN CAP_NET_RAW",
+		"AmbientCapabilities":     "CAP_NET_ADMIN",
+		"CapabilityBoundingSet":   "CAP_NET_ADMIN",
 		"NoNewPrivileges":         "yes",
 		"ProtectSystem":           "strict",
 		"ProtectHome":             "yes",

@@ -52,7 +52,12 @@ func (h *Host) StartNginx(ctx context.Context, listen ...netip.AddrPort) (*Nginx
 	if err := n.writeFiles(listen); err != nil {
 		return nil, fmt.Errorf("preparing nginx: %w", err)
 	}
-	if n.Process, err = h.Start("nginx", "-p", dir, "-c", "nginx.conf", "-e", "stderr"); err != nil {
+	args := []string{"-p", dir, "-c", "nginx.conf"}
+	// Before it reads its configuration nginx opens the error log that it was built with, unless told otherwise: since 1.19.5.
+	if help, err := h.Command(ctx, "nginx", "-h").CombinedOutput(); err == nil && strings.Contains(string(help), "-e filename") {
+		args = append(args, "-e", "stderr")
+	}
+	if n.Process, err = h.Start("nginx", args...); err != nil {
 		return nil, err
 	}
 	return n, n.awaitListening(ctx, listen)

@@ -16,14 +16,14 @@ import (
 
 // Machine is one virtual machine for one run.
 type Machine struct {
-	Root    string  // the disk image, of Cache.Root; never written
-	Kernel  *Kernel // of Cache.Kernel
-	Cmdline string  // for the kernel, besides what every machine gets
+	Root    string   // the disk image, of Cache.Root; never written
+	Kernel  *Kernel  // of Cache.Kernel
+	Cmdline string   // for the kernel, besides what every machine gets
 	Payload []string // directories; the stages run in a copy of all, and what is in root/ there is put over the machine's files
 	Stages  []string
 	Seed    map[string][]byte // files for cloud-init's data source NoCloud; none = cloud-init stays off
-	Out     string        // a directory for what the machine leaves: console.txt, stages.txt and $OUT
-	Timeout time.Duration // for the whole run
+	Out     string            // a directory for what the machine leaves: console.txt, stages.txt and $OUT
+	Timeout time.Duration     // for the whole run
 }
 
 // Memory and processors of a machine; emulated processors beyond those of this machine only slow it down.

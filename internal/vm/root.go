@@ -83,14 +83,11 @@ func buildRoot(ctx context.Context, suite, dir string) (err error) {
 		"--customize-hook=" + fmt.Sprintf(settings, masked),
 		suite, tree,
 	}
-	sources, err := sources(suite)
+	lines, err := sources(suite)
 	if err != nil {
 		return err
 	}
-	for _, line := range sources {
-		args = append(args, line)
-	}
-	if err := run(ctx, "mmdebstrap", args...); err != nil {
+	if err := run(ctx, "mmdebstrap", append(args, lines...)...); err != nil {
 		return err
 	}
 	return ext4(ctx, filepath.Join(dir, "root.img"), tree, rootSize)

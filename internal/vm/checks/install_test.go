@@ -40,8 +40,10 @@ func TestInstall(t *testing.T) {
 		h.want("cmp "+configPath+" /usr/share/doc/natd/config.example.toml", "")
 		h.want("getent passwd natd | cut -d: -f5-", "NAT relay daemon:/:/usr/sbin/nologin")
 		h.sh("natctl check")
-		for _, path := range []string{"/usr/share/man/man8/natd.8.gz", "/usr/share/man/man8/natctl.8.gz", "/usr/share/man/man5/natd.toml.5.gz",
-			"/usr/share/bash-completion/completions/natctl"} {
+		for _, path := range []string{
+			"/usr/share/man/man8/natd.8.gz", "/usr/share/man/man8/natctl.8.gz", "/usr/share/man/man5/natd.toml.5.gz",
+			"/usr/share/bash-completion/completions/natctl",
+		} {
 			h.sh("test -s " + path)
 		}
 		if out, code := h.try("natctl status"); code != 4 || !strings.Contains(out, "systemctl") {

@@ -41,8 +41,8 @@ func (h *host) security() {
 		h.t.Errorf("the exposure level is %s (%v), want at most 2.0", m[1], err)
 	}
 	status := h.sh("cat /proc/" + h.property("MainPID") + "/status")
-	const netAdminNetRaw = "0000000000003000" // bits 12 and 13, see linux/capability.h
-	for _, line := range []string{"CapEff:\t" + netAdminNetRaw, "CapPrm:\t" + netAdminNetRaw, "CapBnd:\t" + netAdminNetRaw, "NoNewPrivs:\t1", "Seccomp:\t2"} {
+	const netAdmin = "0000000000001000" // bit 12, see linux/capability.h
+	for _, line := range []string{"CapEff:\t" + netAdmin, "CapPrm:\t" + netAdmin, "CapBnd:\t" + netAdmin, "NoNewPrivs:\t1", "Seccomp:\t2"} {
 		if !strings.Contains(status, line+"\n") {
 			h.t.Errorf("/proc/PID/status has no line %q:\n%s", line, status)
 		}
