@@ -19,27 +19,31 @@ func mirror() (string, error) {
 	if err != nil {
 		return "", err
 	}
-	uri := regexp.MustCompile(`(?m)^[^#]*?(https?://[^/\s]+(?:/[^/\s]+)*)/debian/?(?:\s|$)`)
 	for _, file := range append([]string{"/etc/apt/sources.list"}, files...) {
 		text, err := os.ReadFile(file)
 		if err != nil {
 			continue // a Debian of today has only one of the two
 		}
-		if m := uri.FindSubmatch(text); m != nil {
-			return string(m[1]), nil
+		if found := mirrorIn(text); found != "" {
+			return found, nil
 		}
 	}
 	return "", fmt.Errorf("no Debian mirror in /etc/apt/sources.list and /etc/apt/sources.list.d: this needs a Debian machine")
 }
 
-// sources are the lines of sources.list for a release, its security updates, and backports when it is named so.
-func sources(suite string) ([]string, error) {
-	host, err := mirror()
-	if err != nil {
-		return nil, err
+// mirrorIn finds the mirror in a file of either format, see sources.list(5).
+func mirrorIn(text []byte) string {
+	uri := regexp.MustCompile(`(?m)^[^#\n]*?(https?://[^/\s]+(?:/[^/\s]+)*)/debian/?(?:\s|$)`)
+	if m := uri.FindSubmatch(text); m != nil {
+		return string(m[1])
 	}
+	return ""
+}
+
+// sources are the lines of sources.list for a release, its security updates, and backports when it is named so.
+func sources(mirror, suite string) []string {
 	line := func(archive, suite string) string {
-		return fmt.Sprintf("deb [signed-by=%s] %s/%s %s main", keyring, host, archive, suite)
+		return fmt.Sprintf("deb [signed-by=%s] %s/%s %s main", keyring, mirror, archive, suite)
 	}
 	base := strings.TrimSuffix(suite, "-backports")
 	lines := []string{line("debian", base)}
@@ -49,7 +53,7 @@ func sources(suite string) ([]string, error) {
 	if base != "sid" {
 		lines = append(lines, line("debian-security", base+"-security"))
 	}
-	return lines, nil
+	return lines
 }
 
 // apt is an apt of its own in a directory: it neither reads nor changes what this machine's apt knows.
@@ -65,7 +69,7 @@ func newApt(ctx context.Context, dir, suite string) (*apt, error) {
 			return nil, err
 		}
 	}
-	lines, err := sources(suite)
+	host, err := mirror()
 	if err != nil {
 		return nil, err
 	}
@@ -74,7 +78,7 @@ Dir::Etc "DIR/etc"; Dir::State "DIR"; Dir::State::lists "DIR/lists"; Dir::State:
 Dir::Etc::trusted "/nonexistent"; Dir::Etc::trustedparts "/nonexistent"; APT::Architecture "amd64"; APT::Architectures "amd64";
 APT::Sandbox::User "root"; Acquire::Languages "none"; Acquire::Check-Valid-Until "false";
 `, "DIR", dir)
-	for name, content := range map[string]string{"apt.conf": conf, "status": "", "etc/sources.list": strings.Join(lines, "\n") + "\n"} {
+	for name, content := range map[string]string{"apt.conf": conf, "status": "", "etc/sources.list": strings.Join(sources(host, suite), "\n") + "\n"} {
 		if err := os.WriteFile(filepath.Join(dir, name), []byte(content), 0o644); err != nil {
 			return nil, err
 		}

@@ -83,11 +83,11 @@ func buildRoot(ctx context.Context, suite, dir string) (err error) {
 		"--customize-hook=" + fmt.Sprintf(settings, masked),
 		suite, tree,
 	}
-	lines, err := sources(suite)
+	host, err := mirror()
 	if err != nil {
 		return err
 	}
-	if err := run(ctx, "mmdebstrap", append(args, lines...)...); err != nil {
+	if err := run(ctx, "mmdebstrap", append(args, sources(host, suite)...)...); err != nil {
 		return err
 	}
 	return ext4(ctx, filepath.Join(dir, "root.img"), tree, rootSize)
