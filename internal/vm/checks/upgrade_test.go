@@ -52,6 +52,7 @@ func TestUpgrade(t *testing.T) {
 func TestRemove(t *testing.T) {
 	h := newHost(t)
 	h.sh("systemctl disable docker.service && rm /etc/systemd/system/docker.service && systemctl daemon-reload")
+	h.configure(relays + "# kept\n")
 	h.step("removed", func(h *host) {
 		h.t.Log(h.sh("dpkg -r natd"))
 		h.want("nft list tables", "")
