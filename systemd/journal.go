@@ -16,14 +16,15 @@ const JournalIdentifier = "natd"
 // InJournal tells whether standard error goes to the journal, see JOURNAL_STREAM in systemd.exec(5).
 func InJournal() bool {
 	is, err := journal.StderrIsJournalStream()
-	return err == nil && is && journal.Enabled()
+	return err == nil && is
 }
 
 // NewJournal returns a handler that writes to the journal. An entry has the text that a person reads in MESSAGE, its level
 // as PRIORITY, and each attribute also as a field of its own: relay=web becomes NATD_RELAY=web, for journalctl NATD_RELAY=web.
-// What the journal does not take goes to the other handler.
+// Where there is no journal, entries go to the other handler. A journal that is busy or stuck is not waited for: entries are
+// dropped then, and counted in an entry that follows.
 func NewJournal(level slog.Leveler, otherwise slog.Handler) slog.Handler {
-	return &journalHandler{level: level, otherwise: otherwise, send: journal.Send}
+	return &journalHandler{level: level, otherwise: otherwise, socket: newJournalSocket(journalPath)}
 }
 
 // journalHandler is a slog.Handler. Attributes that belong to the logger are kept in the order in which they came.
@@ -32,7 +33,7 @@ type journalHandler struct {
 	otherwise slog.Handler
 	prefix    string // of the names of attributes that come next: the groups
 	attrs     []slog.Attr
-	send      func(message string, p journal.Priority, fields map[string]string) error
+	socket    *journalSocket
 }
 
 // Enabled tells whether a level is written at all.
@@ -66,16 +67,16 @@ func (h *journalHandler) Handle(ctx context.Context, r slog.Record) error {
 		attrs = flatten(attrs, h.prefix, a)
 		return true
 	})
-	fields := map[string]string{"SYSLOG_IDENTIFIER": JournalIdentifier}
-	for _, a := range attrs {
-		fields[fieldName(a.Key)] = a.Value.String()
-	}
 	message, err := line(ctx, r.Message, attrs)
-	if err == nil {
-		err = h.send(message, priority(r.Level), fields)
-	}
 	if err != nil {
 		return h.otherwise.Handle(ctx, r) // it has the attributes of the logger, too
+	}
+	e := newEntry(message, r.Level)
+	for _, a := range attrs {
+		e.add(fieldName(a.Key), a.Value.String())
+	}
+	if err := h.socket.send(e); err != nil {
+		return h.otherwise.Handle(ctx, r)
 	}
 	return nil
 }
@@ -86,8 +87,10 @@ func line(ctx context.Context, message string, attrs []slog.Attr) (string, error
 		return message, nil
 	}
 	var text bytes.Buffer
-	handler := slog.NewTextHandler(&text, &slog.HandlerOptions{ReplaceAttr: func(groups []string, a slog.Attr) slog.Attr {
-		if len(groups) == 0 && (a.Key == slog.LevelKey || a.Key == slog.MessageKey) && a.Value.Kind() != slog.KindGroup {
+	// A text handler writes level and message first, and a record without time has none.
+	builtIn := 2
+	handler := slog.NewTextHandler(&text, &slog.HandlerOptions{ReplaceAttr: func(_ []string, a slog.Attr) slog.Attr {
+		if builtIn--; builtIn >= 0 {
 			return slog.Attr{}
 		}
 		return a
@@ -114,33 +117,4 @@ func flatten(to []slog.Attr, prefix string, attrs ...slog.Attr) []slog.Attr {
 		}
 	}
 	return to
-}
-
-// fieldName is the journal's name of an attribute: capitals, digits and underscores, see
-// systemd.journal-fields(7).
-func fieldName(key string) string {
-	return "NATD_" + strings.Map(func(r rune) rune {
-		switch {
-		case 'a' <= r && r <= 'z':
-			return r - 'a' + 'A'
-		case 'A' <= r && r <= 'Z', '0' <= r && r <= '9':
-			return r
-		default:
-			return '_'
-		}
-	}, key)
-}
-
-// priority is the level in syslog's terms.
-func priority(level slog.Level) journal.Priority {
-	switch {
-	case level >= slog.LevelError:
-		return journal.PriErr
-	case level >= slog.LevelWarn:
-		return journal.PriWarning
-	case level >= slog.LevelInfo:
-		return journal.PriInfo
-	default:
-		return journal.PriDebug
-	}
 }
