@@ -27,7 +27,7 @@ files    = $(BIN)/natd:$(PREFIX)/sbin/natd \
 	systemd/natd.service:$(PREFIX)/lib/systemd/system/natd.service \
 	systemd/natd.sysusers:$(PREFIX)/lib/sysusers.d/natd.conf \
 	$(BIN)/share/natd.8.gz:$(PREFIX)/share/man/man8/natd.8.gz \
-	$(BIN)/share/natctl.8.gz:$(PREFIX)/share/man/man8/natctl.8.gz \
+	$(BIN)/share/natctl.1.gz:$(PREFIX)/share/man/man1/natctl.1.gz \
 	$(BIN)/share/natd.toml.5.gz:$(PREFIX)/share/man/man5/natd.toml.5.gz \
 	$(BIN)/share/natctl.bash:$(PREFIX)/share/bash-completion/completions/natctl \
 	$(BIN)/share/_natctl:$(ZSH)/_natctl \

@@ -37,8 +37,8 @@ page docs/configure.md 5 'File formats'
 sed -e "/^<!-- commands -->\$/{
 	r $directory/commands.md
 	d
-}" docs/man/natctl.8.md >"$directory/natctl.md"
-page "$directory/natctl.md" 8 'System administration'
+}" docs/man/natctl.1.md >"$directory/natctl.md"
+page "$directory/natctl.md" 1 'User commands'
 rm "$directory/commands.md" "$directory/natctl.md"
 
 natctl completion bash >"$directory/natctl.bash"

@@ -8,7 +8,7 @@ import (
 	"strings"
 )
 
-// main, with the build tag "man", prints what the manual says of commands and flags, as Markdown for docs/man/natctl.8.md.
+// main, with the build tag "man", prints what the manual says of commands and flags, as Markdown for docs/man/natctl.1.md.
 // It lives beside the commands because nothing can import them, and behind a tag because natctl itself needs no manual.
 func main() {
 	root := (&app{}).root()

@@ -70,7 +70,7 @@ contents() {
 		-rw-r--r-- root root /usr/share/doc/natd/copyright
 		-rw-r--r-- root root /usr/share/fish/vendor_completions.d/natctl.fish
 		-rw-r--r-- root root /usr/share/man/man5/natd.toml.5.gz
-		-rw-r--r-- root root /usr/share/man/man8/natctl.8.gz
+		-rw-r--r-- root root /usr/share/man/man1/natctl.1.gz
 		-rw-r--r-- root root /usr/share/man/man8/natd.8.gz
 	EOT
 	echo "-rw-r--r-- root root $1/_natctl"
@@ -118,7 +118,7 @@ checkRPM() {
 
 # manual ROOT: pages without a warning, and every option of natd in its page.
 manual() {
-	for page in man8/natd.8 man8/natctl.8 man5/natd.toml.5; do
+	for page in man8/natd.8 man1/natctl.1 man5/natd.toml.5; do
 		warnings=$({ man --warnings -E UTF-8 -l "$1/usr/share/man/$page.gz" >"$work/log"; } 2>&1)
 		equal "man --warnings $page" '' "$warnings"
 		gunzip -c "$1/usr/share/man/$page.gz" >"$work/page"

@@ -41,7 +41,7 @@ func TestInstall(t *testing.T) {
 		h.want("getent passwd natd | cut -d: -f5-", "NAT relay daemon:/:/usr/sbin/nologin")
 		h.sh("natctl check")
 		for _, path := range []string{
-			"/usr/share/man/man8/natd.8.gz", "/usr/share/man/man8/natctl.8.gz", "/usr/share/man/man5/natd.toml.5.gz",
+			"/usr/share/man/man8/natd.8.gz", "/usr/share/man/man1/natctl.1.gz", "/usr/share/man/man5/natd.toml.5.gz",
 			"/usr/share/bash-completion/completions/natctl",
 		} {
 			h.sh("test -s " + path)
@@ -104,9 +104,12 @@ func (h *host) activated(unit string) (us int64) {
 // Debian's packages do it, for the files that may have been left.
 func (h *host) outside() string {
 	h.t.Helper()
-	files := h.sh("find /etc /usr /var/lib /var/log /run/systemd/system -xdev " +
-		"-path '/etc/systemd/system/*' -prune -o -path /var/lib/dpkg -prune -o -path /var/lib/vm -prune -o -path /var/lib/systemd -prune " +
-		"-o -name 'passwd*' -o -name 'group*' -o -name 'shadow*' -o -name 'gshadow*' -o -name 'sub?id*' -o -name 'ld.so.cache' -o -path '/var/log/*' -o -path '*/__pycache__*' " +
-		"-o -path '/var/lib/ucf*' -o -print | LC_ALL=C sort")
-	return h.B.State(h.t) + h.sh("systemctl list-unit-files --no-legend --no-pager | grep -v docker") + "\n" + files
+	const accounts = `-name 'passwd*' -o -name 'group*' -o -name 'shadow*' -o -name 'gshadow*' -o -name 'sub?id*'`
+	contents := h.sh(`find /etc -xdev \( ` + accounts + ` -o -name 'ld.so.cache' \) -prune -o -type f -print0 | LC_ALL=C sort -z | xargs -0 sha256sum; ` +
+		`find /etc -xdev -type l -printf '%p -> %l\n' | LC_ALL=C sort`)
+	files := h.sh(`find /usr /var/lib /var/log /run/systemd/system -xdev -path /var/lib/dpkg -prune -o -path /var/lib/vm -prune -o -path /var/lib/systemd -prune ` +
+		`-o -path '/var/log/journal' -prune -o -path '*/__pycache__*' -o -path '/var/lib/ucf*' -o -print | LC_ALL=C sort`)
+	return h.B.State(h.t) + strings.Join([]string{
+		h.sh("ip route; ip rule; ip -6 rule"), h.sh("systemctl list-unit-files --no-legend --no-pager"), contents, files,
+	}, "\n")
 }

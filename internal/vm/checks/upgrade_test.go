@@ -19,10 +19,11 @@ func TestUpgrade(t *testing.T) {
 	for _, age := range []string{"new", "old"} {
 		h.step(age, func(h *host) {
 			talk, load := h.converse(), h.A.Load(h.t, echo)
-			pid := h.property("MainPID")
+			pid, before := h.property("MainPID"), load.Made()
 			h.t.Log(h.sh("dpkg --force-downgrade -i " + h.pkg(age) + " </dev/null"))
 			h.await("systemctl is-active natd.service || true", "active")
 			s := h.awaitState("ready")
+			h.more(load, before)
 			h.unharmed(load)
 			talk.End(h.t)
 			if h.property("MainPID") == pid {
@@ -69,7 +70,10 @@ func TestRemove(t *testing.T) {
 		h.awaitState("ready")
 		h.works()
 	})
-	h.step("purged", func(h *host) {
+	h.step("purged, with natd stopped and its configuration broken", func(h *host) {
+		h.sh("systemctl stop natd.service")
+		h.works()
+		h.configure("broken = ")
 		h.t.Log(h.sh("dpkg -P natd"))
 		for _, path := range []string{"/etc/natd", "/var/lib/natd", "/var/log/natd", "/run/natd", "/usr/sbin/natd"} {
 			if _, err := os.Lstat(path); err == nil {

@@ -2,6 +2,7 @@ package main
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"io"
 	"strings"
@@ -42,14 +43,24 @@ func (r *result) run(ctx context.Context, m *vm.Machine, p *printer) {
 	p.say(fmt.Sprintf("%s: %s on %s starts: %s", r.name, r.suite, m.Kernel.Version, r.what))
 	const shown = 60
 	var last []string
+	var idle error
+	before := 0
 	r.err = m.Run(ctx, func(line string) {
 		r.count.Add(line)
+		// A stage that selects no test ends well, too.
+		if strings.HasPrefix(line, "##VM stage ") {
+			before = r.count.Passed
+		}
+		if stage, ended := strings.CutPrefix(line, "##VM ended "); ended && r.count.Passed == before {
+			idle = errors.Join(idle, fmt.Errorf("no test ran in %s", stage))
+		}
 		if strings.HasPrefix(line, "--- ") || strings.HasPrefix(line, "    --- ") || strings.HasPrefix(line, "##VM ") {
 			p.say(r.name + ": " + strings.TrimPrefix(line, "##VM "))
 		}
 		last = append(last, line)
 		last = last[max(0, len(last)-shown):]
 	})
+	r.err = errors.Join(r.err, idle)
 	r.took = time.Since(start)
 	if r.err != nil {
 		p.say(fmt.Sprintf("%s: FAILED: %v; logs are in %s; the last lines:\n%s", r.name, r.err, m.Out, strings.Join(last, "\n")))
@@ -64,9 +75,6 @@ func (p *printer) table(results []*result) error {
 	fmt.Fprintln(t, "\nSCENARIO\tDEBIAN\tKERNEL\tTESTS\tSECONDS\tRESULT")
 	for _, r := range results {
 		verdict := "ok"
-		if r.err == nil && r.count.Passed == 0 {
-			r.err = fmt.Errorf("no test ran")
-		}
 		if r.err != nil {
 			verdict = "FAILED: " + r.err.Error()
 			failed = append(failed, r.name)
