@@ -114,51 +114,63 @@ func (m *metadata) ask(ctx context.Context) time.Duration {
 	}
 	asked := time.Now()
 	identity, err := m.client.Identity(ctx)
+	next, tell := m.conclude(ctx, &answer{identity: identity, asked: asked}, err)
+	tell() // without the lock: the loop takes it, and a log may block
+	return next
+}
+
+// conclude notes what came of a question. It returns when to put the next, and whom to tell what.
+func (m *metadata) conclude(ctx context.Context, a *answer, err error) (next time.Duration, tell func()) {
 	m.mu.Lock()
 	defer m.mu.Unlock()
 	m.cancel = nil
 	switch {
 	case ctx.Err() != nil: // natd stops, or was told not to ask
-		return askLongest
+		return askLongest, func() {}
 	case err != nil:
 		return m.fail(err)
 	}
-	return m.learn(&answer{identity: identity, asked: asked})
+	return m.learn(a)
 }
 
 // fail keeps what is known, and notes that it grows old.
-func (m *metadata) fail(err error) time.Duration {
+func (m *metadata) fail(err error) (next time.Duration, tell func()) {
+	tell = func() {}
 	if !m.failing {
 		level := slog.LevelWarn
 		if m.known == nil && errors.Is(err, imds.ErrNoService) {
 			level = slog.LevelDebug // most machines are none of Amazon's
 		}
-		m.log.Log(context.Background(), level, "the instance metadata service does not answer as it should", "error", err)
+		tell = func() {
+			m.log.Log(context.Background(), level, "the instance metadata service does not answer as it should", "error", err)
+		}
 	}
 	m.failing = true
 	if m.known != nil {
 		m.known = &answer{m.known.identity, m.known.asked, err.Error()}
 	}
-	pause := m.retry
+	next = m.retry
 	m.retry = min(2*m.retry, askLongest)
-	return pause
+	return next, tell
 }
 
 // learn replaces what is known, and wakes the loop if that makes a difference to it.
-func (m *metadata) learn(a *answer) time.Duration {
+func (m *metadata) learn(a *answer) (next time.Duration, tell func()) {
 	m.failing, m.retry = false, askSoon
-	news := m.known == nil || !m.known.identity.Equal(a.identity)
+	news, eager := m.known == nil || !m.known.identity.Equal(a.identity), m.eager.Load()
 	m.known = a
-	if news {
-		m.report(a.identity)
+	tell = func() {
+		if news || eager {
+			m.changed()
+		}
+		if news {
+			m.report(a.identity)
+		}
 	}
-	if news || m.eager.Load() {
-		m.changed()
+	if eager {
+		return askSoon, tell
 	}
-	if m.eager.Load() {
-		return askSoon
-	}
-	return askInterval
+	return askInterval, tell
 }
 
 // report logs what natd runs on.

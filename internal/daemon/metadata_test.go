@@ -202,19 +202,60 @@ func TestMetadataBacksOff(t *testing.T) {
 	m := newMetadata(slog.New(slog.DiscardHandler), func() {})
 	var pauses []time.Duration
 	for range 9 {
-		pauses = append(pauses, m.fail(imds.ErrNoService))
+		pause, _ := m.fail(imds.ErrNoService)
+		pauses = append(pauses, pause)
 	}
 	if pauses[0] != askSoon || pauses[1] != 2*askSoon || pauses[8] != askLongest {
 		t.Errorf("the pauses are %v", pauses)
 	}
-	if next := m.learn(&answer{identity: &imds.Identity{}}); next != askInterval {
+	if next, _ := m.learn(&answer{identity: &imds.Identity{}}); next != askInterval {
 		t.Errorf("after an answer the next question is in %v, want %v", next, askInterval)
 	}
-	if pause := m.fail(imds.ErrNoService); pause != askSoon {
+	if pause, _ := m.fail(imds.ErrNoService); pause != askSoon {
 		t.Errorf("after an answer the first pause is %v, want %v", pause, askSoon)
 	}
 	m.eager.Store(true)
-	if next := m.learn(&answer{identity: &imds.Identity{}}); next != askSoon {
+	if next, _ := m.learn(&answer{identity: &imds.Identity{}}); next != askSoon {
 		t.Errorf("for a loop that hopes the next question is in %v, want %v", next, askSoon)
+	}
+}
+
+// watched is a log, and a loop, that want the lock to be free while they are told something.
+type watched struct {
+	*metadata
+	told, locked int
+}
+
+func (w *watched) Write(text []byte) (int, error) {
+	w.look()
+	return len(text), nil
+}
+
+func (w *watched) look() {
+	w.told++
+	if !w.mu.TryLock() {
+		w.locked++
+		return
+	}
+	w.mu.Unlock()
+}
+
+// TestMetadataTellsUnlocked: a log that takes its time must not hold up the loop, which takes the same lock.
+func TestMetadataTellsUnlocked(t *testing.T) {
+	t.Parallel()
+	s := new(standin.Service)
+	tells := &standin.Instance{ID: "i-1"}
+	s.Source = func() (*standin.Instance, error) { return tells, nil }
+	server := httptest.NewServer(s)
+	t.Cleanup(server.Close)
+	w := new(watched)
+	w.metadata = newMetadata(slog.New(slog.NewTextHandler(w, nil)), w.look)
+	w.client = imds.New(server.URL)
+	w.enable(true)
+	w.ask(t.Context())
+	tells = new(standin.Instance)
+	w.ask(t.Context())
+	if w.told != 3 || w.locked > 0 {
+		t.Errorf("told %d times, %d of them with the lock held; want 3, and none", w.told, w.locked)
 	}
 }
