@@ -40,7 +40,7 @@ func (r *requests) count(part string) int {
 // small is an instance that says little.
 func small() *standin.Instance {
 	return &standin.Instance{ID: "i-0123456789abcdef0", Interfaces: []standin.Interface{{
-		MAC: "02:00:00:00:00:01", ID: "eni-0abc", IPv4: []string{"10.2.0.100"},
+		MAC: "02:00:00:00:00:01", ID: "eni-0abc", VPC: "vpc-0b", Subnet: "subnet-0b", IPv4: []string{"10.2.0.100"},
 	}}}
 }
 
