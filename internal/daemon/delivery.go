@@ -56,12 +56,12 @@ func (f *facts) undelivered(a netip.Addr) string {
 
 // misplaced is the reason for an address that belongs to another network interface of the instance.
 func (in *instance) misplaced(a netip.Addr, on *netconf.Link, owner *imds.Interface) string {
-	place := enName(owner)
+	place := owner.ID
 	if device := in.device(owner); device != "" {
 		place = device + " (" + place + ")"
 	}
 	return fmt.Sprintf("%s is set on %s (%s), but belongs to %s: AWS drops what %s sends from it; set it there",
-		a, on.Name, enName(in.of(*on)), place, on.Name)
+		a, on.Name, in.of(*on).ID, place, on.Name)
 }
 
 // unowned is the reason for an address that no network interface of the instance has.
@@ -79,9 +79,12 @@ func (in *instance) unowned(a netip.Addr, on *netconf.Link) string {
 	if known := sameFamily(eni.VPCBlocks, a); len(known) > 0 && !anyContains(known, a) {
 		return "" // an overlay address
 	}
-	finding := fmt.Sprintf("%s is set on %s, but %s owns only %s: AWS drops its packets", a, on.Name, enName(eni), owned(eni, a))
-	if subnet := sameFamily(eni.SubnetBlocks, a); len(subnet) > 0 && !anyContains(subnet, a) {
+	finding := fmt.Sprintf("%s is set on %s, but %s owns only %s: AWS drops its packets", a, on.Name, eni.ID, owned(eni, a))
+	switch subnet := sameFamily(eni.SubnetBlocks, a); {
+	case len(subnet) > 0 && !anyContains(subnet, a):
 		return fmt.Sprintf("%s; use an address of its subnet %s: this one cannot be assigned to it", finding, subnet[0])
+	case len(subnet) == 0 && a.Is6(): // the blocks of IPv4 are of every subnet, those of IPv6 only of one that has it
+		return fmt.Sprintf("%s; its subnet %s has no IPv6", finding, eni.Subnet)
 	}
 	return finding + "; run: " + assign(eni, a)
 }
@@ -102,19 +105,11 @@ func (f *facts) absent(a netip.Addr, use, hint string) string {
 	if owner == nil {
 		return "is on no interface" + hint
 	}
-	text := fmt.Sprintf("is on no interface: %s owns it, but the host has not set it", enName(owner))
+	text := fmt.Sprintf("is on no interface: %s owns it, but the host has not set it", owner.ID)
 	if device := f.instance.device(owner); device != "" {
 		text += fmt.Sprintf(": ip address add %s dev %s (or let amazon-ec2-net-utils or cloud-init do it)", inSubnet(owner, a), device)
 	}
 	return text
-}
-
-// enName is the id of a network interface, or what else there is to name it by.
-func enName(i *imds.Interface) string {
-	if i.ID == "" {
-		return "the network interface " + i.MAC
-	}
-	return i.ID
 }
 
 // ownedShown is how many addresses of a network interface a reason names.

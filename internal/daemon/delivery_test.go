@@ -63,6 +63,15 @@ func noVPC(in *instance) {
 	in.Interfaces[0].VPCBlocks, in.Interfaces[0].SubnetBlocks = nets("2001:db8:2::/56"), nil
 }
 
+// noIPv6 is an answer of a VPC for IPv4 alone.
+func noIPv6(in *instance) {
+	for i := range in.Interfaces {
+		eni := &in.Interfaces[i]
+		eni.VPCBlocks, eni.SubnetBlocks = sameFamily(eni.VPCBlocks, netip.IPv4Unspecified()), sameFamily(eni.SubnetBlocks, netip.IPv4Unspecified())
+		eni.Addrs = slices.DeleteFunc(eni.Addrs, netip.Addr.Is6)
+	}
+}
+
 // delivered is what nothing can be said against.
 func delivered() []delivery {
 	at := func(prefix string, links ...string) (all []netconf.Address) {
@@ -103,6 +112,16 @@ func dropped() []delivery {
 		{
 			"unowned, of another subnet", at("10.2.5.5/24", "ens5"), "10.2.5.5", nil,
 			"10.2.5.5 is set on ens5, but " + owns + "use an address of its subnet 10.2.0.0/24: this one cannot be assigned to it",
+		},
+		{
+			"IPv6 in a subnet without", at("2001:db8:2::7/64", "ens6"), "2001:db8:2::7", nil,
+			"2001:db8:2::7 is set on ens6, but eni-0def owns only addresses of the other family: AWS drops its packets; " +
+				"its subnet subnet-0c has no IPv6",
+		},
+		{
+			"IPv6 in a VPC without", at("2001:db8:2::7/64", "ens5"), "2001:db8:2::7", noIPv6,
+			"2001:db8:2::7 is set on ens5, but eni-0abc owns only addresses of the other family: AWS drops its packets; " +
+				"its subnet subnet-0b has no IPv6",
 		},
 		{
 			"outside of a VPC that is not known", at("192.168.1.1/32", "ens5"), "192.168.1.1", noVPC,
