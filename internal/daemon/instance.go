@@ -63,6 +63,14 @@ func (in *instance) of(link netconf.Link) *imds.Interface {
 	return in.find(func(i *imds.Interface) bool { return i.MAC == link.MAC })
 }
 
+// behind is the network interface behind the link of this name; nil for a link that is none of AWS's.
+func (in *instance) behind(name string) *imds.Interface {
+	if i := slices.IndexFunc(in.links, func(l netconf.Link) bool { return l.Name == name }); i >= 0 {
+		return in.of(in.links[i])
+	}
+	return nil
+}
+
 // owner is the network interface that AWS delivers the address to; nil when the instance has none.
 func (in *instance) owner(a netip.Addr) *imds.Interface {
 	return in.find(func(i *imds.Interface) bool { return i.Owns(a) })
@@ -86,4 +94,12 @@ func (in *instance) device(i *imds.Interface) string {
 		}
 	}
 	return ""
+}
+
+// named is a network interface as a reason names it, by the host's name and AWS's.
+func (in *instance) named(i *imds.Interface) string {
+	if device := in.device(i); device != "" {
+		return device + " (" + i.ID + ")"
+	}
+	return i.ID
 }
