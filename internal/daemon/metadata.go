@@ -13,22 +13,36 @@ import (
 	"natd/internal/imds"
 )
 
-// Times between two questions to the instance metadata service.
+// Times between two questions to the instance metadata service. A question is about twenty requests for each network
+// interface, in one connection; an interface may send 1024 packets a second to all link-local services together, DNS and NTP among
+// them (Amazon VPC User Guide, "Understanding Amazon DNS": DNS quotas).
 const (
 	askInterval = time.Minute // what AWS changes without a trace on the host: addresses assigned, associations
 	askSoon     = 5 * time.Second
-	askGap      = time.Second // the least: a burst of changes on the host is one question
 	askLongest  = 5 * time.Minute
 )
+
+// askGap is the least time from a question to the next one that a change on the host calls for: short, so that a burst of changes
+// is one question, and longer when questions of that kind follow each other without a time of calm.
+func askGap(changes int) time.Duration {
+	switch changes {
+	case 0, 1:
+		return time.Second
+	case 2:
+		return 10 * time.Second
+	default:
+		return 30 * time.Second
+	}
+}
 
 // metadata asks the instance metadata service in the background and keeps the last good answer. Nothing waits for it: the
 // loop takes what is known when it makes a pass.
 type metadata struct {
-	client  *imds.Client // of run alone
-	log     *slog.Logger
-	changed func() // wakes the loop
-	wake    chan struct{}
-	eager   atomic.Bool // the loop hopes for another answer than the last one
+	identity func(context.Context) (*imds.Identity, error) // of run alone
+	log      *slog.Logger
+	changed  func() // wakes the loop
+	wake     chan struct{}
+	eager    atomic.Bool // the loop hopes for another answer than the last one
 
 	mu      sync.Mutex
 	on      bool
@@ -46,28 +60,44 @@ type answer struct {
 }
 
 func newMetadata(log *slog.Logger, changed func()) *metadata {
-	return &metadata{client: imds.New(), log: log, changed: changed, wake: make(chan struct{}, 1), retry: askSoon}
+	return &metadata{identity: imds.New().Identity, log: log, changed: changed, wake: make(chan struct{}, 1), retry: askSoon}
 }
 
 // enable follows the configuration. What is known goes when it is switched off.
 func (m *metadata) enable(on bool) {
 	m.mu.Lock()
-	defer m.mu.Unlock()
-	if m.on == on {
-		return
+	same := m.on == on
+	if !same {
+		m.on, m.known, m.failing, m.retry = on, nil, false, askSoon
+		if m.cancel != nil {
+			m.cancel()
+		}
 	}
-	m.on, m.known, m.failing, m.retry = on, nil, false, askSoon
-	if m.cancel != nil {
-		m.cancel()
+	m.mu.Unlock()
+	if !same {
+		m.poke()
 	}
-	m.poke()
 }
 
-// poke asks for a question soon. It never blocks.
+// poke asks for a question soon, unless that is switched off. It never blocks.
 func (m *metadata) poke() {
+	m.mu.Lock()
+	on := m.on
+	m.mu.Unlock()
+	if !on {
+		return
+	}
 	select {
 	case m.wake <- struct{}{}:
 	default:
+	}
+}
+
+// hope notes whether another answer than the last one could heal a relay. What is said against a relay for the first time is
+// worth a question at once: the last answer may be a minute old.
+func (m *metadata) hope(eager bool) {
+	if !m.eager.Swap(eager) && eager {
+		m.poke()
 	}
 }
 
@@ -84,20 +114,27 @@ func (m *metadata) run(ctx context.Context) error {
 	defer next.Stop()
 	gap := time.NewTimer(0)
 	defer gap.Stop()
-	for {
-		select {
-		case <-ctx.Done():
-			return nil
-		case <-m.wake:
-		case <-next.C:
-		}
+	var wake chan struct{} // nil until the gap is over
+	for changes := 0; ; {
 		select {
 		case <-ctx.Done():
 			return nil
 		case <-gap.C:
+			wake = m.wake
+			continue
+		case <-wake:
+			changes++
+		case <-next.C:
+			select {
+			case <-m.wake:
+				changes++
+			default:
+				changes = 0 // the host is calm
+			}
 		}
 		next.Reset(m.ask(ctx))
-		gap.Reset(askGap)
+		gap.Reset(askGap(changes))
+		wake = nil
 	}
 }
 
@@ -113,7 +150,7 @@ func (m *metadata) ask(ctx context.Context) time.Duration {
 		return askLongest
 	}
 	asked := time.Now()
-	identity, err := m.client.Identity(ctx)
+	identity, err := m.identity(ctx)
 	next, tell := m.conclude(ctx, &answer{identity: identity, asked: asked}, err)
 	tell() // without the lock: the loop takes it, and a log may block
 	return next
