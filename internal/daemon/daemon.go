@@ -60,6 +60,7 @@ type Daemon struct {
 	since   map[string]time.Time
 
 	appeared map[netip.Addr]time.Time // since when the host has each address
+	macs     map[string]bool          // of the host's interfaces; nil before the first look
 
 	want *nat.Ruleset
 	hold nat.Hold

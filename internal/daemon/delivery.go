@@ -23,11 +23,6 @@ func (f *facts) holders(a netip.Addr) (links []netconf.Link) {
 	return links
 }
 
-// byInstance tells whether packets that leave by the link are AWS's to deliver.
-func (f *facts) byInstance(link string) bool {
-	return slices.ContainsFunc(f.instance.links, func(l netconf.Link) bool { return l.Name == link && f.instance.of(l) != nil })
-}
-
 // undelivered is why AWS does not deliver packets for an address of this host; "" when it does, or when that is not AWS's
 // business: an address outside of the VPC is routed by its route tables, one of a tunnel or a container bridge not at all.
 func (f *facts) undelivered(a netip.Addr) string {
@@ -56,12 +51,32 @@ func (f *facts) undelivered(a netip.Addr) string {
 
 // misplaced is the reason for an address that belongs to another network interface of the instance.
 func (in *instance) misplaced(a netip.Addr, on *netconf.Link, owner *imds.Interface) string {
-	place := enName(owner)
-	if device := in.device(owner); device != "" {
-		place = device + " (" + place + ")"
-	}
 	return fmt.Sprintf("%s is set on %s (%s), but belongs to %s: AWS drops what %s sends from it; set it there",
-		a, on.Name, enName(in.of(*on)), place, on.Name)
+		a, on.Name, in.of(*on).ID, in.named(owner), on.Name)
+}
+
+// unsent is why AWS drops what leaves by the link for the backend with this source; "" when it does not, or when the link is
+// none of AWS's. What counts is the network interface that a packet leaves by, and its source/destination check (Amazon EC2 User
+// Guide, "Elastic network interfaces"), wherever the host has the address.
+func (f *facts) unsent(a, backend netip.Addr, link string) string {
+	in := f.instance
+	out, owner := in.behind(link), in.owner(a)
+	switch {
+	case out == nil || owner == out || in.young[a]:
+		return ""
+	case owner == nil:
+		return f.undelivered(a)
+	}
+	text := fmt.Sprintf("%s belongs to %s, but packets to %s leave by %s (%s), whose source/destination check drops them: "+
+		"snat to an address of %s", a, in.named(owner), backend, link, out.ID, out.ID)
+	own := slices.IndexFunc(f.addresses, func(h netconf.Address) bool { return out.Owns(h.Addr.Addr()) && h.Addr.Addr().Is4() == a.Is4() })
+	if own >= 0 {
+		text += fmt.Sprintf(", as %s", f.addresses[own].Addr.Addr())
+	}
+	if device := in.device(owner); device != "" {
+		text += fmt.Sprintf(", or route %s by %s", backend, device)
+	}
+	return text
 }
 
 // unowned is the reason for an address that no network interface of the instance has.
@@ -79,9 +94,12 @@ func (in *instance) unowned(a netip.Addr, on *netconf.Link) string {
 	if known := sameFamily(eni.VPCBlocks, a); len(known) > 0 && !anyContains(known, a) {
 		return "" // an overlay address
 	}
-	finding := fmt.Sprintf("%s is set on %s, but %s owns only %s: AWS drops its packets", a, on.Name, enName(eni), owned(eni, a))
-	if subnet := sameFamily(eni.SubnetBlocks, a); len(subnet) > 0 && !anyContains(subnet, a) {
+	finding := fmt.Sprintf("%s is set on %s, but %s owns only %s: AWS drops its packets", a, on.Name, eni.ID, owned(eni, a))
+	switch subnet := sameFamily(eni.SubnetBlocks, a); {
+	case len(subnet) > 0 && !anyContains(subnet, a):
 		return fmt.Sprintf("%s; use an address of its subnet %s: this one cannot be assigned to it", finding, subnet[0])
+	case len(subnet) == 0 && a.Is6(): // the blocks of IPv4 are of every subnet, those of IPv6 only of one that has it
+		return fmt.Sprintf("%s; its subnet %s has no IPv6", finding, eni.Subnet)
 	}
 	return finding + "; run: " + assign(eni, a)
 }
@@ -102,19 +120,11 @@ func (f *facts) absent(a netip.Addr, use, hint string) string {
 	if owner == nil {
 		return "is on no interface" + hint
 	}
-	text := fmt.Sprintf("is on no interface: %s owns it, but the host has not set it", enName(owner))
+	text := fmt.Sprintf("is on no interface: %s owns it, but the host has not set it", owner.ID)
 	if device := f.instance.device(owner); device != "" {
 		text += fmt.Sprintf(": ip address add %s dev %s (or let amazon-ec2-net-utils or cloud-init do it)", inSubnet(owner, a), device)
 	}
 	return text
-}
-
-// enName is the id of a network interface, or what else there is to name it by.
-func enName(i *imds.Interface) string {
-	if i.ID == "" {
-		return "the network interface " + i.MAC
-	}
-	return i.ID
 }
 
 // ownedShown is how many addresses of a network interface a reason names.

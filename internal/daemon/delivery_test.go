@@ -63,6 +63,15 @@ func noVPC(in *instance) {
 	in.Interfaces[0].VPCBlocks, in.Interfaces[0].SubnetBlocks = nets("2001:db8:2::/56"), nil
 }
 
+// noIPv6 is an answer of a VPC for IPv4 alone.
+func noIPv6(in *instance) {
+	for i := range in.Interfaces {
+		eni := &in.Interfaces[i]
+		eni.VPCBlocks, eni.SubnetBlocks = sameFamily(eni.VPCBlocks, netip.IPv4Unspecified()), sameFamily(eni.SubnetBlocks, netip.IPv4Unspecified())
+		eni.Addrs = slices.DeleteFunc(eni.Addrs, netip.Addr.Is6)
+	}
+}
+
 // delivered is what nothing can be said against.
 func delivered() []delivery {
 	at := func(prefix string, links ...string) (all []netconf.Address) {
@@ -103,6 +112,16 @@ func dropped() []delivery {
 		{
 			"unowned, of another subnet", at("10.2.5.5/24", "ens5"), "10.2.5.5", nil,
 			"10.2.5.5 is set on ens5, but " + owns + "use an address of its subnet 10.2.0.0/24: this one cannot be assigned to it",
+		},
+		{
+			"IPv6 in a subnet without", at("2001:db8:2::7/64", "ens6"), "2001:db8:2::7", nil,
+			"2001:db8:2::7 is set on ens6, but eni-0def owns only addresses of the other family: AWS drops its packets; " +
+				"its subnet subnet-0c has no IPv6",
+		},
+		{
+			"IPv6 in a VPC without", at("2001:db8:2::7/64", "ens5"), "2001:db8:2::7", noIPv6,
+			"2001:db8:2::7 is set on ens5, but eni-0abc owns only addresses of the other family: AWS drops its packets; " +
+				"its subnet subnet-0b has no IPv6",
 		},
 		{
 			"outside of a VPC that is not known", at("192.168.1.1/32", "ens5"), "192.168.1.1", noVPC,
@@ -176,6 +195,52 @@ func TestPlaceInVPC(t *testing.T) {
 			}
 			if strings.Count(got.reason(), "10.2.0.101 is set") > 1 {
 				t.Errorf("it repeats itself: %q", got.reason())
+			}
+		})
+	}
+}
+
+// TestLeavesByAnother wants packets that AWS drops, because they leave by another network interface than their source belongs
+// to, to be told from those that it delivers. 10.3.0.9 is routed by ens6, with a source that depends.
+func TestLeavesByAnother(t *testing.T) {
+	t.Parallel()
+	const fixed, auto = nat.SNATFixed, nat.SNATAuto
+	const dropped = "10.2.0.100 belongs to ens5 (eni-0abc), but packets to 10.3.0.9 leave by ens6 (eni-0def), whose source/destination " +
+		"check drops them: snat to an address of eni-0def, "
+	none := func(*facts) {}
+	tests := []struct {
+		name   string
+		mode   nat.SNATMode
+		snat   string // fixed, or that of the route
+		change func(*facts)
+		want   string
+	}{
+		{"of the other", fixed, "10.2.0.100", none, dropped + "as 10.2.9.1, or route 10.3.0.9 by ens5"},
+		{"of the other, by the route", auto, "10.2.0.100", none, dropped + "as 10.2.9.1, or route 10.3.0.9 by ens5"},
+		{"its own", fixed, "10.2.9.1", none, ""},
+		{"its own, by the route", auto, "10.2.9.1", none, ""},
+		{"its own, set on the other", fixed, "10.2.9.2", func(f *facts) { f.addresses = append(f.addresses, set("10.2.9.2/32", "ens5")) }, ""},
+		{"of none", fixed, "10.2.9.9", func(f *facts) { f.addresses = append(f.addresses, set("10.2.9.9/32", "ens6")) }, "10.2.9.9 is set on ens6, but eni-0def owns only "},
+		{"nothing else to send from", fixed, "10.2.0.100", func(f *facts) {
+			f.addresses = slices.DeleteFunc(f.addresses, func(a netconf.Address) bool { return a.Link == "ens6" })
+		}, dropped + "or route 10.3.0.9 by ens5"},
+		{"owner without a link", fixed, "10.2.0.100", func(f *facts) {
+			f.instance.links = slices.DeleteFunc(f.instance.links, func(l netconf.Link) bool { return l.Name == "ens5" })
+		}, "10.2.0.100 belongs to eni-0abc, but packets to 10.3.0.9 leave by ens6 (eni-0def), whose source/destination check drops them: " +
+			"snat to an address of eni-0def, as 10.2.9.1"},
+		{"just set", fixed, "10.2.0.100", func(f *facts) { f.instance.young[address("10.2.0.100")] = true }, ""},
+		{"by an interface that AWS does not have yet", fixed, "10.2.0.100", func(f *facts) { f.instance.Interfaces = f.instance.Interfaces[:1] }, ""},
+		{"of an instance that is not known", fixed, "10.2.0.100", func(f *facts) { f.instance = nil }, ""},
+	}
+	for _, tt := range tests {
+		t.Run(tt.name, func(t *testing.T) {
+			t.Parallel()
+			f := vpcFacts()
+			f.ways[address("10.3.0.9")] = way{route: netconf.Route{Link: "ens6", Source: address(tt.snat)}}
+			tt.change(f)
+			got := f.place(&nat.Spec{Relays: []nat.Relay{relay("a", ":80", to("10.3.0.9"), from(tt.mode, tt.snat))}}, nil)[0]
+			if got.Held || !strings.HasPrefix(got.reason(), tt.want) || (tt.want == "") != (got.reason() == "") {
+				t.Errorf("held %v for\n got %q\nwant %q", got.Held, got.reason(), tt.want)
 			}
 		})
 	}

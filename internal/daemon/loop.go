@@ -35,7 +35,7 @@ func (d *Daemon) serve(ctx context.Context, reload <-chan os.Signal) error {
 		return watcher.Run(tasks, func(w nat.Writer) { d.writers.add(w); d.poke() })
 	})
 	d.start(cancel, "watch the network", func() error {
-		return netconf.Watch(tasks, func() { d.network.Store(true); d.metadata.poke(); d.poke() })
+		return netconf.Watch(tasks, func() { d.network.Store(true); d.poke() })
 	})
 	d.start(cancel, "ask for the instance's metadata", func() error { return d.metadata.run(tasks) })
 	d.start(cancel, "serve the control socket", func() error { return server.Serve(tasks, handler{d}) })

@@ -13,22 +13,36 @@ import (
 	"natd/internal/imds"
 )
 
-// Times between two questions to the instance metadata service.
+// Times between two questions to the instance metadata service. A question is about twenty requests for each network
+// interface, in one connection; an interface may send 1024 packets a second to all link-local services together, DNS and NTP among
+// them (Amazon VPC User Guide, "Understanding Amazon DNS": DNS quotas).
 const (
 	askInterval = time.Minute // what AWS changes without a trace on the host: addresses assigned, associations
 	askSoon     = 5 * time.Second
-	askGap      = time.Second // the least: a burst of changes on the host is one question
 	askLongest  = 5 * time.Minute
 )
+
+// askGap is the least time from a question to the next one that a change on the host calls for: short, so that a burst of changes
+// is one question, and longer when questions of that kind follow each other without a time of calm.
+func askGap(changes int) time.Duration {
+	switch changes {
+	case 0, 1:
+		return time.Second
+	case 2:
+		return 10 * time.Second
+	default:
+		return 30 * time.Second
+	}
+}
 
 // metadata asks the instance metadata service in the background and keeps the last good answer. Nothing waits for it: the
 // loop takes what is known when it makes a pass.
 type metadata struct {
-	client  *imds.Client // of run alone
-	log     *slog.Logger
-	changed func() // wakes the loop
-	wake    chan struct{}
-	eager   atomic.Bool // the loop hopes for another answer than the last one
+	identity func(context.Context) (*imds.Identity, error) // of run alone
+	log      *slog.Logger
+	changed  func() // wakes the loop
+	wake     chan struct{}
+	eager    atomic.Bool // the loop hopes for another answer than the last one
 
 	mu      sync.Mutex
 	on      bool
@@ -46,28 +60,44 @@ type answer struct {
 }
 
 func newMetadata(log *slog.Logger, changed func()) *metadata {
-	return &metadata{client: imds.New(), log: log, changed: changed, wake: make(chan struct{}, 1), retry: askSoon}
+	return &metadata{identity: imds.New().Identity, log: log, changed: changed, wake: make(chan struct{}, 1), retry: askSoon}
 }
 
 // enable follows the configuration. What is known goes when it is switched off.
 func (m *metadata) enable(on bool) {
 	m.mu.Lock()
-	defer m.mu.Unlock()
-	if m.on == on {
-		return
+	same := m.on == on
+	if !same {
+		m.on, m.known, m.failing, m.retry = on, nil, false, askSoon
+		if m.cancel != nil {
+			m.cancel()
+		}
 	}
-	m.on, m.known, m.failing, m.retry = on, nil, false, askSoon
-	if m.cancel != nil {
-		m.cancel()
+	m.mu.Unlock()
+	if !same {
+		m.poke()
 	}
-	m.poke()
 }
 
-// poke asks for a question soon. It never blocks.
+// poke asks for a question soon, unless that is switched off. It never blocks.
 func (m *metadata) poke() {
+	m.mu.Lock()
+	on := m.on
+	m.mu.Unlock()
+	if !on {
+		return
+	}
 	select {
 	case m.wake <- struct{}{}:
 	default:
+	}
+}
+
+// hope notes whether another answer than the last one could heal a relay. What is said against a relay for the first time is
+// worth a question at once: the last answer may be a minute old.
+func (m *metadata) hope(eager bool) {
+	if !m.eager.Swap(eager) && eager {
+		m.poke()
 	}
 }
 
@@ -84,20 +114,27 @@ func (m *metadata) run(ctx context.Context) error {
 	defer next.Stop()
 	gap := time.NewTimer(0)
 	defer gap.Stop()
-	for {
-		select {
-		case <-ctx.Done():
-			return nil
-		case <-m.wake:
-		case <-next.C:
-		}
+	var wake chan struct{} // nil until the gap is over
+	for changes := 0; ; {
 		select {
 		case <-ctx.Done():
 			return nil
 		case <-gap.C:
+			wake = m.wake
+			continue
+		case <-wake:
+			changes++
+		case <-next.C:
+			select {
+			case <-m.wake:
+				changes++
+			default:
+				changes = 0 // the host is calm
+			}
 		}
 		next.Reset(m.ask(ctx))
-		gap.Reset(askGap)
+		gap.Reset(askGap(changes))
+		wake = nil
 	}
 }
 
@@ -113,52 +150,64 @@ func (m *metadata) ask(ctx context.Context) time.Duration {
 		return askLongest
 	}
 	asked := time.Now()
-	identity, err := m.client.Identity(ctx)
+	identity, err := m.identity(ctx)
+	next, tell := m.conclude(ctx, &answer{identity: identity, asked: asked}, err)
+	tell() // without the lock: the loop takes it, and a log may block
+	return next
+}
+
+// conclude notes what came of a question. It returns when to put the next, and whom to tell what.
+func (m *metadata) conclude(ctx context.Context, a *answer, err error) (next time.Duration, tell func()) {
 	m.mu.Lock()
 	defer m.mu.Unlock()
 	m.cancel = nil
 	switch {
 	case ctx.Err() != nil: // natd stops, or was told not to ask
-		return askLongest
+		return askLongest, func() {}
 	case err != nil:
 		return m.fail(err)
 	}
-	return m.learn(&answer{identity: identity, asked: asked})
+	return m.learn(a)
 }
 
 // fail keeps what is known, and notes that it grows old.
-func (m *metadata) fail(err error) time.Duration {
+func (m *metadata) fail(err error) (next time.Duration, tell func()) {
+	tell = func() {}
 	if !m.failing {
 		level := slog.LevelWarn
 		if m.known == nil && errors.Is(err, imds.ErrNoService) {
 			level = slog.LevelDebug // most machines are none of Amazon's
 		}
-		m.log.Log(context.Background(), level, "the instance metadata service does not answer as it should", "error", err)
+		tell = func() {
+			m.log.Log(context.Background(), level, "the instance metadata service does not answer as it should", "error", err)
+		}
 	}
 	m.failing = true
 	if m.known != nil {
 		m.known = &answer{m.known.identity, m.known.asked, err.Error()}
 	}
-	pause := m.retry
+	next = m.retry
 	m.retry = min(2*m.retry, askLongest)
-	return pause
+	return next, tell
 }
 
 // learn replaces what is known, and wakes the loop if that makes a difference to it.
-func (m *metadata) learn(a *answer) time.Duration {
+func (m *metadata) learn(a *answer) (next time.Duration, tell func()) {
 	m.failing, m.retry = false, askSoon
-	news := m.known == nil || !m.known.identity.Equal(a.identity)
+	news, eager := m.known == nil || !m.known.identity.Equal(a.identity), m.eager.Load()
 	m.known = a
-	if news {
-		m.report(a.identity)
+	tell = func() {
+		if news || eager {
+			m.changed()
+		}
+		if news {
+			m.report(a.identity)
+		}
 	}
-	if news || m.eager.Load() {
-		m.changed()
+	if eager {
+		return askSoon, tell
 	}
-	if m.eager.Load() {
-		return askSoon
-	}
-	return askInterval
+	return askInterval, tell
 }
 
 // report logs what natd runs on.

@@ -54,7 +54,7 @@ func (d *Daemon) refresh() (looked bool, err error) {
 		return false, err
 	}
 	d.facts = f
-	d.metadata.eager.Store(f.instance.hopeful(places))
+	d.metadata.hope(f.instance.hopeful(places))
 	if d.want != nil && slices.EqualFunc(places, d.places, place.same) {
 		return true, nil
 	}

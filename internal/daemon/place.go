@@ -169,22 +169,22 @@ func (f *facts) placeBackend(r *nat.Relay, p *place) {
 	}
 }
 
-// placeInVPC finds addresses of the relay that AWS does not deliver to this host. Its rules stand all the same: the address
+// placeInVPC finds addresses of the relay that AWS does not deliver to this host, or from it. Its rules stand all the same: the address
 // may be on its way, and what AWS says may be older than what it does.
 func (f *facts) placeInVPC(r *nat.Relay, p *place) {
 	if f.instance == nil {
 		return
 	}
-	check := func(a netip.Addr) {
-		if why := f.undelivered(a); why != "" && !slices.Contains(p.undelivered, why) {
+	note := func(why string) {
+		if why != "" && !slices.Contains(p.undelivered, why) {
 			p.undelivered = append(p.undelivered, why)
 		}
 	}
 	if !r.Listen.Any() {
-		check(r.Listen.Addr)
+		note(f.undelivered(r.Listen.Addr))
 	}
-	if p.SNAT.IsValid() && !p.here && f.byInstance(p.egress) {
-		check(p.SNAT)
+	if p.SNAT.IsValid() && !p.here {
+		note(f.unsent(p.SNAT, r.Backend.Addr, p.egress))
 	}
 }
 

@@ -35,6 +35,8 @@ const (
 	requestPatience = time.Second
 	// maxAnswer bounds one answer; the longest that is asked for, a list of addresses, stays below a tenth of it.
 	maxAnswer = 64 << 10
+	// maxRefusal bounds what is read, and not looked at, of the answers that say no. Theirs are short pages.
+	maxRefusal = 4 << 10
 )
 
 // Client asks one instance's metadata service. It remembers the token, and is not for use by several goroutines.
@@ -138,6 +140,8 @@ func (c *Client) do(ctx context.Context, method, url, header, value string) (sta
 	}
 	defer answer.Body.Close()
 	if answer.StatusCode != http.StatusOK {
+		// A connection whose answer was not read to its end serves no other request, and many keys are not there.
+		_, _ = io.CopyN(io.Discard, answer.Body, maxRefusal) // what is cut short has said enough by its status
 		return answer.StatusCode, "", nil
 	}
 	var text strings.Builder

@@ -10,6 +10,7 @@ import (
 	"os"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -39,7 +40,7 @@ func (r *requests) count(part string) int {
 // small is an instance that says little.
 func small() *standin.Instance {
 	return &standin.Instance{ID: "i-0123456789abcdef0", Interfaces: []standin.Interface{{
-		MAC: "02:00:00:00:00:01", ID: "eni-0abc", IPv4: []string{"10.2.0.100"},
+		MAC: "02:00:00:00:00:01", ID: "eni-0abc", VPC: "vpc-0b", Subnet: "subnet-0b", IPv4: []string{"10.2.0.100"},
 	}}}
 }
 
@@ -78,6 +79,25 @@ func TestTokenIsUsedAgain(t *testing.T) {
 	}
 	if n := log.count(" 401"); n != 0 {
 		t.Errorf("%d requests were refused", n)
+	}
+}
+
+// TestOneConnection counts connections: a key that is not there is an answer like any other, and not the end of one.
+func TestOneConnection(t *testing.T) {
+	t.Parallel()
+	var connections atomic.Int64
+	s := &standin.Service{Source: func() (*standin.Instance, error) { return small(), nil }}
+	server := httptest.NewUnstartedServer(s)
+	server.Config.ConnState = func(_ net.Conn, state http.ConnState) {
+		if state == http.StateNew {
+			connections.Add(1)
+		}
+	}
+	server.Start()
+	t.Cleanup(server.Close)
+	mustIdentity(t, New(server.URL))
+	if n := connections.Load(); n != 1 {
+		t.Errorf("%d connections for one question, want 1", n)
 	}
 }
 

@@ -25,7 +25,7 @@ type Identity struct {
 	Interfaces []Interface // by device number
 }
 
-// Interface is an elastic network interface (ENI) that is attached to the instance.
+// Interface is an elastic network interface (ENI) that is attached to the instance. It has ids and at least one address.
 type Interface struct {
 	MAC      string // in lower case with colons, as the kernel prints it
 	ID       string // eni-...
@@ -59,6 +59,9 @@ const (
 	// maxAssociations is more than an interface can have private addresses.
 	maxAssociations = 64
 )
+
+// errHalf is the answer about an interface that comes or goes: its MAC address is listed before its keys are, or still.
+var errHalf = errors.New("missing, as it is while the network interface is being attached or detached")
 
 // Identity asks for everything. Either the whole answer is good or there is none: half an answer would look like
 // addresses that were taken away.
@@ -100,6 +103,16 @@ func read[T any](r *reader, path string, parse func(string) (T, error)) (value T
 	return value
 }
 
+// must is read for a key that has to be there.
+func must[T any](r *reader, path string, parse func(string) (T, error)) T {
+	there := false
+	value := read(r, path, func(text string) (T, error) { there = true; return parse(text) })
+	if r.err == nil && !there {
+		r.err = fmt.Errorf("%s: %w", path, errHalf)
+	}
+	return value
+}
+
 const (
 	documentPath = "/latest/dynamic/instance-identity/document"
 	idPath       = "/latest/meta-data/instance-id"
@@ -132,14 +145,16 @@ func (r *reader) networkInterface(mac string) Interface {
 	}
 	i := Interface{
 		MAC:          mac,
-		ID:           read(r, key("interface-id"), parseName),
+		VPC:          must(r, key("vpc-id"), parseName),
+		Subnet:       must(r, key("subnet-id"), parseName),
 		Device:       read(r, key("device-number"), parseNumber),
-		VPC:          read(r, key("vpc-id"), parseName),
-		Subnet:       read(r, key("subnet-id"), parseName),
 		Addrs:        append(read(r, key("local-ipv4s"), addrs), read(r, key("ipv6s"), addrs)...),
 		Prefixes:     both("ipv4-prefix", "ipv6-prefix"),
 		SubnetBlocks: both("subnet-ipv4-cidr-block", "subnet-ipv6-cidr-blocks"),
 		VPCBlocks:    both("vpc-ipv4-cidr-blocks", "vpc-ipv6-cidr-blocks"),
+	}
+	if r.err == nil && len(i.Addrs) == 0 { // an interface has an IPv4 address, unless its subnet is for IPv6 alone
+		r.err = fmt.Errorf("%s and ipv6s: %w", key("local-ipv4s"), errHalf)
 	}
 	for _, public := range read(r, key("ipv4-associations/"), listOf(maxAssociations, parseAddr)) {
 		for _, private := range read(r, key("ipv4-associations/"+public.String()), addrs) {
@@ -147,5 +162,7 @@ func (r *reader) networkInterface(mac string) Interface {
 		}
 	}
 	slices.SortFunc(i.Public, func(a, b Association) int { return cmp.Or(a.Public.Compare(b.Public), a.Private.Compare(b.Private)) })
+	// The last, as the networks are the first: keys that come or go while the others are read are noticed at either end.
+	i.ID = must(r, key("interface-id"), parseName)
 	return i
 }

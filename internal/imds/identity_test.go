@@ -90,6 +90,34 @@ func TestLittle(t *testing.T) {
 	}
 }
 
+// TestHalf asks while an interface comes or goes: its MAC address is listed, and keys that every interface has are not there.
+func TestHalf(t *testing.T) {
+	t.Parallel()
+	const mac = "/latest/meta-data/network/interfaces/macs/02:00:00:00:00:01/"
+	tests := []struct {
+		gone string
+		good bool
+		set  func(*standin.Interface)
+	}{
+		{"interface-id", false, func(i *standin.Interface) { i.ID = "" }},
+		{"vpc-id", false, func(i *standin.Interface) { i.VPC = "" }},
+		{"subnet-id", false, func(i *standin.Interface) { i.Subnet = "" }},
+		{"local-ipv4s", false, func(i *standin.Interface) { i.IPv4 = nil }},
+		{"local-ipv4s", true, func(i *standin.Interface) { i.IPv4, i.IPv6 = nil, []string{"2001:db8:2::101"} }},
+	}
+	for _, tt := range tests {
+		instance := whole()
+		tt.set(&instance.Interfaces[0])
+		c, _ := serve(t, &standin.Service{Source: func() (*standin.Instance, error) { return instance, nil }})
+		switch id, err := c.Identity(t.Context()); {
+		case tt.good && err != nil:
+			t.Errorf("without %s, which not every interface has: %v", tt.gone, err)
+		case !tt.good && (err == nil || !strings.Contains(err.Error(), mac+tt.gone)):
+			t.Errorf("without %s: got %+v, %v, want an error that names it", tt.gone, id, err)
+		}
+	}
+}
+
 // TestGarbage has one bad value among good ones: nothing of such an answer is believed.
 func TestGarbage(t *testing.T) {
 	t.Parallel()
