@@ -15,13 +15,13 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// debianRoot returns a folder with a Debian that has cloud-init, made once and kept in the user's cache. Nobody may
+// debianRoot returns a folder with a Debian that has cloud-init and the dnf of Amazon Linux 2023 (4.14), made once and kept in the user's cache. Nobody may
 // change it: a test works on a machine.
 func debianRoot(t *testing.T) string {
 	t.Helper()
 	needRoot(t)
 	need(t, "mmdebstrap")
-	arguments := []string{"--variant=apt", "--include=cloud-init", "bookworm"}
+	arguments := []string{"--variant=apt", "--include=cloud-init,dnf,rpm", "bookworm"}
 	cache, err := os.UserCacheDir()
 	if err != nil {
 		cache = os.TempDir()
