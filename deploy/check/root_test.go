@@ -12,6 +12,7 @@ import (
 	"syscall"
 	"testing"
 
+	"go.yaml.in/yaml/v3"
 	"golang.org/x/sys/unix"
 )
 
@@ -120,5 +121,26 @@ func TestCloudConfigIsValid(t *testing.T) {
 	write(t, host.path("/cloud-config.yaml"), read(t, deploy("cloud-config.yaml")), 0o644)
 	if code, out := host.run(t, nil, "cloud-init", "schema", "--config-file", "/cloud-config.yaml"); code != 0 {
 		t.Errorf("exit code %d\n%s", code, out)
+	}
+}
+
+// TestCloudConfigFails runs the commands as cloud-init does, in one shell script, with another one behind: it must not hide
+// that there is no relay.
+func TestCloudConfigFails(t *testing.T) {
+	var parsed struct {
+		Files []struct{ Path, Content string } `yaml:"write_files"`
+		Run   []string                         `yaml:"runcmd"`
+	}
+	if err := yaml.Unmarshal([]byte(read(t, deploy("cloud-config.yaml"))), &parsed); err != nil {
+		t.Fatalf("parse: %v", err)
+	}
+	host := newMachine(t)
+	for _, file := range parsed.Files {
+		write(t, host.path(file.Path), file.Content, 0o755)
+	}
+	code, out := host.run(t, nil, "sh", "-c", strings.Join(append(parsed.Run, "echo more"), "\n"))
+	mustSay(t, 1, "FAILED: PACKAGE_URL")(code, out)
+	if strings.Contains(out, "more\n") {
+		t.Errorf("the commands behind ran:\n%s", out)
 	}
 }
