@@ -9,7 +9,7 @@ set -euo pipefail
 # --- Settings: edit them here, or set them in the environment in capitals, which wins. -------------------------------
 
 # Where the package is: https:// or http:// (with its sum), s3:// (with the aws command), file:// or an absolute path.
-# It ends in .deb or .rpm. {arch} stands for this machine's architecture as such packages name it: amd64 or arm64 in
+# It ends in .deb or .rpm, or goes on with "?" there, as presigned URLs do. {arch} stands for this machine's architecture as such packages name it: amd64 or arm64 in
 # a .deb, x86_64 or aarch64 in an .rpm.
 package_url=''
 # Its SHA-256 in hex. Several, between blanks, when {arch} stands for one of several packages.
@@ -120,7 +120,8 @@ install_rpm() {
 
 # Fetches, checks and installs the package.
 install_package() {
-	local kind=${PACKAGE_URL##*.} url file
+	local kind=${PACKAGE_URL%%\?*} url file
+	kind=${kind##*.}
 	case $kind in
 	deb | rpm) ;;
 	*) die "PACKAGE_URL=\"$PACKAGE_URL\" does not end in .deb or .rpm: set it at the top of this script" ;;

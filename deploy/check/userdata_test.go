@@ -159,6 +159,7 @@ func TestUserDataRefuses(t *testing.T) {
 		{"relative path", []string{"PACKAGE_URL=natd.deb"}, "does not begin with https://"},
 		{"wrong sum", []string{"PACKAGE_URL=" + path, "PACKAGE_SHA256=" + strings.Repeat("0", 64)}, "the package has the SHA-256 " + sum},
 		{"https without sum", []string{"PACKAGE_URL=https://example.com/natd.deb"}, "PACKAGE_SHA256 is empty"},
+		{"presigned without sum", []string{"PACKAGE_URL=https://example.com/natd.deb?X-Amz-Expires=60&a=b.c"}, "PACKAGE_SHA256 is empty"},
 		{"s3 without aws", []string{"PACKAGE_URL=s3://bucket/natd.deb"}, "s3:// needs the aws command"},
 		{"no Debian package", []string{"PACKAGE_URL=/page.deb"}, "is not a Debian package"},
 	}

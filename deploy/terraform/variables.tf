@@ -78,7 +78,7 @@ variable "package_url" {
   type        = string
 
   validation {
-    condition     = can(regex("^(https|s3)://.*\\.(rpm|deb)$", var.package_url))
+    condition     = can(regex("^(https://[^?]*\\.(rpm|deb)(\\?.*)?|s3://.*\\.(rpm|deb))$", var.package_url))
     error_message = "package_url begins with https:// or s3:// and ends in .rpm or .deb."
   }
 }
