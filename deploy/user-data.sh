@@ -9,8 +9,8 @@ set -euo pipefail
 # --- Settings: edit them here, or set them in the environment in capitals, which wins. -------------------------------
 
 # Where the package is: https:// or http:// (with its sum), s3:// (with the aws command), file:// or an absolute path.
-# It ends in .deb or .rpm, or goes on with "?" there, as presigned URLs do. {arch} stands for this machine's architecture as such packages name it: amd64 or arm64 in
-# a .deb, x86_64 or aarch64 in an .rpm.
+# It ends in .deb or .rpm, before a "?" if there is one, as in presigned URLs. {arch} stands for this machine's
+# architecture as such packages name it: amd64 or arm64 in a .deb, x86_64 or aarch64 in an .rpm.
 package_url=''
 # Its SHA-256 in hex. Several, between blanks, when {arch} stands for one of several packages.
 package_sha256=''

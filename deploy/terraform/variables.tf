@@ -56,7 +56,7 @@ variable "relays" {
   validation {
     condition = alltrue([for relay in var.relays : length(relay.from) > 0 && alltrue([for network in relay.from : alltrue([
       can(regex("^[0-9.]+(/[0-9]+)?$", network)),
-      try(cidrsubnet(replace(network, "/^[^/]+$/", "$0/32"), 0, 0) == replace(network, "/^[^/]+$/", "$0/32"), false),
+      try(cidrsubnet(network, 0, 0) == network, cidrsubnet("${network}/32", 0, 0) == "${network}/32", false),
     ])])])
     error_message = "from is a list of IPv4 networks, without bits behind the prefix, or addresses, for example [\"10.1.0.0/16\"]; [\"0.0.0.0/0\"] is everyone."
   }
