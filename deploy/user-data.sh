@@ -1,15 +1,16 @@
 #!/usr/bin/env bash
 # EC2 user-data: from a fresh Amazon Linux 2023 or Debian image to a relay that works. Set the package and the
 # configuration below and give this file to the instance as its user-data, or run it as root on a host that stands.
-# Run again, it changes nothing that is right, and never a configuration that an administrator has edited. It ends
-# with 0 only when natd says "ready"; cloud-init keeps its words in /var/log/cloud-init-output.log.
+# Run again, it changes nothing that is right, and never writes over a configuration that somebody else has edited. It
+# ends with 0 only when natd runs the file that stands in /etc/natd, and says "ready"; when that file is not what the
+# settings below ask for, it says so. cloud-init keeps its words in /var/log/cloud-init-output.log.
 set -euo pipefail
 
 # --- Settings: edit them here, or set them in the environment in capitals, which wins. -------------------------------
 
 # Where the package is: https:// or http:// (with its sum), s3:// (with the aws command), file:// or an absolute path.
-# It ends in .deb or .rpm. {arch} stands for this machine's architecture as such packages name it: amd64 or arm64 in
-# a .deb, x86_64 or aarch64 in an .rpm.
+# It ends in .deb or .rpm, before a "?" if there is one, as in presigned URLs. {arch} stands for this machine's
+# architecture as such packages name it: amd64 or arm64 in a .deb, x86_64 or aarch64 in an .rpm.
 package_url=''
 # Its SHA-256 in hex. Several, between blanks, when {arch} stands for one of several packages.
 package_sha256=''
@@ -34,7 +35,8 @@ END
 : "${LOCK_TIMEOUT:=$lock_timeout}" "${READY_TIMEOUT:=$ready_timeout}"
 
 config=/etc/natd/natd.toml
-example=/usr/share/doc/natd/config.example.toml
+# The SHA-256 of each configuration that this script wrote: one that has such a sum is nobody else's.
+written=/etc/natd/.user-data.sha256
 
 say() { printf 'natd setup: %s\n' "$*"; }
 
@@ -103,15 +105,23 @@ install_deb() {
 		die "apt-get could not install natd $version: see above"
 }
 
-# Installs an .rpm. dnf waits for another one that runs, does nothing when natd is as new, and asks no repository.
+# Installs an .rpm. dnf waits for another one that runs, and asks no repository. Its "install" would downgrade.
 install_rpm() {
-	timeout "$LOCK_TIMEOUT" dnf install --quiet --assumeyes --disablerepo='*' "$1" ||
-		die "dnf could not install $PACKAGE_URL within $LOCK_TIMEOUT s: see above"
+	local version installed verb=upgrade
+	version=$(rpm --query --package --queryformat '%{VERSION}-%{RELEASE}' "$1") || die "$PACKAGE_URL is not an RPM package"
+	installed=$(rpm --query --queryformat '%{VERSION}-%{RELEASE}' natd) || installed='' verb=install
+	if [ -n "$installed" ] && [ "$(rpm --eval "%{lua: print(rpm.vercmp('$installed', '$version'))}")" -ge 0 ]; then
+		say "natd $installed is installed"
+		return
+	fi
+	timeout "$LOCK_TIMEOUT" dnf "$verb" --quiet --assumeyes --disablerepo='*' "$1" ||
+		die "dnf could not install natd $version within $LOCK_TIMEOUT s: see above"
 }
 
 # Fetches, checks and installs the package.
 install_package() {
-	local kind=${PACKAGE_URL##*.} url file
+	local kind=${PACKAGE_URL%%\?*} url file
+	kind=${kind##*.}
 	case $kind in
 	deb | rpm) ;;
 	*) die "PACKAGE_URL=\"$PACKAGE_URL\" does not end in .deb or .rpm: set it at the top of this script" ;;
@@ -124,35 +134,81 @@ install_package() {
 	"install_$kind" "$file"
 }
 
-# Writes the configuration, unless an administrator's stands there.
+# The SHA-256 of a file.
+sum_of() {
+	local sum
+	sum=$(sha256sum <"$1")
+	echo "${sum%% *}"
+}
+
+# Whether somebody else has edited the configuration: it is neither what this script wrote, nor the example of the package
+# by dpkg's record (MD5) or rpm's (SHA-256). The example itself may be missing: images leave documentation out.
+edited() {
+	local known md5
+	[ -e "$config" ] || return 1
+	md5=$(md5sum <"$config")
+	known=$({
+		cat "$written"
+		dpkg-query --show --showformat='${Conffiles}\n' natd
+		rpm --query --queryformat '[%{FILENAMES} %{FILEDIGESTS}\n]' natd
+	} 2>/dev/null) || true
+	[[ $known != *"$(sum_of "$config")"* && $known != *" $config ${md5%% *}"* ]]
+}
+
+# Writes the configuration, unless somebody else's stands there.
 configure() {
 	local new=$work/natd.toml
 	printf '%s\n' "$NATD_CONFIG" >"$new"
+	natctl check "$new" || die "NATD_CONFIG is not valid: see above"
 	if cmp --silent "$new" "$config"; then return; fi
-	if [ -n "$had_config" ] && ! cmp --silent "$example" "$config"; then
-		say "$config has been edited and stays as it is; the settings of this script are not used"
+	if edited; then
+		foreign="$config has been edited by somebody else and stays as it is: what NATD_CONFIG asks for is NOT what runs"
+		say "$foreign"
 		return
 	fi
-	natctl check "$new" || die "NATD_CONFIG is not valid: see above"
+	if [ -e "$config" ]; then cp --preserve -- "$config" "$work/before"; fi
+	(umask 077 && sum_of "$new" >>"$written")
 	# In one step from the old file to the new one, whatever happens in between.
 	install --mode=0640 --owner=root --group=natd "$new" "$config.new"
 	mv -- "$config.new" "$config"
-	changed=yes
 }
 
-# Starts natd now and at every boot.
-start() {
-	natctl check "$config" || die "$config is not valid: see above"
-	if [ -n "$changed" ] && systemctl is-active --quiet natd.service; then
-		systemctl reload natd.service || die "natd refuses $config: see above"
+# Prints the SHA-256 of the configuration that natd runs, and "refused" when it has refused a newer one; nothing when natd
+# does not answer.
+running() {
+	natctl status --json 2>/dev/null |
+		sed -n '/^  "config": {/,/^  }/ { s/.*"sha256": "\(.*\)".*/\1/p; s/.*"error": "[^"].*/refused/p }' || true
+}
+
+# Makes natd take the file. When it refuses, what stood there before stands there again.
+reload() {
+	local code=0
+	natctl reload || code=$?
+	case $code in
+	0 | 4) return ;; # 4: it does not answer just now, and will read the file when it starts
+	esac
+	if [ -e "$work/before" ]; then
+		cp --preserve -- "$work/before" "$config.new"
+		mv -- "$config.new" "$config"
+		natctl reload >/dev/null 2>&1 || true
+		die "natd refuses NATD_CONFIG, for the reason above; $config is what it was before"
 	fi
-	systemctl enable --quiet --now --no-block natd.service
+	die "natd refuses $config, for the reason above"
 }
 
-# Returns when natd is ready, and shows its status.
-wait_ready() {
-	local deadline=$((SECONDS + READY_TIMEOUT))
-	until natctl status >"$work/status" 2>&1; do
+# Starts natd, now and at every boot, returns when it runs the file and is ready, and shows its status.
+start() {
+	local deadline=$((SECONDS + READY_TIMEOUT)) wanted now
+	natctl check "$config" || die "$config is not valid: see above"
+	wanted=$(sum_of "$config")
+	systemctl enable --quiet --now --no-block natd.service
+	while :; do
+		now=$(running)
+		if [ -n "$now" ] && [ "$now" != "$wanted" ]; then
+			reload
+			now=$(running)
+		fi
+		if natctl status >"$work/status" 2>&1 && [ "$now" = "$wanted" ]; then break; fi
 		if [ "$SECONDS" -ge "$deadline" ]; then
 			cat "$work/status" >&2
 			die "natd is not ready after $READY_TIMEOUT s: the reason is above, and more in journalctl -u natd"
@@ -169,11 +225,8 @@ work=$(mktemp -d)
 trap 'rm -rf "$work"' EXIT
 # apt-get reads the package as a user of its own.
 chmod 0755 "$work"
-# A configuration that comes with the package, now, is no administrator's, also where the image keeps no documentation.
-had_config=$(if [ -e "$config" ]; then echo yes; fi)
-changed=
+foreign=
 install_package
 configure
 start
-wait_ready
-say "ready"
+say "ready${foreign:+, but $foreign. To have it, remove that file and run this again}"

@@ -12,16 +12,17 @@ import (
 	"syscall"
 	"testing"
 
+	"go.yaml.in/yaml/v3"
 	"golang.org/x/sys/unix"
 )
 
-// debianRoot returns a folder with a Debian that has cloud-init, made once and kept in the user's cache. Nobody may
+// debianRoot returns a folder with a Debian that has cloud-init and the dnf of Amazon Linux 2023 (4.14), made once and kept in the user's cache. Nobody may
 // change it: a test works on a machine.
 func debianRoot(t *testing.T) string {
 	t.Helper()
 	needRoot(t)
 	need(t, "mmdebstrap")
-	arguments := []string{"--variant=apt", "--include=cloud-init", "bookworm"}
+	arguments := []string{"--variant=apt", "--include=cloud-init,dnf,rpm", "bookworm"}
 	cache, err := os.UserCacheDir()
 	if err != nil {
 		cache = os.TempDir()
@@ -120,5 +121,26 @@ func TestCloudConfigIsValid(t *testing.T) {
 	write(t, host.path("/cloud-config.yaml"), read(t, deploy("cloud-config.yaml")), 0o644)
 	if code, out := host.run(t, nil, "cloud-init", "schema", "--config-file", "/cloud-config.yaml"); code != 0 {
 		t.Errorf("exit code %d\n%s", code, out)
+	}
+}
+
+// TestCloudConfigFails runs the commands as cloud-init does, in one shell script, with another one behind: it must not hide
+// that there is no relay.
+func TestCloudConfigFails(t *testing.T) {
+	var parsed struct {
+		Files []struct{ Path, Content string } `yaml:"write_files"`
+		Run   []string                         `yaml:"runcmd"`
+	}
+	if err := yaml.Unmarshal([]byte(read(t, deploy("cloud-config.yaml"))), &parsed); err != nil {
+		t.Fatalf("parse: %v", err)
+	}
+	host := newMachine(t)
+	for _, file := range parsed.Files {
+		write(t, host.path(file.Path), file.Content, 0o755)
+	}
+	code, out := host.run(t, nil, "sh", "-c", strings.Join(append(parsed.Run, "echo more"), "\n"))
+	mustSay(t, 1, "FAILED: PACKAGE_URL")(code, out)
+	if strings.Contains(out, "more\n") {
+		t.Errorf("the commands behind ran:\n%s", out)
 	}
 }

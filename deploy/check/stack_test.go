@@ -1,7 +1,11 @@
 package check
 
 import (
+	"os"
+	"os/exec"
+	"path/filepath"
 	"regexp"
+	"slices"
 	"strings"
 	"testing"
 
@@ -72,4 +76,85 @@ func relayUserData(t *testing.T, values map[string]string) string {
 	}
 	sub := regexp.MustCompile(`\$\{[^}]+\}`)
 	return sub.ReplaceAllStringFunc(settings, value) + parts[1].(string) + sub.ReplaceAllStringFunc(parts[2].(string), value)
+}
+
+// TestStackPackage wants one source of the package, whole.
+func TestStackPackage(t *testing.T) {
+	var parsed struct {
+		Rules map[string]struct {
+			Assertions []struct {
+				Assert yaml.Node `yaml:"Assert"`
+			} `yaml:"Assertions"`
+		} `yaml:"Rules"`
+	}
+	if err := yaml.Unmarshal([]byte(read(t, deploy("cloudformation", "transitive-peering.yaml"))), &parsed); err != nil {
+		t.Fatalf("parse the template: %v", err)
+	}
+	rule := parsed.Rules["PackageGiven"].Assertions[0].Assert
+	for given, want := range map[string]bool{
+		"":                                       false,
+		"PackageBucket PackageKey":               true,
+		"PackageBucket PackageKey PackageSha256": true,
+		"PackageUrl PackageSha256":               true,
+		"PackageBucket":                          false,
+		"PackageKey":                             false,
+		"PackageUrl":                             false,
+		"PackageBucket PackageUrl PackageSha256": false,
+		"PackageKey PackageUrl PackageSha256":    false,
+		"PackageBucket PackageKey PackageUrl":    false,
+		"PackageBucket PackageKey PackageUrl PackageSha256": false,
+	} {
+		if got := holds(t, &rule, strings.Fields(given)); got != want {
+			t.Errorf("with %q the stack is accepted: %v, want %v", given, got, want)
+		}
+	}
+}
+
+// holds evaluates a condition of CloudFormation, in which the given parameters have a value and all others are empty.
+func holds(t *testing.T, condition *yaml.Node, given []string) bool {
+	t.Helper()
+	is := func(part *yaml.Node) bool { return holds(t, part, given) }
+	switch condition.Tag {
+	case "!Or":
+		return slices.ContainsFunc(condition.Content, is)
+	case "!And":
+		return !slices.ContainsFunc(condition.Content, func(part *yaml.Node) bool { return !is(part) })
+	case "!Not":
+		return !is(condition.Content[0])
+	case "!Equals":
+		if condition.Content[0].Tag != "!Ref" || condition.Content[1].Value != "" {
+			t.Fatalf("line %d compares other things than a parameter with nothing", condition.Line)
+		}
+		return !slices.Contains(given, condition.Content[0].Value)
+	}
+	t.Fatalf("line %d: %s is not known here", condition.Line, condition.Tag)
+	return false
+}
+
+// TestStackTryIt runs the command of the output with an aws that does not know the command at first, then has no answer.
+func TestStackTryIt(t *testing.T) {
+	var parsed struct {
+		Outputs map[string]struct {
+			Value string `yaml:"Value"`
+		} `yaml:"Outputs"`
+	}
+	if err := yaml.Unmarshal([]byte(read(t, deploy("cloudformation", "transitive-peering.yaml"))), &parsed); err != nil {
+		t.Fatalf("parse the template: %v", err)
+	}
+	folder := t.TempDir()
+	write(t, filepath.Join(folder, "aws"), `#!/bin/sh
+[ "$2" != send-command ] || { echo the-command; exit; }
+echo again >>"$0.asked"
+case $(wc -l <"$0.asked") in
+1) echo InvocationDoesNotExist >&2; exit 254 ;;
+2) echo ;;
+*) echo "the page of $*" ;;
+esac
+`, 0o755)
+	command := exec.Command("bash", "-c", regexp.MustCompile(`\$\{[^}]+\}`).ReplaceAllString(parsed.Outputs["TryIt"].Value, "x"))
+	command.Env = append(os.Environ(), "PATH="+folder+":"+os.Getenv("PATH"))
+	out, err := command.CombinedOutput()
+	if err != nil || !strings.HasPrefix(string(out), "the page of ssm get-command-invocation --region x --command-id the-command") {
+		t.Errorf("%v\n%s", err, out)
+	}
 }

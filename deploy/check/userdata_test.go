@@ -3,6 +3,7 @@ package check
 import (
 	"bufio"
 	"os"
+	"runtime"
 	"strings"
 	"syscall"
 	"testing"
@@ -65,7 +66,7 @@ func TestUserDataKeepsConfiguration(t *testing.T) {
 	host.prepare(t)
 	path, _ := host.addPackage(t, "1.0.0")
 	write(t, host.path(config), "# mine\n", 0o640)
-	mustSay(t, 0, "has been edited")(host.setup(t, "PACKAGE_URL="+path, relay))
+	mustSay(t, 0, "ready, but "+config+" has been edited by somebody else")(host.setup(t, "PACKAGE_URL="+path, relay))
 	if text := read(t, host.path(config)); text != "# mine\n" {
 		t.Errorf("the administrator's configuration is now %q", text)
 	}
@@ -77,21 +78,68 @@ func TestUserDataKeepsConfiguration(t *testing.T) {
 		t.Errorf("after the upgrade the administrator's configuration is %q", text)
 	}
 	mustSay(t, 0, "natd 1.1.0 is installed")(host.setup(t, "PACKAGE_URL="+path, relay))
+	mustSay(t, 1, "NATD_CONFIG is not valid")(host.setup(t, "PACKAGE_URL="+path, "NATD_CONFIG=nonsense = 1"))
 }
 
-// TestUserDataReplacesExample: natd is in the image already, runs, and nobody has edited its example.
+// TestUserDataReplacesExample: natd is in the image already, runs, and nobody has edited its
+// example. The image has no documentation.
 func TestUserDataReplacesExample(t *testing.T) {
 	host := newMachine(t)
 	host.prepare(t)
 	path, _ := host.addPackage(t, "1.0.0")
 	mustSay(t, 0, "")(host.run(t, nil, "dpkg", "--install", path))
 	write(t, host.path("/started"), "", 0o644)
-	mustSay(t, 0, "ready")(host.setup(t, "PACKAGE_URL="+path, relay))
+	mustSay(t, 0, "natd ready")(host.run(t, nil, "natctl", "status"))
+	if err := os.RemoveAll(host.path("/usr/share/doc/natd")); err != nil {
+		t.Fatalf("remove the documentation: %v", err)
+	}
+	mustSay(t, 0, "ready\n")(host.setup(t, "PACKAGE_URL="+path, relay))
 	if text := read(t, host.path(config)); text == example {
 		t.Error("the example still stands")
 	}
-	if calls := host.calls(t); !strings.Contains(calls, "systemctl reload natd.service") {
+	if calls := host.calls(t); !strings.Contains(calls, "natctl reload") {
 		t.Errorf("the running natd was not told:\n%s", calls)
+	}
+}
+
+// TestUserDataChanges runs the script with other settings, as an instance does that comes from the image of another.
+func TestUserDataChanges(t *testing.T) {
+	host := newMachine(t)
+	host.prepare(t)
+	path, _ := host.addPackage(t, "1.0.0")
+	for _, name := range []string{"one", "two", "one"} {
+		code, out := host.setup(t, "PACKAGE_URL="+path, "NATD_CONFIG=name = \""+name+"\"")
+		mustSay(t, 0, "natd setup: ready\n")(code, out)
+		if text := read(t, host.path(config)); !strings.Contains(text, name) {
+			t.Errorf("with %s the configuration is\n%s\n%s", name, text, out)
+		}
+		mustSay(t, 0, strings.TrimSpace(read(t, host.path("/running"))))(host.run(t, nil, "sha256sum", config))
+	}
+	mustSay(t, 0, "600 root")(host.run(t, nil, "stat", "--format=%a %U", "/etc/natd/.user-data.sha256"))
+}
+
+// TestUserDataRefusedReload fails as often as it is tried, and leaves the configuration that runs.
+func TestUserDataRefusedReload(t *testing.T) {
+	host := newMachine(t)
+	host.prepare(t)
+	path, _ := host.addPackage(t, "1.0.0")
+	mustSay(t, 0, "ready")(host.setup(t, "PACKAGE_URL="+path, relay))
+	before := read(t, host.path(config))
+	for range 2 {
+		code, out := host.setup(t, "PACKAGE_URL="+path, "NATD_CONFIG=conflict = 1")
+		mustSay(t, 1, "a local service listens on 10.2.0.100:80")(code, out)
+		mustSay(t, 1, "FAILED: natd refuses NATD_CONFIG")(code, out)
+		if text := read(t, host.path(config)); text != before {
+			t.Errorf("the configuration is %q, want %q", text, before)
+		}
+		mustSay(t, 0, "640 root natd")(host.run(t, nil, "stat", "--format=%a %U %G", config))
+	}
+
+	// An administrator's mistake is no success either, and is the administrator's to correct.
+	write(t, host.path(config), "conflict = 2\n", 0o640)
+	mustSay(t, 1, "FAILED: natd refuses "+config)(host.setup(t, "PACKAGE_URL="+path, relay))
+	if text := read(t, host.path(config)); text != "conflict = 2\n" {
+		t.Errorf("the administrator's configuration is now %q", text)
 	}
 }
 
@@ -111,6 +159,7 @@ func TestUserDataRefuses(t *testing.T) {
 		{"relative path", []string{"PACKAGE_URL=natd.deb"}, "does not begin with https://"},
 		{"wrong sum", []string{"PACKAGE_URL=" + path, "PACKAGE_SHA256=" + strings.Repeat("0", 64)}, "the package has the SHA-256 " + sum},
 		{"https without sum", []string{"PACKAGE_URL=https://example.com/natd.deb"}, "PACKAGE_SHA256 is empty"},
+		{"presigned without sum", []string{"PACKAGE_URL=https://example.com/natd.deb?X-Amz-Expires=60&a=b.c"}, "PACKAGE_SHA256 is empty"},
 		{"s3 without aws", []string{"PACKAGE_URL=s3://bucket/natd.deb"}, "s3:// needs the aws command"},
 		{"no Debian package", []string{"PACKAGE_URL=/page.deb"}, "is not a Debian package"},
 	}
@@ -190,22 +239,36 @@ func TestUserDataWaitsForLock(t *testing.T) {
 	}
 }
 
-// TestUserDataRPM takes the other way, with the architecture in the name and one sum of several.
+// TestUserDataRPM takes the other way, with the architecture in the name and one sum of several. It upgrades, never
+// downgrades, and knows the example of the package and an edited one apart.
 func TestUserDataRPM(t *testing.T) {
+	if runtime.GOARCH != "amd64" {
+		t.Skip("the packages of this test are for x86_64")
+	}
 	host := newMachine(t)
 	host.prepare(t)
-	path, sum := host.addPackage(t, "1.0.0")
-	for _, architecture := range []string{"x86_64", "aarch64"} {
-		write(t, host.path("/natd-1.0.0-1."+architecture+".rpm"), read(t, host.path(path)), 0o644)
-	}
-	mustSay(t, 0, "natd ready")(host.setup(t, "PACKAGE_URL=file:///natd-1.0.0-1.{arch}.rpm",
+	oldest, _ := host.addRPM(t, "1.0.9")
+	middle, sum := host.addRPM(t, "1.0.10")
+	newest, _ := host.addRPM(t, "1.1.0")
+	mustSay(t, 0, "natd setup: ready\n")(host.setup(t, "PACKAGE_URL=file:///natd-1.0.10-1.{arch}.rpm",
 		"PACKAGE_SHA256="+strings.Repeat("0", 64)+" "+strings.ToUpper(sum), relay))
-	if calls := host.calls(t); !strings.Contains(calls, "dnf install --quiet --assumeyes --disablerepo=*") {
-		t.Errorf("dnf was not asked for an installation without repositories:\n%s", calls)
-	}
 	if text := read(t, host.path(config)); !strings.Contains(text, "web") {
 		t.Errorf("the configuration is %q", text)
 	}
+	for _, step := range []struct{ path, want string }{
+		{middle, "natd 1.0.10-1 is installed"},
+		{oldest, "natd 1.0.10-1 is installed"},
+		{newest, "natd setup: ready"},
+		{middle, "natd 1.1.0-1 is installed"},
+	} {
+		mustSay(t, 0, step.want)(host.setup(t, "PACKAGE_URL="+step.path, relay))
+	}
+	mustSay(t, 0, "natd-1.1.0-1.")(host.run(t, nil, "rpm", "--query", "natd"))
+
+	write(t, host.path(config), example, 0o640)
+	mustSay(t, 0, "natd setup: ready\n")(host.setup(t, "PACKAGE_URL="+newest, relay))
+	write(t, host.path(config), "# mine\n", 0o640)
+	mustSay(t, 0, "has been edited")(host.setup(t, "PACKAGE_URL="+newest, relay))
 }
 
 // mustSay wants an exit code and a text.

@@ -20,7 +20,7 @@ locals {
   architecture = one([for name in data.aws_ec2_instance_type.relay.supported_architectures : name if name != "i386"])
   from_bucket  = startswith(var.package_url, "s3://")
 
-  config = join("\n", [for name, relay in var.relays : <<-TOML
+  config = var.config != null ? var.config : join("\n", [for name, relay in var.relays : <<-TOML
     [[relay]]
     name     = ${jsonencode(name)}
     listen   = "${var.private_ip}:${relay.port}"
@@ -47,7 +47,7 @@ locals {
     for network in relay.from : "${name} ${network}" => {
       protocol = relay.protocol
       port     = relay.port
-      network  = network
+      network  = replace(network, "/^[^/]+$/", "$0/32") # an address alone
     }
   }]...)
 }
@@ -55,7 +55,7 @@ locals {
 resource "aws_security_group" "relay" {
   name_prefix = "${var.name}-"
   description = "natd relay: the ports of its relays, and nothing else"
-  vpc_id      = data.aws_subnet.relay.vpc_id
+  vpc_id      = var.vpc_id
   tags        = merge(var.tags, { Name = var.name })
 
   lifecycle {
@@ -185,6 +185,22 @@ resource "aws_instance" "relay" {
     precondition {
       condition     = local.from_bucket || var.package_sha256 != ""
       error_message = "A package from https:// needs package_sha256."
+    }
+
+    precondition {
+      condition     = var.config != null || length(var.relays) > 0
+      error_message = "Without relays or config there is nothing to relay."
+    }
+
+    precondition {
+      condition     = cidrsubnet("${var.private_ip}/${split("/", data.aws_subnet.relay.cidr_block)[1]}", 0, 0) == data.aws_subnet.relay.cidr_block
+      error_message = "private_ip is not in the subnet."
+    }
+
+    # "Run commands when you launch an EC2 instance with user data input", EC2 user guide.
+    precondition {
+      condition     = length(local.user_data) <= 16384
+      error_message = "The user-data has more than the 16 KiB that EC2 takes: shorten relays or config."
     }
   }
 

@@ -6,6 +6,11 @@ mock_provider "aws" {
       supported_architectures = ["arm64"]
     }
   }
+  mock_data "aws_subnet" {
+    defaults = {
+      cidr_block = "10.2.0.0/24"
+    }
+  }
   mock_data "aws_partition" {
     defaults = {
       partition = "aws"
@@ -19,6 +24,7 @@ mock_provider "aws" {
 }
 
 variables {
+  vpc_id      = "vpc-0123456789abcdef0"
   subnet_id   = "subnet-0123456789abcdef0"
   private_ip  = "10.2.0.100"
   package_url = "s3://packages/natd-0.3.0-1.{arch}.rpm"
@@ -85,4 +91,34 @@ run "a_backend_without_port" {
     relays = { web = { port = 80, from = ["10.1.0.0/16"], to = "10.3.0.100" } }
   }
   expect_failures = [var.relays]
+}
+
+run "an_address_of_another_subnet" {
+  command = plan
+  variables {
+    private_ip = "10.2.1.100"
+  }
+  expect_failures = [aws_instance.relay]
+}
+
+run "nothing_to_relay" {
+  command = plan
+  variables {
+    relays = {}
+  }
+  expect_failures = [aws_instance.relay]
+}
+
+run "a_configuration_of_ones_own" {
+  variables {
+    config = "[[relay]]\nname = 'mine'\nlog = true\n"
+  }
+  assert {
+    condition     = strcontains(aws_instance.relay.user_data, "log = true") && !strcontains(aws_instance.relay.user_data, "\"10.3.0.100:8080\"")
+    error_message = "The configuration is not the one that was given."
+  }
+  assert {
+    condition     = length(aws_vpc_security_group_ingress_rule.client) == 3
+    error_message = "The security group does not follow relays."
+  }
 }

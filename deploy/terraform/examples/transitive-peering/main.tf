@@ -4,7 +4,8 @@ module "relay" {
   source = "../.."
 
   name           = "${var.name}-relay"
-  subnet_id      = aws_subnet.this["b"].id
+  vpc_id         = aws_vpc.this["b"].id
+  subnet_id      = aws_route_table_association.this["b"].subnet_id # user-data needs the way out
   private_ip     = var.networks["b"].host
   public_ip      = true
   instance_type  = var.instance_type
@@ -19,9 +20,6 @@ module "relay" {
       to   = "${var.networks["c"].host}:80"
     }
   }
-
-  # user-data needs the way out.
-  depends_on = [aws_route.internet, aws_route_table_association.this]
 }
 
 data "aws_ec2_instance_type" "host" {
@@ -104,7 +102,7 @@ resource "aws_instance" "host" {
     ignore_changes = [ami]
   }
 
-  depends_on = [aws_route.internet, aws_route_table_association.this]
+  depends_on = [aws_route_table_association.this]
 }
 
 data "aws_iam_policy_document" "assume" {

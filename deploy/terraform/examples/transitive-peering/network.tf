@@ -31,11 +31,13 @@ resource "aws_route_table" "this" {
   tags   = merge(var.tags, { Name = "${var.name}-${each.key}" })
 }
 
+# After the route, so that a subnet that has its table has the way out. A depends_on of the module would say the same, and
+# put off what the module reads, which plans a replacement of what stands.
 resource "aws_route_table_association" "this" {
   for_each = var.networks
 
   subnet_id      = aws_subnet.this[each.key].id
-  route_table_id = aws_route_table.this[each.key].id
+  route_table_id = aws_route.internet[each.key].route_table_id
 }
 
 resource "aws_route" "internet" {
