@@ -26,8 +26,8 @@ type Sysctls struct {
 }
 
 // OpenSysctls reads the ledger, which need not be there yet; its directory must be, once something is
-// to be changed. A ledger that another boot or another network namespace wrote is forgotten: the settings it speaks of
-// are gone. One that cannot be understood is set aside, see SetAside.
+// to be changed. A ledger that another boot or another network namespace wrote restores nothing: the settings it speaks of
+// are gone, or others'; see Unrestored. One that cannot be understood is set aside, see SetAside.
 func OpenSysctls(ledgerFile string) (*Sysctls, error) {
 	id, err := currentEpoch()
 	if err != nil {

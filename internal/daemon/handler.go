@@ -68,7 +68,7 @@ func (h handler) Flush(ctx context.Context) (*control.Outcome, error) {
 		h.d.Notify.Status(h.d.lastStatus)
 		return &control.Outcome{
 			SchemaVersion: control.SchemaVersion, Changes: changes,
-			Notes: []string{"natd runs on and repairs nothing until \"natctl reload\""},
+			Notes: append(unrestoredNotes(h.d.sysctls), "natd runs on and repairs nothing until \"natctl reload\""),
 		}, nil
 	})
 }
@@ -210,6 +210,9 @@ func (d *Daemon) remove() ([]string, error) {
 	d.sync.verified, d.sync.settled, d.forwarding = false, false, false
 	if err != nil {
 		return changes, err
+	}
+	if left := unrestored(d.sysctls); left != "" {
+		d.Log.Warn("sysctls that were changed in another boot or network namespace are not restored", "sysctls", left)
 	}
 	d.Log.Info("removed everything that natd made", "changes", strings.Join(changes, "; "), "took", time.Since(began).Round(time.Microsecond))
 	return changes, nil
