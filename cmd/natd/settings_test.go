@@ -91,6 +91,21 @@ func TestHostSettings(t *testing.T) {
 	sameSettings(t, before, settings(t, b.B), nil)
 }
 
+// TestReloadTellsSettings wants a reload to name the settings that it changed, as plan did before and flush does after it.
+func TestReloadTellsSettings(t *testing.T) {
+	t.Parallel()
+	b := newBox(t)
+	b.start(echoRelay("enabled = false"))
+	b.configure(echoRelay())
+	b.step([]string{"plan"}, control.CodeOK, "set sysctl net.ipv4.ip_forward = 1 (now 0)\n")
+	b.step([]string{"reload"}, control.CodeOK, "  set sysctl net.ipv4.ip_forward = 1 (was 0)\n")
+	b.step([]string{"reload"}, control.CodeOK, "nothing to change\n")
+	if want := `msg="sysctl changed" key=net.ipv4.ip_forward old=0 new=1`; strings.Count(b.natd.Log(), want) != 1 {
+		t.Errorf("natd does not write once %s:\n%s", want, b.natd.Log())
+	}
+	b.step([]string{"flush"}, control.CodeOK, "sysctl net.ipv4.ip_forward = 0 again")
+}
+
 // TestFlushOfAnotherBoot flushes where the ledger is of another boot id, as in a container that natd's sandbox sees as another:
 // what natd changed cannot be told from what others did, so it stays, and flush says what it was.
 func TestFlushOfAnotherBoot(t *testing.T) {

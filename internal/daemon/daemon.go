@@ -163,6 +163,7 @@ func (d *Daemon) open() (err error) {
 	if err != nil {
 		return err
 	}
+	d.sysctls.Wrote = d.noteSysctl
 	if aside := d.sysctls.SetAside(); aside != "" {
 		d.Log.Warn("the ledger of changed sysctls cannot be understood: they will not be restored", "moved_to", aside)
 	}

@@ -29,7 +29,7 @@ type syncState struct {
 	repairs    int
 	drift      *control.Drift
 	err        string
-	steps      []string // what was done since the last reload began, or since the last pass
+	steps      []string // what was done in the kernel since the last reload began, or since the last pass
 }
 
 // pacedError puts a repair off.
