@@ -145,6 +145,7 @@ func (a *app) planCommand() *cobra.Command {
 		Short: "Show what a configuration would change in the kernel, and change nothing",
 		Long: `Show what a configuration would change in the kernel, and change nothing. It needs root.
 
+While natd runs, a configuration that "natctl reload" would refuse is refused here, too.
 The default is the configuration of the running natd, or else ` + defaultConfig + `.`,
 		Args: cobra.MaximumNArgs(1),
 		RunE: func(cmd *cobra.Command, args []string) error {
@@ -172,7 +173,11 @@ func (a *app) plan(ctx context.Context, args []string) (o *control.Outcome, err 
 	if err != nil {
 		return nil, err
 	}
-	if o, err = a.local.plan(cfg); err != nil {
+	o, err = a.local.plan(ctx, cfg)
+	switch {
+	case err != nil && control.AsError(err).Code == control.CodeConfig:
+		return nil, err // it names the file, as a reload would
+	case err != nil:
 		return nil, fmt.Errorf("compare %s with the kernel: %w", cfg.Path, permitted(err))
 	}
 	text := "no changes: the kernel holds exactly this\n"

@@ -66,7 +66,7 @@ func kernel(changes []string, err error) local {
 		rules: func(c *config.Config) (string, error) {
 			return fmt.Sprintf("table inet natd { # %s }", c.NAT.Relays[0].Name), err
 		},
-		plan: func(*config.Config) (*control.Outcome, error) {
+		plan: func(context.Context, *config.Config) (*control.Outcome, error) {
 			return &control.Outcome{SchemaVersion: 1, Changes: changes}, err
 		},
 		flush: func(_ context.Context, state string) (*control.Outcome, error) {

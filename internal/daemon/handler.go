@@ -175,7 +175,7 @@ func (d *Daemon) load() (*config.Config, nat.Protect, error) {
 	if err != nil {
 		return nil, 0, control.Errorf(control.CodeConfig, "%w", err)
 	}
-	protect, err := d.protection(cfg)
+	protect, err := protection(d.kernel, cfg)
 	if err != nil {
 		return nil, 0, err
 	}
@@ -183,14 +183,8 @@ func (d *Daemon) load() (*config.Config, nat.Protect, error) {
 	if _, _, err := d.placeAll(cfg, refused); err != nil {
 		return nil, 0, err
 	}
-	var errs config.Errors
-	for i := range cfg.NAT.Relays {
-		if why, ok := refused[cfg.NAT.Relays[i].Name]; ok {
-			errs = append(errs, cfg.Blame(cfg.NAT.Relays[i].Name, "listen", why))
-		}
-	}
-	if len(errs) > 0 {
-		return nil, 0, control.Errorf(control.CodeConfig, "%w", errs)
+	if err := refusal(cfg, refused); err != nil {
+		return nil, 0, err
 	}
 	return cfg, protect, nil
 }
