@@ -20,7 +20,7 @@ func (a *app) statusCommand() *cobra.Command {
 		Short: "Show the state of natd, of the host and of every relay",
 		Long: `Show the state of natd, of the host and of every relay, as natd last read it from the kernel.
 
-Exit codes: 0 ready, 5 the kernel is not in sync, 6 degraded or failed, 4 natd is not reachable.
+Exit codes: 0 ready, 5 failed: the kernel is not in sync, 6 degraded, 4 natd is not reachable.
 With --watch the code is that of the last state, and the command goes on while natd is away.`,
 		Args: cobra.NoArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error {
