@@ -41,6 +41,7 @@ type checked struct {
 	Path          string         `json:"path"`
 	Valid         bool           `json:"valid"`
 	Relays        int            `json:"relays"`
+	Disabled      int            `json:"disabled"` // of the relays
 	Errors        []mistake      `json:"errors"`
 	Error         *control.Error `json:"error,omitempty"`
 }
@@ -61,12 +62,21 @@ func (a *app) check(path string) error {
 		e := control.AsError(err)
 		a.complain(e)
 		if a.json {
-			a.writeJSON(checked{control.SchemaVersion, path, false, 0, mistakes(err), e}, "  ")
+			a.writeJSON(checked{control.SchemaVersion, path, false, 0, 0, mistakes(err), e}, "  ")
 		}
 		return verdict(e.Code)
 	}
-	relays := len(cfg.NAT.Relays)
-	a.show(checked{control.SchemaVersion, cfg.Path, true, relays, []mistake{}, nil}, fmt.Sprintf("OK: %s: %s\n", cfg.Path, count(relays, "relay")))
+	relays, disabled := len(cfg.NAT.Relays), 0
+	for i := range cfg.NAT.Relays {
+		if !cfg.NAT.Relays[i].Enabled {
+			disabled++
+		}
+	}
+	text := fmt.Sprintf("OK: %s: %s", cfg.Path, count(relays, "relay"))
+	if disabled > 0 {
+		text += fmt.Sprintf(", %d disabled", disabled)
+	}
+	a.show(checked{control.SchemaVersion, cfg.Path, true, relays, disabled, []mistake{}, nil}, text+"\n")
 	return nil
 }
 

@@ -4,6 +4,7 @@ import (
 	"cmp"
 	"context"
 	"fmt"
+	"slices"
 	"strings"
 	"time"
 
@@ -111,6 +112,9 @@ func (a *app) statusText(s *control.Status) string {
 		return b.String()
 	}
 	relayTable(s.Relays).write(&b, screen)
+	if !slices.ContainsFunc(s.Relays, func(r control.Relay) bool { return r.State != control.RelayDisabled }) {
+		b.WriteString("note: every relay is disabled\n")
+	}
 	return b.String()
 }
 

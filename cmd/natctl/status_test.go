@@ -51,6 +51,8 @@ func troubled() control.Status {
 func TestStatusGolden(t *testing.T) {
 	t.Parallel()
 	none := healthy()
+	idle := healthy()
+	idle.Relays = troubled().Relays[2:]
 	none.Relays, none.Config.LoadedAt, none.Ruleset.LastDrift = nil, time.Time{}, &control.Drift{At: now(), What: "a rule"}
 	tests := map[string]struct {
 		status control.Status
@@ -83,6 +85,16 @@ dns   down      10.2.0.100:53 +2  tcp,udp  10.3.0.53:53 (dns.internal) down  -  
   └ interface ens6 does not exist:
     make it, or set egress = "auto"
 old   disabled  :8080             tcp      -                                 -           -           0      0      0 B      0 B
+`},
+		"all disabled": {idle, control.CodeOK, `
+natd ready  version 1.2.3, up 3 d, pid 812
+  config    /etc/natd/natd.toml, loaded 2 h ago
+  host      ip_forward on, conntrack 12/262144
+  ruleset   in sync (read 3 s ago), protect own, 0 drift repairs
+
+NAME  STATE     LISTEN  PROTO  BACKEND  SNAT  EGRESS  CONNS  TOTAL  BYTES→  BYTES←
+old   disabled  :8080   tcp    -        -     -           0      0     0 B     0 B
+note: every relay is disabled
 `},
 		"no relays": {none, control.CodeOK, `
 natd ready  version 1.2.3, up 3 d, pid 812

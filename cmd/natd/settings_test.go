@@ -96,6 +96,9 @@ func TestReloadTellsSettings(t *testing.T) {
 	t.Parallel()
 	b := newBox(t)
 	b.start(echoRelay("enabled = false"))
+	for _, verb := range []string{"plan", "reload", "status"} {
+		b.step([]string{verb}, control.CodeOK, "note: every relay is disabled\n")
+	}
 	b.configure(echoRelay())
 	b.step([]string{"plan"}, control.CodeOK, "set sysctl net.ipv4.ip_forward = 1 (now 0)\n")
 	b.step([]string{"reload"}, control.CodeOK, "  set sysctl net.ipv4.ip_forward = 1 (was 0)\n")

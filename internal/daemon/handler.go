@@ -190,7 +190,7 @@ func (d *Daemon) load() (*config.Config, nat.Protect, error) {
 }
 
 func (d *Daemon) reloadNotes(cfg *config.Config) []string {
-	notes := []string{}
+	notes := disabledNotes(&cfg.NAT)
 	if cfg.Daemon.SocketGroup != d.cfg.Daemon.SocketGroup {
 		notes = append(notes, "socket_group takes effect when natd is restarted")
 	}

@@ -62,7 +62,7 @@ func Plan(ctx context.Context, cfg *config.Config) (outcome *control.Outcome, er
 	}
 	return &control.Outcome{
 		SchemaVersion: control.SchemaVersion,
-		Changes:       append(steps, settings...), Notes: append([]string{}, shortfalls(&cfg.NAT, places)...),
+		Changes:       append(steps, settings...), Notes: append(disabledNotes(&cfg.NAT), shortfalls(&cfg.NAT, places)...),
 	}, nil
 }
 
