@@ -200,10 +200,8 @@ func (d *Daemon) headline(err error) string {
 			served++
 		}
 	}
-	line := fmt.Sprintf("%d of %d relays in the kernel", served, len(d.places))
-	for _, note := range disabledNotes(&d.cfg.NAT) {
-		line += "; " + note
-	}
+	parts := []string{fmt.Sprintf("%d of %d relays in the kernel", served, len(d.places))}
+	line := strings.Join(append(parts, disabledNotes(&d.cfg.NAT)...), "; ")
 	if wrong := d.shortfalls(); len(wrong) > 0 {
 		line += "; degraded: " + strings.Join(wrong, "; ")
 	}
