@@ -169,8 +169,11 @@ func (p *Plan) setElements(want, have *Set) {
 func (p *Plan) chains(want *Ruleset, have *Table) {
 	for _, w := range want.Chains {
 		i := slices.IndexFunc(have.Chains, func(c Chain) bool { return c.Name == w.Name })
-		if i < 0 || have.Chains[i].Drop != w.Drop {
+		switch {
+		case i < 0:
 			p.newChains = append(p.newChains, w)
+		case have.Chains[i].Drop != w.Drop:
+			p.newPolicies = append(p.newPolicies, w)
 		}
 		if i < 0 || !slices.EqualFunc(have.Chains[i].Rules, w.Rules, sameRule) {
 			p.rewriteRules = append(p.rewriteRules, w)

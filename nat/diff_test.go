@@ -115,7 +115,7 @@ func TestDiffOfChains(t *testing.T) {
 		},
 		"another policy": {
 			want:  scenario{policy: ForwardOpen, relays: []Relay{web()}}.build(),
-			steps: []string{"set up chain forward"},
+			steps: []string{"set the policy of chain forward to accept (was drop)"},
 		},
 		"a rule is missing": {
 			want: build(web()), have: func(have *Table) { have.Chains[1].Rules = have.Chains[1].Rules[1:] },

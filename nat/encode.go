@@ -1,6 +1,8 @@
 package nat
 
 import (
+	"slices"
+
 	"golang.org/x/sys/unix"
 
 	"natd/internal/nfnl"
@@ -35,7 +37,7 @@ func (p *Plan) encode(b *nfnl.Batch, hold Hold) {
 		changeElements(b, unix.NFT_MSG_DELSETELEM, &c.set, c.del)
 		changeElements(b, unix.NFT_MSG_NEWSETELEM, &c.set, c.add)
 	}
-	for _, c := range p.newChains {
+	for _, c := range slices.Concat(p.newChains, p.newPolicies) {
 		newChain(b, TableName, &c)
 	}
 	for _, c := range p.rewriteRules {

@@ -38,6 +38,7 @@ type Plan struct {
 	newSets, oldSets        []Set
 	elements                []setChange
 	newChains, rewriteRules []Chain
+	newPolicies             []Chain // of chains that stand
 }
 
 // setChange is the elements to delete from and to add to one set.
@@ -49,7 +50,7 @@ type setChange struct {
 // Empty tells whether there is nothing to do.
 func (p *Plan) Empty() bool {
 	return !p.remove && !p.create && !p.adopt && !p.makeGuard && !p.removeGuard &&
-		len(p.newSets)+len(p.oldSets)+len(p.elements)+len(p.newChains)+len(p.rewriteRules) == 0
+		len(p.newSets)+len(p.oldSets)+len(p.elements)+len(p.newChains)+len(p.newPolicies)+len(p.rewriteRules) == 0
 }
 
 // Heals tells whether the plan changes the table's content, and not only who holds it.
@@ -77,6 +78,9 @@ func (p *Plan) Steps(limit int) []string {
 	for _, c := range p.newChains {
 		s.addf("set up chain %s", c.Name)
 	}
+	for _, c := range p.newPolicies {
+		s.addf("set the policy of chain %s to %s (was %s)", c.Name, policyName(c.Drop), policyName(!c.Drop))
+	}
 	for _, c := range p.rewriteRules {
 		s.addf("write the %d rules of chain %s", len(c.Rules), c.Name)
 	}
@@ -87,6 +91,13 @@ func (p *Plan) Steps(limit int) []string {
 		s.lines = append(s.lines, fmt.Sprintf("and %d more", s.dropped))
 	}
 	return s.lines
+}
+
+func policyName(drop bool) string {
+	if drop {
+		return "drop"
+	}
+	return "accept"
 }
 
 func (p *Plan) tableSteps(s *steps) {

@@ -61,12 +61,8 @@ func (p *printer) set(s *Set) {
 }
 
 func (p *printer) chain(c *Chain) {
-	policy := "accept"
-	if c.Drop {
-		policy = "drop"
-	}
 	priority := map[int32]string{priorityDNAT: "dstnat", prioritySNAT: "srcnat", priorityFilter: "filter"}[c.Priority]
-	p.printf("\tchain %s {\n\t\ttype %s hook %s priority %s; policy %s;\n", c.Name, c.Type, c.Name, priority, policy)
+	p.printf("\tchain %s {\n\t\ttype %s hook %s priority %s; policy %s;\n", c.Name, c.Type, c.Name, priority, policyName(c.Drop))
 	for _, r := range c.Rules {
 		p.printf("\t\t%s comment %q\n", r.Text, r.Comment)
 	}

@@ -38,6 +38,8 @@ type ledger struct {
 	aside   string
 	epoch   epoch
 	changes map[string]Change
+
+	elsewhere []Change // what the file said of another epoch
 }
 
 // ledgerJSON is a ledger as it stands in the file.
@@ -63,10 +65,12 @@ func openLedger(file string, now epoch) (*ledger, error) {
 		}
 		return l, nil
 	}
-	if stored.epoch == now {
-		for _, c := range stored.Changes {
-			l.changes[c.Key] = c
-		}
+	if stored.epoch != now {
+		l.elsewhere = stored.Changes
+		return l, nil
+	}
+	for _, c := range stored.Changes {
+		l.changes[c.Key] = c
 	}
 	return l, nil
 }

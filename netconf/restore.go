@@ -34,6 +34,22 @@ func (s *Sysctls) Restore() ([]Change, error) {
 	return back, errors.Join(failed...)
 }
 
+// Unrestored lists the settings that have the value that a natd gave them in another boot or network namespace, as far as the
+// ledger remembered it when it was opened. They may be those of this host all the same: a container can be given a boot id
+// that its services do not see. Nothing proves it, so Restore leaves them alone. What the kernel changed along is left out:
+// it follows when the setting that moved it gets its old value.
+func (s *Sysctls) Unrestored() []Change {
+	var left []Change
+	for _, c := range s.ledger.elsewhere {
+		now, err := s.Get(c.Key)
+		if err == nil && c.Along == "" && same(now, c.New) && !same(c.Old, c.New) {
+			left = append(left, c)
+		}
+	}
+	slices.SortFunc(left, byKey)
+	return left
+}
+
 // goal is what Restore makes of one change: the value that the setting has, the one it shall have, and why
 // that is not known.
 type goal struct {

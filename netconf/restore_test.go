@@ -79,6 +79,32 @@ func TestRestore(t *testing.T) {
 	}
 }
 
+// TestUnrestored has a ledger of another boot id, as a container makes one up that its services do not see.
+func TestUnrestored(t *testing.T) {
+	t.Parallel()
+	const forward, filter, vlan = "net/ipv4/ip_forward", "net/ipv4/conf/eth0/rp_filter", "net/ipv4/conf/eth0.100/rp_filter"
+	s, ledgerFile := fakeSysctls(t)
+	mustSet(t, s, forward, "1")
+	mustSet(t, s, filter, "2")
+	mustSet(t, s, vlan, "2")
+	if got := s.Unrestored(); len(got) != 0 {
+		t.Errorf("of this boot: got %s, want nothing", list(got))
+	}
+	zero(t, s, filter) // somebody else's by now
+	for range 2 {      // it is said each time
+		elsewhere, err := openSysctls(s.root, ledgerFile, epoch{Boot: "made-up", NetNS: 1})
+		if err != nil {
+			t.Fatal(err)
+		}
+		if back, err := elsewhere.Restore(); err != nil || len(back) != 0 {
+			t.Errorf("restored %s, %v", list(back), err)
+		}
+		if got, want := list(elsewhere.Unrestored()), "net.ipv4.conf.eth0/100.rp_filter 1 2, net.ipv4.ip_forward 0 1"; got != want {
+			t.Errorf("got %s, want %s", got, want)
+		}
+	}
+}
+
 // TestLedgerFirst cuts natd off between the ledger and the write.
 func TestLedgerFirst(t *testing.T) {
 	t.Parallel()

@@ -21,13 +21,17 @@ import (
 //
 // /proc/sys/net shows the network namespace of the thread that looks, so one Sysctls serves one namespace.
 type Sysctls struct {
+	// Wrote, if it is set, hears of each setting that was given a value, with the one that it had just before. It hears neither
+	// of what Restore does nor of what the kernel changes along.
+	Wrote func(Change)
+
 	root   string // "/proc/sys"
 	ledger *ledger
 }
 
 // OpenSysctls reads the ledger, which need not be there yet; its directory must be, once something is
-// to be changed. A ledger that another boot or another network namespace wrote is forgotten: the settings it speaks of
-// are gone. One that cannot be understood is set aside, see SetAside.
+// to be changed. A ledger that another boot or another network namespace wrote restores nothing: the settings it speaks of
+// are gone, or others'; see Unrestored. One that cannot be understood is set aside, see SetAside.
 func OpenSysctls(ledgerFile string) (*Sysctls, error) {
 	id, err := currentEpoch()
 	if err != nil {
@@ -91,6 +95,9 @@ func (s *Sysctls) change(k sysctlKey, value string, along ...Change) (bool, erro
 	}
 	if err := s.write(k, value); err != nil {
 		return false, errors.Join(err, s.ledger.store(before))
+	}
+	if s.Wrote != nil {
+		s.Wrote(Change{Key: k.String(), Old: old, New: value})
 	}
 	return true, nil
 }

@@ -133,6 +133,8 @@ func FuzzParseKey(f *testing.F) {
 func TestSet(t *testing.T) {
 	t.Parallel()
 	s, _ := fakeSysctls(t)
+	var wrote []Change
+	s.Wrote = func(c Change) { wrote = append(wrote, c) }
 	for _, test := range []struct {
 		key, value string
 		changed    bool
@@ -155,6 +157,10 @@ func TestSet(t *testing.T) {
 	want := "net.ipv4.conf.eth0/100.rp_filter 1 2, net.ipv4.ip_forward 0 1"
 	if got := list(s.Changed()); got != want {
 		t.Errorf("changed:\n got %s\nwant %s", got, want)
+	}
+	want = "net.ipv4.ip_forward 0 1, net.ipv4.conf.eth0/100.rp_filter 1 0, net.ipv4.conf.eth0/100.rp_filter 0 2"
+	if got := list(wrote); got != want {
+		t.Errorf("heard of:\n got %s\nwant %s", got, want)
 	}
 }
 

@@ -100,7 +100,7 @@ func noLocal() local {
 	err := errors.New("the test does not expect this")
 	return local{
 		rules: func(*config.Config) (string, error) { return "", err },
-		plan:  func(*config.Config) (*control.Outcome, error) { return nil, err },
+		plan:  func(context.Context, *config.Config) (*control.Outcome, error) { return nil, err },
 		flush: func(context.Context, string) (*control.Outcome, error) { return nil, err },
 	}
 }

@@ -41,6 +41,7 @@ type checked struct {
 	Path          string         `json:"path"`
 	Valid         bool           `json:"valid"`
 	Relays        int            `json:"relays"`
+	Disabled      int            `json:"disabled"` // of the relays
 	Errors        []mistake      `json:"errors"`
 	Error         *control.Error `json:"error,omitempty"`
 }
@@ -61,12 +62,21 @@ func (a *app) check(path string) error {
 		e := control.AsError(err)
 		a.complain(e)
 		if a.json {
-			a.writeJSON(checked{control.SchemaVersion, path, false, 0, mistakes(err), e}, "  ")
+			a.writeJSON(checked{control.SchemaVersion, path, false, 0, 0, mistakes(err), e}, "  ")
 		}
 		return verdict(e.Code)
 	}
-	relays := len(cfg.NAT.Relays)
-	a.show(checked{control.SchemaVersion, cfg.Path, true, relays, []mistake{}, nil}, fmt.Sprintf("OK: %s: %s\n", cfg.Path, count(relays, "relay")))
+	relays, disabled := len(cfg.NAT.Relays), 0
+	for i := range cfg.NAT.Relays {
+		if !cfg.NAT.Relays[i].Enabled {
+			disabled++
+		}
+	}
+	text := fmt.Sprintf("OK: %s: %s", cfg.Path, count(relays, "relay"))
+	if disabled > 0 {
+		text += fmt.Sprintf(", %d disabled", disabled)
+	}
+	a.show(checked{control.SchemaVersion, cfg.Path, true, relays, disabled, []mistake{}, nil}, text+"\n")
 	return nil
 }
 
@@ -145,6 +155,7 @@ func (a *app) planCommand() *cobra.Command {
 		Short: "Show what a configuration would change in the kernel, and change nothing",
 		Long: `Show what a configuration would change in the kernel, and change nothing. It needs root.
 
+While natd runs, a configuration that "natctl reload" would refuse is refused here, too.
 The default is the configuration of the running natd, or else ` + defaultConfig + `.`,
 		Args: cobra.MaximumNArgs(1),
 		RunE: func(cmd *cobra.Command, args []string) error {
@@ -172,7 +183,11 @@ func (a *app) plan(ctx context.Context, args []string) (o *control.Outcome, err 
 	if err != nil {
 		return nil, err
 	}
-	if o, err = a.local.plan(cfg); err != nil {
+	o, err = a.local.plan(ctx, cfg)
+	switch {
+	case err != nil && control.AsError(err).Code == control.CodeConfig:
+		return nil, err // it names the file, as a reload would
+	case err != nil:
 		return nil, fmt.Errorf("compare %s with the kernel: %w", cfg.Path, permitted(err))
 	}
 	text := "no changes: the kernel holds exactly this\n"

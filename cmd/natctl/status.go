@@ -4,6 +4,7 @@ import (
 	"cmp"
 	"context"
 	"fmt"
+	"slices"
 	"strings"
 	"time"
 
@@ -20,7 +21,7 @@ func (a *app) statusCommand() *cobra.Command {
 		Short: "Show the state of natd, of the host and of every relay",
 		Long: `Show the state of natd, of the host and of every relay, as natd last read it from the kernel.
 
-Exit codes: 0 ready, 5 the kernel is not in sync, 6 degraded or failed, 4 natd is not reachable.
+Exit codes: 0 ready, 5 failed: the kernel is not in sync, 6 degraded, 4 natd is not reachable.
 With --watch the code is that of the last state, and the command goes on while natd is away.`,
 		Args: cobra.NoArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error {
@@ -111,6 +112,9 @@ func (a *app) statusText(s *control.Status) string {
 		return b.String()
 	}
 	relayTable(s.Relays).write(&b, screen)
+	if !slices.ContainsFunc(s.Relays, func(r control.Relay) bool { return r.State != control.RelayDisabled }) {
+		b.WriteString("note: every relay is disabled\n")
+	}
 	return b.String()
 }
 

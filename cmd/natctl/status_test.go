@@ -102,6 +102,18 @@ no relays are configured
 	}
 }
 
+// Nothing is wrong where every relay is disabled, but nothing works.
+func TestStatusOfDisabledRelays(t *testing.T) {
+	t.Parallel()
+	idle := healthy()
+	idle.Relays = troubled().Relays[2:]
+	got := run(t, "status", "--socket", serve(t, &fake{status: idle}))
+	want := "old   disabled  :8080   tcp    -        -     -           0      0     0 B     0 B\nnote: every relay is disabled\n"
+	if got.code != control.CodeOK || !strings.HasSuffix(got.stdout, want) {
+		t.Errorf("got %+v, want %q at its end", got, want)
+	}
+}
+
 func TestInstanceText(t *testing.T) {
 	t.Parallel()
 	eni := func(device, mac, id string) control.NetworkInterface {

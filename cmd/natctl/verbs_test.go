@@ -22,8 +22,11 @@ func TestCheck(t *testing.T) {
 	run(t, "check", good).want(t, control.CodeOK, "OK: "+good+": 1 relay\n", "")
 	run(t, "check", good, "--socket", "/nowhere").want(t, control.CodeOK, "OK: "+good+": 1 relay\n", "")
 
+	idle := configFile(t, validConfig+"enabled = false\n")
+	run(t, "check", idle).want(t, control.CodeOK, "OK: "+idle+": 1 relay, 1 disabled\n", "")
+
 	doc := run(t, "check", "--json", good).document(t)
-	for path, want := range map[string]any{"path": good, "valid": true, "relays": 1.0} {
+	for path, want := range map[string]any{"path": good, "valid": true, "relays": 1.0, "disabled": 0.0} {
 		if got, _ := at(doc, path); got != want {
 			t.Errorf("%s = %v, want %v", path, got, want)
 		}
@@ -66,7 +69,7 @@ func kernel(changes []string, err error) local {
 		rules: func(c *config.Config) (string, error) {
 			return fmt.Sprintf("table inet natd { # %s }", c.NAT.Relays[0].Name), err
 		},
-		plan: func(*config.Config) (*control.Outcome, error) {
+		plan: func(context.Context, *config.Config) (*control.Outcome, error) {
 			return &control.Outcome{SchemaVersion: 1, Changes: changes}, err
 		},
 		flush: func(_ context.Context, state string) (*control.Outcome, error) {

@@ -148,6 +148,9 @@ func (b *box) wantRepair(n int, d *damage, began time.Time) {
 	if strings.Count(r.LastDrift.By, "pid") > 1 {
 		b.t.Errorf("%s: last_drift blames %s, want only who did it", d.name, r.LastDrift.By)
 	}
+	if strings.Contains(b.natd.Log(), `by=""`) || strings.Contains(b.natd.Log(), "took=0s") {
+		b.t.Errorf("%s: natd writes what it does not know:\n%s", d.name, b.natd.Log())
+	}
 	b.t.Logf("%s: %v until repaired", d.name, r.LastDrift.At.Sub(began).Round(time.Millisecond/10))
 }
 

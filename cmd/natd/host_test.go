@@ -152,6 +152,13 @@ func TestReloadThatTakesAPort(t *testing.T) {
 	if len(service.Peers()) != 1 || len(backend.Peers()) != 0 {
 		t.Error("the service lost its port to a refused relay")
 	}
+	b.step([]string{"plan", "--exit-code"}, control.CodeConfig,
+		b.configPath()+":14: relay \"ssh\": listen = \"10.2.0.100:22\": port 22/tcp belongs to a local service")
+	lab.Check(t, b.natd.Stop())
+	b.step([]string{"plan", b.configPath()}, control.CodeOK, "note: relay ssh: port 22/tcp belongs to a local service") // a start holds it
+	b.configure(echoRelay())
+	b.launch()
+	b.awaitReady()
 	b.reload(echoRelay() + other + relayText("ssh", "10.2.0.100:22", "tcp", "override_local = true"))
 	lab.Check(t, reach(t, b.A, "tcp", "10.2.0.100:22", patience))
 	if len(backend.Peers()) != 1 {

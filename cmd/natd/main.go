@@ -9,6 +9,7 @@ import (
 	"log/slog"
 	"os"
 	"os/signal"
+	"strings"
 	"syscall"
 
 	"natd/internal/control"
@@ -54,8 +55,20 @@ func run(args []string) int {
 	if err == nil {
 		return control.CodeOK
 	}
-	fmt.Fprintf(os.Stderr, "natd: %v\n", err)
+	tell(log, systemd.InJournal(), err)
 	return control.AsError(err).Code
+}
+
+// tell says why natd ends. What the journal takes from standard error is information there: an error is an entry of its own, and
+// so is each of several mistakes in a configuration.
+func tell(log *slog.Logger, inJournal bool, err error) {
+	if !inJournal {
+		fmt.Fprintf(os.Stderr, "natd: %v\n", err)
+		return
+	}
+	for line := range strings.Lines(err.Error()) {
+		log.Error(strings.TrimSuffix(line, "\n"))
+	}
 }
 
 // newLog writes to the journal when that is where standard error goes, and to standard error otherwise.

@@ -1,11 +1,13 @@
 package main
 
 import (
+	"fmt"
 	"io/fs"
 	"maps"
 	"net/netip"
 	"os"
 	"path/filepath"
+	"regexp"
 	"slices"
 	"strings"
 	"testing"
@@ -87,6 +89,58 @@ func TestHostSettings(t *testing.T) {
 		t.Fatalf("natctl flush exits %d: %s", code, errs)
 	}
 	sameSettings(t, before, settings(t, b.B), nil)
+}
+
+// TestReloadTellsSettings wants a reload to name the settings that it changed, as plan did before and flush does after it.
+func TestReloadTellsSettings(t *testing.T) {
+	t.Parallel()
+	b := newBox(t)
+	b.start(echoRelay("enabled = false"))
+	for _, verb := range []string{"plan", "reload", "status"} {
+		b.step([]string{verb}, control.CodeOK, "note: every relay is disabled\n")
+	}
+	b.configure(echoRelay())
+	b.step([]string{"plan"}, control.CodeOK, "set sysctl net.ipv4.ip_forward = 1 (now 0)\n")
+	b.step([]string{"reload"}, control.CodeOK, "  set sysctl net.ipv4.ip_forward = 1 (was 0)\n")
+	b.step([]string{"reload"}, control.CodeOK, "nothing to change\n")
+	if want := `msg="sysctl changed" key=net.ipv4.ip_forward old=0 new=1`; strings.Count(b.natd.Log(), want) != 1 {
+		t.Errorf("natd does not write once %s:\n%s", want, b.natd.Log())
+	}
+	b.step([]string{"flush"}, control.CodeOK, "sysctl net.ipv4.ip_forward = 0 again")
+}
+
+// TestFlushOfAnotherBoot flushes where the ledger is of another boot id, as in a container that natd's sandbox sees as another:
+// what natd changed cannot be told from what others did, so it stays, and flush says what it was.
+func TestFlushOfAnotherBoot(t *testing.T) {
+	t.Parallel()
+	for _, running := range []bool{true, false} {
+		t.Run(fmt.Sprintf("running=%v", running), func(t *testing.T) {
+			t.Parallel()
+			b := newBox(t)
+			b.start(echoRelay())
+			b.kill()
+			ledger := filepath.Join(b.dir, "state", "sysctls.json")
+			content, err := os.ReadFile(ledger)
+			lab.Check(t, err)
+			lab.Check(t, os.WriteFile(ledger, regexp.MustCompile(`"boot_id": ".*"`).ReplaceAll(content, []byte(`"boot_id": "made-up"`)), 0o600))
+			if running {
+				b.launch()
+				b.awaitReady()
+			}
+			out, errs, code := b.natctl("flush", "--state", filepath.Dir(ledger))
+			for _, want := range []string{"are not restored: ", "net.ipv4.ip_forward was 0", "net.netfilter.nf_conntrack_acct was 0"} {
+				if code != control.CodeOK || !strings.Contains(out, want) {
+					t.Errorf("natctl flush exits %d and does not say %q:\n%s%s", code, want, out, errs)
+				}
+			}
+			if value, err := b.B.Sysctl("net.ipv4.ip_forward"); err != nil || value != "1" {
+				t.Errorf("net.ipv4.ip_forward is %q (%v), want 1", value, err)
+			}
+			if running && !strings.Contains(b.natd.Log(), "are not restored") {
+				t.Errorf("natd does not tell:\n%s", b.natd.Log())
+			}
+		})
+	}
 }
 
 // TestConntrackMax asks for what only the first network namespace can set.

@@ -65,6 +65,7 @@ remove() {
 	quietly inside dpkg -r natd
 	gone "$(printf 'etc/natd\netc/natd/natd.toml')"
 	quietly inside dpkg -i /new.deb
+	grep -q 'neither enabled nor started' "$work/log" || fail 'an installation after a removal does not say what comes next'
 	grep -q '# of the administrator' "$config" || fail 'removal and installation lose the configuration'
 	mkdir -p "$root/var/lib/natd" "$root/var/log/natd"
 	quietly inside dpkg -P natd
@@ -96,6 +97,7 @@ rpmRemove() { apart rpm --root "$root" --nodeps -e natd; }
 booted() {
 	calls "$1: the installation starts nothing" inactive "$1Install" <<-'EOT'
 		daemon-reload
+		--quiet is-enabled natd.service
 	EOT
 	secret "$1: installation"
 	calls "$1: an upgrade restarts natd, and never stops it before" active "$1Upgrade" <<-'EOT'
@@ -120,6 +122,7 @@ booted() {
 	calls "$1: an upgrade leaves a natd that is stopped" inactive "$1Upgrade" <<-'EOT'
 		daemon-reload
 		is-active natd.service
+		--quiet is-enabled natd.service
 	EOT
 	quietly "$1Remove"
 }

@@ -18,6 +18,7 @@ if [ -e "$config" ] && [ "$(stat -c %G:%a "$config")" = root:640 ] && getent gro
 	chgrp natd "$config"
 fi
 
+running=false
 # Not in a chroot, nor in a container without systemd.
 if [ -d /run/systemd/system ]; then
 	systemctl daemon-reload || true
@@ -25,13 +26,15 @@ if [ -d /run/systemd/system ]; then
 	# natd that waits for the network of its relays; waiting for such a one must not hold up the upgrade.
 	case $($upgrade && systemctl is-active natd.service) in
 	active | activating | reloading)
+		running=true
 		timeout 60 systemctl restart natd.service ||
 			echo 'The new natd is not ready; "natctl status" says why. The rules in the kernel stay as they were.' >&2
 		;;
 	esac
 fi
 
-# No relay can be right before it has the addresses of this host, so nothing is started.
-if ! $upgrade; then
+# No relay can be right before it has the addresses of this host, so nothing is started. To dpkg an installation after a removal
+# is an upgrade, and the removal has disabled the service.
+if ! $running && ! systemctl --quiet is-enabled natd.service 2>/dev/null; then
 	echo "natd is neither enabled nor started. Edit $config, then: natctl check && systemctl enable --now natd"
 fi

@@ -14,8 +14,13 @@ fi
 
 # In a chroot the kernel's rules are not this system's.
 if [ -d /run/systemd/system ]; then
+	# The host shall be as before, its rules and sysctls. A natd that runs knows best what they were: in a container whose boot
+	# id is made up, its record is not ours. What it leaves, because it does not run or hangs, the second flush removes.
+	natctl flush >/dev/null 2>&1 || true
 	systemctl stop natd.service || true
-	# While natctl is still there: the host shall be as before, its rules and sysctls.
-	natctl flush >/dev/null ||
+	if said=$(natctl flush); then
+		printf '%s\n' "$said" | sed -n 's/^note: /natctl flush: /p' # what it could not give back
+	else
 		echo 'natctl could not remove what natd made in the kernel. A reboot does, or: nft delete table inet natd' >&2
+	fi
 fi

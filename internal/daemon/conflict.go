@@ -4,6 +4,8 @@ import (
 	"fmt"
 	"net/netip"
 
+	"natd/internal/config"
+	"natd/internal/control"
 	"natd/nat"
 	"natd/netconf"
 )
@@ -37,6 +39,21 @@ func conflicts(spec *nat.Spec, places []place, local []netip.Addr, listeners []n
 		}
 	}
 	return found
+}
+
+// refusal is why natd does not reload a configuration whose relays would take ports from local services, with the reasons by
+// name; nil when there are none.
+func refusal(cfg *config.Config, taken map[string]string) error {
+	var errs config.Errors
+	for i := range cfg.NAT.Relays {
+		if why, ok := taken[cfg.NAT.Relays[i].Name]; ok {
+			errs = append(errs, cfg.Blame(cfg.NAT.Relays[i].Name, "listen", why))
+		}
+	}
+	if len(errs) == 0 {
+		return nil
+	}
+	return control.Errorf(control.CodeConfig, "%w", errs)
 }
 
 // takenFrom finds a local service that would not get its packets any more. It goes by the shorter list of ports.

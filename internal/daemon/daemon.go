@@ -164,6 +164,7 @@ func (d *Daemon) open() (err error) {
 	if err != nil {
 		return err
 	}
+	d.sysctls.Wrote = d.noteSysctl
 	if aside := d.sysctls.SetAside(); aside != "" {
 		d.Log.Warn("the ledger of changed sysctls cannot be understood: they will not be restored", "moved_to", aside)
 	}
@@ -193,7 +194,7 @@ func (d *Daemon) adopt(cfg *config.Config) error {
 	if err != nil {
 		return err
 	}
-	protect, err := d.protection(cfg)
+	protect, err := protection(d.kernel, cfg)
 	if err != nil {
 		return err
 	}
@@ -242,9 +243,9 @@ func standsWhole(r *nat.Relay, local []netip.Addr, listens map[nat.Endpoint]bool
 }
 
 // protection is what the kernel can do of the protection that the configuration wants.
-func (d *Daemon) protection(cfg *config.Config) (nat.Protect, error) {
+func protection(kernel *nat.Kernel, cfg *config.Config) (nat.Protect, error) {
 	want := cfg.Daemon.Protect
-	protect, err := d.kernel.Protection(want)
+	protect, err := kernel.Protection(want)
 	if errors.Is(err, nat.ErrUnsupported) {
 		return protect, control.Errorf(control.CodeConfig, "%w", &config.Error{
 			File: cfg.Path, Table: "daemon", Key: "protect", Value: fmt.Sprintf("%q", want), Rule: err.Error(),

@@ -68,7 +68,7 @@ func (h handler) Flush(ctx context.Context) (*control.Outcome, error) {
 		h.d.Notify.Status(h.d.lastStatus)
 		return &control.Outcome{
 			SchemaVersion: control.SchemaVersion, Changes: changes,
-			Notes: []string{"natd runs on and repairs nothing until \"natctl reload\""},
+			Notes: append(unrestoredNotes(h.d.sysctls), "natd runs on and repairs nothing until \"natctl reload\""),
 		}, nil
 	})
 }
@@ -175,7 +175,7 @@ func (d *Daemon) load() (*config.Config, nat.Protect, error) {
 	if err != nil {
 		return nil, 0, control.Errorf(control.CodeConfig, "%w", err)
 	}
-	protect, err := d.protection(cfg)
+	protect, err := protection(d.kernel, cfg)
 	if err != nil {
 		return nil, 0, err
 	}
@@ -183,20 +183,14 @@ func (d *Daemon) load() (*config.Config, nat.Protect, error) {
 	if _, _, err := d.placeAll(cfg, refused); err != nil {
 		return nil, 0, err
 	}
-	var errs config.Errors
-	for i := range cfg.NAT.Relays {
-		if why, ok := refused[cfg.NAT.Relays[i].Name]; ok {
-			errs = append(errs, cfg.Blame(cfg.NAT.Relays[i].Name, "listen", why))
-		}
-	}
-	if len(errs) > 0 {
-		return nil, 0, control.Errorf(control.CodeConfig, "%w", errs)
+	if err := refusal(cfg, refused); err != nil {
+		return nil, 0, err
 	}
 	return cfg, protect, nil
 }
 
 func (d *Daemon) reloadNotes(cfg *config.Config) []string {
-	notes := []string{}
+	notes := disabledNotes(&cfg.NAT)
 	if cfg.Daemon.SocketGroup != d.cfg.Daemon.SocketGroup {
 		notes = append(notes, "socket_group takes effect when natd is restarted")
 	}
@@ -210,6 +204,9 @@ func (d *Daemon) remove() ([]string, error) {
 	d.sync.verified, d.sync.settled, d.forwarding = false, false, false
 	if err != nil {
 		return changes, err
+	}
+	if left := unrestored(d.sysctls); left != "" {
+		d.Log.Warn("sysctls that were changed in another boot or network namespace are not restored", "sysctls", left)
 	}
 	d.Log.Info("removed everything that natd made", "changes", strings.Join(changes, "; "), "took", time.Since(began).Round(time.Microsecond))
 	return changes, nil

@@ -62,6 +62,17 @@ func hangUp(l net.Listener) {
 	}
 }
 
+// atWork tells whether a natd is at work in this network namespace, whatever socket it listens on.
+func atWork(ctx context.Context) bool {
+	var dialer net.Dialer
+	conn, err := dialer.DialContext(ctx, "unix", lockName)
+	if err != nil {
+		return false
+	}
+	_ = conn.Close()
+	return true
+}
+
 // dial connects to the holder of the lock. A natd that has just bound the name listens in a moment.
 func dial(ctx context.Context) (conn net.Conn, err error) {
 	const tries, pause = 10, 20 * time.Millisecond

@@ -163,7 +163,7 @@ func (d *Daemon) reportPlace(name string, p *place) {
 func (d *Daemon) announce(err error) {
 	status := d.headline(err)
 	switch {
-	case !d.ready && err == nil && (anyPlaced(d.places) || !d.anyEnabled()):
+	case !d.ready && err == nil && (anyPlaced(d.places) || !anyEnabled(&d.cfg.NAT)):
 		d.ready = true
 		d.Notify.Ready(status)
 		d.Log.Info("ready", "status", status)
@@ -177,8 +177,16 @@ func (d *Daemon) announce(err error) {
 	}
 }
 
-func (d *Daemon) anyEnabled() bool {
-	return slices.ContainsFunc(d.cfg.NAT.Relays, func(r nat.Relay) bool { return r.Enabled })
+func anyEnabled(spec *nat.Spec) bool {
+	return slices.ContainsFunc(spec.Relays, func(r nat.Relay) bool { return r.Enabled })
+}
+
+// disabledNotes tells a user whose relays are in order, but all disabled.
+func disabledNotes(spec *nat.Spec) []string {
+	if len(spec.Relays) == 0 || anyEnabled(spec) {
+		return []string{}
+	}
+	return []string{"every relay is disabled"}
 }
 
 // headline is the state of everything in one line.
@@ -192,7 +200,8 @@ func (d *Daemon) headline(err error) string {
 			served++
 		}
 	}
-	line := fmt.Sprintf("%d of %d relays in the kernel", served, len(d.places))
+	parts := []string{fmt.Sprintf("%d of %d relays in the kernel", served, len(d.places))}
+	line := strings.Join(append(parts, disabledNotes(&d.cfg.NAT)...), "; ")
 	if wrong := d.shortfalls(); len(wrong) > 0 {
 		line += "; degraded: " + strings.Join(wrong, "; ")
 	}

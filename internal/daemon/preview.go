@@ -1,6 +1,7 @@
 package daemon
 
 import (
+	"context"
 	"errors"
 	"fmt"
 	"strings"
@@ -27,9 +28,10 @@ func Rules(cfg *config.Config) (string, error) {
 // planShown is how many steps a plan names one by one.
 const planShown = 1000
 
-// Plan is what would change in the kernel if natd ran with the configuration now, and what would not be as configured. It
-// needs CAP_NET_ADMIN, because the kernel shows its rules to nobody else.
-func Plan(cfg *config.Config) (outcome *control.Outcome, err error) {
+// Plan is what would change in the kernel if natd ran with the configuration now, and what would not be as configured. The error is
+// that of a reload when natd is at work and would refuse the configuration. It needs CAP_NET_ADMIN, because the kernel
+// shows its rules to nobody else.
+func Plan(ctx context.Context, cfg *config.Config) (outcome *control.Outcome, err error) {
 	host, err := netconf.Open()
 	if err != nil {
 		return nil, err
@@ -40,7 +42,7 @@ func Plan(cfg *config.Config) (outcome *control.Outcome, err error) {
 		return nil, err
 	}
 	defer func() { err = errors.Join(err, kernel.Close()) }()
-	protect, err := kernel.Protection(cfg.Daemon.Protect)
+	protect, err := protection(kernel, cfg)
 	if err != nil {
 		return nil, err
 	}
@@ -48,7 +50,7 @@ func Plan(cfg *config.Config) (outcome *control.Outcome, err error) {
 	if err != nil {
 		return nil, err
 	}
-	places, f, err := foresee(host, cfg, have)
+	places, f, err := foresee(ctx, host, cfg, have)
 	if err != nil {
 		return nil, err
 	}
@@ -60,12 +62,13 @@ func Plan(cfg *config.Config) (outcome *control.Outcome, err error) {
 	}
 	return &control.Outcome{
 		SchemaVersion: control.SchemaVersion,
-		Changes:       append(steps, settings...), Notes: append([]string{}, shortfalls(&cfg.NAT, places)...),
+		Changes:       append(steps, settings...), Notes: append(disabledNotes(&cfg.NAT), shortfalls(&cfg.NAT, places)...),
 	}, nil
 }
 
-// foresee places the relays as a natd that starts now would.
-func foresee(host *netconf.Host, cfg *config.Config, have *nat.Table) ([]place, *facts, error) {
+// foresee places the relays as a natd that starts now would, or as the one that is at work would at a reload. A start holds
+// back relays that would take a port from a local service, a reload refuses the file.
+func foresee(ctx context.Context, host *netconf.Host, cfg *config.Config, have *nat.Table) ([]place, *facts, error) {
 	f, err := gather(host, &cfg.NAT)
 	if err != nil {
 		return nil, nil, err
@@ -76,6 +79,11 @@ func foresee(host *netconf.Host, cfg *config.Config, have *nat.Table) ([]place, 
 	}
 	places := f.place(&cfg.NAT, nil)
 	taken := conflicts(&cfg.NAT, places, f.local(), listeners, standing(&cfg.NAT, have, f.local()))
+	if atWork(ctx) {
+		if err := refusal(cfg, taken); err != nil {
+			return nil, nil, err
+		}
+	}
 	return f.place(&cfg.NAT, taken), f, nil
 }
 

@@ -60,6 +60,12 @@ func neededSettings(cfg *config.Config, places []place) (needed []sysctl) {
 	return needed
 }
 
+// noteSysctl reports a setting that has just got another value.
+func (d *Daemon) noteSysctl(c netconf.Change) {
+	d.sync.steps = append(d.sync.steps, fmt.Sprintf("set sysctl %s = %s (was %s)", c.Key, c.New, c.Old))
+	d.Log.Info("sysctl changed", "key", c.Key, "old", c.Old, "new", c.New)
+}
+
 // setting takes note of the outcome of one setting. That of an interface that has just gone is not missed.
 func (d *Daemon) setting(changed bool, err error) bool {
 	if err != nil && !errors.Is(err, fs.ErrNotExist) {
@@ -93,8 +99,6 @@ func (d *Daemon) settleForwarding() {
 	if d.setting(d.sysctls.EnableForwarding()) {
 		if d.forwarding {
 			d.noteDrift("", []string{"net.ipv4.ip_forward was turned off: turned on again"}, 0)
-		} else {
-			d.Log.Info("turned on net.ipv4.ip_forward")
 		}
 		d.forwarding = true
 	}

@@ -29,7 +29,7 @@ type syncState struct {
 	repairs    int
 	drift      *control.Drift
 	err        string
-	steps      []string // what was done since the last reload began, or since the last pass
+	steps      []string // what was done in the kernel since the last reload began, or since the last pass
 }
 
 // pacedError puts a repair off.
@@ -155,10 +155,18 @@ func (d *Daemon) countRepair(by string, what []string) {
 	d.sync.drift = &control.Drift{At: time.Now(), By: by, What: strings.Join(what, "; ")}
 }
 
-// noteDrift counts and reports one repair of what others did to the table, the host's settings or the network.
+// noteDrift counts and reports one repair of what others did to the table, the host's settings or the network. Who it was and how
+// long the repair took are left out where they are not known: "" and 0.
 func (d *Daemon) noteDrift(by string, what []string, took time.Duration) {
 	d.countRepair(by, what)
-	d.Log.Warn("repaired", "repair", d.sync.drift.What, "by", by, "took", took.Round(time.Microsecond), "repairs", d.sync.repairs)
+	attrs := []any{"repair", d.sync.drift.What}
+	if by != "" {
+		attrs = append(attrs, "by", by)
+	}
+	if took > 0 {
+		attrs = append(attrs, "took", took.Round(time.Microsecond))
+	}
+	d.Log.Warn("repaired", append(attrs, "repairs", d.sync.repairs)...)
 }
 
 // dropStale removes the connections that contradict the configuration.

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
+	"strings"
 
 	"natd/internal/control"
 	"natd/internal/flow"
@@ -44,7 +45,26 @@ func Flush(ctx context.Context, stateDir string) (*control.Outcome, error) {
 	if len(changes) > 0 && errors.Is(unknown, os.ErrNotExist) {
 		notes = append(notes, "there is no record of changed sysctls in "+stateDir+": if natd ran with --state, name the same directory here")
 	}
-	return &control.Outcome{SchemaVersion: control.SchemaVersion, Changes: changes, Notes: notes}, nil
+	return &control.Outcome{SchemaVersion: control.SchemaVersion, Changes: changes, Notes: append(notes, unrestoredNotes(sysctls)...)}, nil
+}
+
+// unrestored names the sysctls that a natd changed elsewhere, as far as the ledger tells, and that teardown left alone; "" when
+// there are none.
+func unrestored(sysctls *netconf.Sysctls) string {
+	left := sysctls.Unrestored()
+	was := make([]string, len(left))
+	for i, c := range left {
+		was[i] = fmt.Sprintf("%s was %s", c.Key, c.Old)
+	}
+	return strings.Join(was, "; ")
+}
+
+// unrestoredNotes tells the user of them.
+func unrestoredNotes(sysctls *netconf.Sysctls) (notes []string) {
+	if left := unrestored(sysctls); left != "" {
+		notes = append(notes, "these sysctls were changed in another boot or network namespace and are not restored: "+left)
+	}
+	return notes
 }
 
 // teardown takes everything back. Forwarding goes first, while the strict policy still stands: without the rules
