@@ -16,7 +16,7 @@ fi
 if [ -d /run/systemd/system ]; then
 	# The host shall be as before, its rules and sysctls. A natd that runs knows best what they were: in a container whose boot
 	# id is made up, its record is not ours. What it leaves, because it does not run or hangs, the second flush removes.
-	natctl flush >/dev/null 2>&1 || true
+	timeout 60 natctl flush >/dev/null 2>&1 || true
 	systemctl stop natd.service || true
 	if said=$(natctl flush); then
 		printf '%s\n' "$said" | sed -n 's/^note: /natctl flush: /p' # what it could not give back
