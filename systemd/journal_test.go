@@ -20,7 +20,7 @@ import (
 type sent map[string]string
 
 // newJournal returns a handler and the journal's end of its socket.
-func newJournal(t *testing.T, level slog.Level, otherwise slog.Handler) (slog.Handler, *net.UnixConn) {
+func newJournal(t *testing.T, otherwise slog.Handler) (slog.Handler, *net.UnixConn) {
 	t.Helper()
 	path := filepath.Join(t.TempDir(), "socket")
 	conn, err := net.ListenUnixgram("unixgram", &net.UnixAddr{Name: path, Net: "unixgram"})
@@ -28,7 +28,7 @@ func newJournal(t *testing.T, level slog.Level, otherwise slog.Handler) (slog.Ha
 		t.Fatal(err)
 	}
 	t.Cleanup(func() { _ = conn.Close() })
-	return &journalHandler{level: level, otherwise: otherwise, socket: newJournalSocket(path)}, conn
+	return &journalHandler{level: slog.LevelInfo, otherwise: otherwise, socket: newJournalSocket(path)}, conn
 }
 
 // receive is the next entry.
@@ -58,7 +58,7 @@ func receive(t *testing.T, conn *net.UnixConn) sent {
 
 func TestJournalEntry(t *testing.T) {
 	t.Parallel()
-	h, conn := newJournal(t, slog.LevelInfo, slog.DiscardHandler)
+	h, conn := newJournal(t, slog.DiscardHandler)
 	log := slog.New(h)
 	log.Debug("not wanted")
 	log.Info("stopping")
@@ -89,7 +89,7 @@ func TestJournalEntry(t *testing.T) {
 // A value as long as a file of errors must still fit, and a long name, too.
 func TestJournalLimits(t *testing.T) {
 	t.Parallel()
-	h, conn := newJournal(t, slog.LevelInfo, slog.DiscardHandler)
+	h, conn := newJournal(t, slog.DiscardHandler)
 	slog.New(h).Info(strings.Repeat("ä", 1<<20), strings.Repeat("k", 100), "v")
 	got := receive(t, conn)
 	if n := len(got["MESSAGE"]); n < longestField || n > longestField+4 || !utf8.ValidString(got["MESSAGE"]) {
@@ -103,7 +103,7 @@ func TestJournalLimits(t *testing.T) {
 // A journal that does not read must not hold up natd. What it did not take is counted.
 func TestJournalStuck(t *testing.T) {
 	t.Parallel()
-	h, conn := newJournal(t, slog.LevelInfo, slog.DiscardHandler)
+	h, conn := newJournal(t, slog.DiscardHandler)
 	log, socket := slog.New(h), h.(*journalHandler).socket
 	const most = 100_000 // net.unix.max_dgram_qlen is 10 to some hundreds
 	written := 0
@@ -132,7 +132,7 @@ func TestJournalStuck(t *testing.T) {
 func TestJournalGone(t *testing.T) {
 	t.Parallel()
 	var text bytes.Buffer
-	h, conn := newJournal(t, slog.LevelInfo, slog.NewTextHandler(&text, nil))
+	h, conn := newJournal(t, slog.NewTextHandler(&text, nil))
 	if err := conn.Close(); err != nil {
 		t.Fatal(err)
 	}
@@ -153,7 +153,7 @@ func TestJournalHandler(t *testing.T) {
 			t.Skip("the journal stamps its entries itself")
 		}
 		var h slog.Handler
-		h, conn = newJournal(t, slog.LevelInfo, slog.DiscardHandler)
+		h, conn = newJournal(t, slog.DiscardHandler)
 		return h
 	}, func(t *testing.T) map[string]any { return nested(receive(t, conn)) })
 }
