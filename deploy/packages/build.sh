@@ -40,7 +40,7 @@ changelog() {
 	  packager: $MAINTAINER
 	  deb: {urgency: medium, distributions: [unstable]}
 	  changes:
-	    - note: natd $VERSION; what is new stands in /usr/share/doc/natd/CHANGELOG.md.
+	    - note: What is new stands in /usr/share/doc/natd/CHANGELOG.md.
 	EOT
 }
 

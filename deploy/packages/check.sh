@@ -121,8 +121,9 @@ manual() {
 	for page in man8/natd.8 man1/natctl.1 man5/natd.toml.5; do
 		warnings=$({ man --warnings -E UTF-8 -l "$1/usr/share/man/$page.gz" >"$work/log"; } 2>&1)
 		equal "man --warnings $page" '' "$warnings"
-		gunzip -c "$1/usr/share/man/$page.gz" >"$work/page"
-		mandoc -Tlint -W warning "$work/page" || fail "mandoc -Tlint $page"
+		file=$work/page.${page##*.} # mandoc looks at the ending
+		gunzip -c "$1/usr/share/man/$page.gz" >"$file"
+		mandoc -Tlint -W warning "$file" || fail "mandoc -Tlint $page"
 	done
 	"$1/usr/sbin/natd" --help 2>&1 | sed -n 's/^  -\([a-z]*\).*/--\1/p' >"$work/options"
 	gunzip -c "$1/usr/share/man/man8/natd.8.gz" | sed 's/\\-/-/g' >"$work/page"
