@@ -286,7 +286,7 @@ func (b *box) entries(proto, port string) string {
 	}
 	entries, err := b.B.Conntrack(b.t.Context(), filter...)
 	lab.Check(b.t, err)
-	changing := regexp.MustCompile(`(?m)^(\w+ +\d+) \d+ | (packets|bytes)=\d+`)
+	changing := regexp.MustCompile(`(?m)^(\w+ +\d+) \d+ | (packets|bytes|use)=\d+`)
 	return changing.ReplaceAllString(strings.Join(entries, "\n"), "$1 ")
 }
 

@@ -108,7 +108,7 @@ func (h *host) outside() string {
 	contents := h.sh(`find /etc -xdev \( ` + accounts + ` -o -name 'ld.so.cache' \) -prune -o -type f -print0 | LC_ALL=C sort -z | xargs -0 sha256sum; ` +
 		`find /etc -xdev -type l -printf '%p -> %l\n' | LC_ALL=C sort`)
 	files := h.sh(`find /usr /var/lib /var/log /run/systemd/system -xdev -path /var/lib/dpkg -prune -o -path /var/lib/vm -prune -o -path /var/lib/systemd -prune ` +
-		`-o -path '/var/log/journal' -prune -o -path '*/__pycache__*' -o -path '/var/lib/ucf*' -o -print | LC_ALL=C sort`)
+		`-o -path '/var/log/journal' -prune -o -path '/var/log/*.log' -o -path '*/__pycache__*' -o -path '/var/lib/ucf*' -o -print | LC_ALL=C sort`)
 	return h.B.State(h.t) + strings.Join([]string{
 		h.sh("ip route; ip rule; ip -6 rule"), h.sh("systemctl list-unit-files --no-legend --no-pager"), contents, files,
 	}, "\n")
