@@ -110,6 +110,6 @@ func (h *host) outside() string {
 	files := h.sh(`find /usr /var/lib /var/log /run/systemd/system -xdev -path /var/lib/dpkg -prune -o -path /var/lib/vm -prune -o -path /var/lib/systemd -prune ` +
 		`-o -path '/var/log/journal' -prune -o -path '/var/log/*.log' -o -path '*/__pycache__*' -o -path '/var/lib/ucf*' -o -print | LC_ALL=C sort`)
 	return h.B.State(h.t) + strings.Join([]string{
-		h.sh("ip route; ip rule; ip -6 rule"), h.sh("systemctl list-unit-files --no-legend --no-pager"), contents, files,
+		h.sh("ip route | sed 's/ \\(metric\\|proto\\) [^ ]*//g; s/ *$//' | sort; ip rule; ip -6 rule"), h.sh("systemctl list-unit-files --no-legend --no-pager"), contents, files,
 	}, "\n")
 }
