@@ -104,7 +104,7 @@ func TestMirror(t *testing.T) {
 func TestArguments(t *testing.T) {
 	t.Parallel()
 	m := &Machine{Root: "/root.img", Kernel: &Kernel{dir: "/kernel"}, Cmdline: "ipv6.disable=1", Out: "/out"}
-	args := m.arguments("/work")
+	args := m.arguments("/scratch")
 	line := args[slices.Index(args, "-append")+1]
 	if !strings.Contains(line, "cloud-init=disabled") || !strings.HasSuffix(line, " ipv6.disable=1") {
 		t.Errorf("the kernel's command line is %q", line)
@@ -113,7 +113,7 @@ func TestArguments(t *testing.T) {
 		t.Errorf("the disks are wrong: %q", args)
 	}
 	m.Seed = map[string][]byte{"user-data": nil}
-	if all := strings.Join(m.arguments("/work"), " "); strings.Contains(all, "cloud-init=disabled") || !strings.Contains(all, "file=/work/seed.img,readonly=on") {
+	if all := strings.Join(m.arguments("/scratch"), " "); strings.Contains(all, "cloud-init=disabled") || !strings.Contains(all, "file=/scratch/seed.img,readonly=on") {
 		t.Errorf("with a seed: %q", all)
 	}
 }
