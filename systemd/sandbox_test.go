@@ -6,8 +6,6 @@ import (
 	"slices"
 	"strings"
 	"testing"
-
-	"github.com/coreos/go-systemd/v22/unit"
 )
 
 // running are the options of [Service] that say how natd is started, watched and ended. All others are its sandbox.
@@ -21,16 +19,7 @@ func running() []string {
 // sandbox is the directives of natd.service that docs/security.md has to explain.
 func sandbox(t *testing.T) (directives []string) {
 	t.Helper()
-	file, err := os.Open("natd.service")
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer file.Close()
-	options, err := unit.DeserializeOptions(file)
-	if err != nil {
-		t.Fatalf("parse natd.service: %v", err)
-	}
-	for _, o := range options {
+	for _, o := range options(t) {
 		if o.Section == "Service" && !slices.Contains(running(), o.Name) {
 			directives = append(directives, o.Name+"="+o.Value)
 		}

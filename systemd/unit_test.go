@@ -14,20 +14,26 @@ import (
 	"github.com/coreos/go-systemd/v22/unit"
 )
 
-// service is natd.service: the values of each option, in order.
-func service(t *testing.T) map[string][]string {
+// options is natd.service, option by option.
+func options(t *testing.T) []*unit.UnitOption {
 	t.Helper()
 	file, err := os.Open("natd.service")
 	if err != nil {
 		t.Fatal(err)
 	}
 	defer file.Close()
-	options, err := unit.DeserializeOptions(file)
+	parsed, err := unit.DeserializeOptions(file)
 	if err != nil {
 		t.Fatalf("parse natd.service: %v", err)
 	}
+	return parsed
+}
+
+// service is natd.service: the values of each option, in order.
+func service(t *testing.T) map[string][]string {
+	t.Helper()
 	values := map[string][]string{}
-	for _, o := range options {
+	for _, o := range options(t) {
 		values[o.Name] = append(values[o.Name], o.Value)
 	}
 	return values
