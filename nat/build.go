@@ -17,20 +17,13 @@ const (
 	setLogged  = "logged4"
 )
 
-// Placement is what the host decides about a relay.
-type Placement struct {
-	Held  bool         // the relay is kept out of the kernel
-	Addrs []netip.Addr // the addresses that its Listen stands for
-	SNAT  netip.Addr   // the source address towards the backend; zero = the client's stays
-}
-
-// Build is the ruleset for the spec, with places[i] deciding about spec.Relays[i]. The number of rules depends on the
-// features in use, never on the number of relays.
-func Build(spec *Spec, places []Placement) *Ruleset {
+// Build is the ruleset for the spec, as the placements decide about it. The number of rules depends on the features in
+// use, never on the number of relays.
+func Build(spec *Spec, places *Placements) *Ruleset {
 	b := builder{from: make(map[int]*Set), targets: make(map[Key]string)}
 	for i := range spec.Relays {
-		if !places[i].Held {
-			b.relay(&spec.Relays[i], &places[i])
+		if !places.Relays[i].Held {
+			b.relay(&spec.Relays[i], &places.Relays[i])
 		}
 	}
 	return b.ruleset(spec.Forwarding)
@@ -47,7 +40,7 @@ func (b *builder) relay(r *Relay, p *Placement) {
 	for _, proto := range r.Protocols {
 		for offset := range r.Listen.Ports.Width() {
 			port := r.Listen.Ports.First + uint16(offset)
-			target := r.Target(port)
+			target := netip.AddrPortFrom(p.Targets[0].Addr, p.Targets[0].Port(r.Listen.Ports, port))
 			b.target(Endpoint{target.Addr(), proto, target.Port()}, r.Name)
 			for _, addr := range p.Addrs {
 				b.listen(r, p, Endpoint{addr, proto, port}, target)
@@ -70,8 +63,8 @@ func (b *builder) listen(r *Relay, p *Placement, e Endpoint, target netip.AddrPo
 	if r.Log {
 		b.logged = append(b.logged, own)
 	}
-	if p.SNAT.IsValid() {
-		b.snat = append(b.snat, Element{Key: own.Key, Value: addrValue(p.SNAT), Comment: r.Name})
+	if snat := p.Targets[0].SNAT; len(snat) > 0 {
+		b.snat = append(b.snat, Element{Key: own.Key, Value: addrValue(snat[0]), Comment: r.Name})
 	}
 	dnat := Element{Key: own.Key, Value: addrPortValue(target), Comment: r.Name}
 	if len(r.From) == 0 {
