@@ -5,6 +5,7 @@ import (
 	"encoding/json"
 	"errors"
 	"io"
+	"slices"
 	"time"
 )
 
@@ -22,6 +23,8 @@ const (
 	OpConnections = "connections" // takes [ConnectionsArgs], answers with a [ConnectionList]
 	OpReload      = "reload"      // answers with an [Outcome]
 	OpFlush       = "flush"       // answers with an [Outcome]
+	OpDrain       = "drain"       // takes [BackendArgs], answers with an [Outcome]
+	OpEnable      = "enable"      // likewise
 )
 
 const (
@@ -38,11 +41,19 @@ func handlingTime(op string) time.Duration {
 }
 
 // changes tells whether the operation changes anything, and therefore takes root.
-func changes(op string) bool { return op == OpReload || op == OpFlush }
+func changes(op string) bool {
+	return slices.Contains([]string{OpReload, OpFlush, OpDrain, OpEnable}, op)
+}
 
 // ConnectionsArgs are the arguments of [OpConnections].
 type ConnectionsArgs struct {
 	Relay string `json:"relay,omitempty"` // "" = of every relay
+}
+
+// BackendArgs are the arguments of [OpDrain] and [OpEnable].
+type BackendArgs struct {
+	Relay   string `json:"relay"`
+	Backend string `json:"backend,omitempty"` // as in `to`, or as status shows it; "" = every one of the relay
 }
 
 type request struct {
@@ -76,10 +87,11 @@ func decodeRequest(line []byte) (*request, error) {
 		return nil, Errorf(CodeUsage, "the request is not understood: %w", err)
 	}
 	switch r.Op {
-	case OpStatus, OpConnections, OpReload, OpFlush:
+	case OpStatus, OpConnections, OpReload, OpFlush, OpDrain, OpEnable:
 		return &r, nil
 	}
-	return nil, Errorf(CodeUsage, "unknown operation %.40q: natd knows %s, %s, %s and %s", r.Op, OpStatus, OpConnections, OpReload, OpFlush)
+	return nil, Errorf(CodeUsage, "unknown operation %.40q: natd knows %s, %s, %s, %s, %s and %s", r.Op,
+		OpStatus, OpConnections, OpReload, OpFlush, OpDrain, OpEnable)
 }
 
 // decodeArgs reads the arguments of a request into out. None at all are the same as {}.

@@ -17,6 +17,8 @@ type Handler interface {
 	Connections(ctx context.Context, relay string) (*ConnectionList, error) // relay "" = of every relay
 	Reload(ctx context.Context) (*Outcome, error)
 	Flush(ctx context.Context) (*Outcome, error)
+	Drain(ctx context.Context, relay, backend string) (*Outcome, error) // backend "" = every one of the relay
+	Enable(ctx context.Context, relay, backend string) (*Outcome, error)
 }
 
 // limits keep one client from using up what others need.

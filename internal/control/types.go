@@ -24,9 +24,9 @@ const (
 // The states of one backend.
 const (
 	BackendUp       = "up"
-	BackendDown     = "down"
-	BackendDraining = "draining"
-	BackendUnknown  = "unknown" // nothing checks it
+	BackendDown     = "down"     // it failed its checks, or cannot be reached
+	BackendDraining = "draining" // it takes no new connections: it was drained, or left the relay
+	BackendUnknown  = "unknown"  // nothing checks it, or nothing is known yet
 )
 
 // Status is the answer to "status". It holds what was read from the kernel in the last pass.
@@ -41,8 +41,8 @@ type Status struct {
 	Host          Host      `json:"host"`
 	Ruleset       Ruleset   `json:"ruleset"`
 	Relays        []Relay   `json:"relays"`
-	Gateways      []any     `json:"gateways"`
-	Statics       []any     `json:"statics"`
+	Gateways      []Gateway `json:"gateways"`
+	Statics       []Static  `json:"statics"`
 	Tunnels       []any     `json:"tunnels"`
 	Routes        []any     `json:"routes"`
 }
@@ -57,7 +57,8 @@ type Config struct {
 
 // Host is what natd needs of the host and what it changed on it.
 type Host struct {
-	IPForward bool      `json:"ip_forward"`
+	IPForward bool      `json:"ip_forward"` // of IPv4
+	Forward6  bool      `json:"ip6_forward"`
 	Conntrack Conntrack `json:"conntrack"`
 	Sysctls   []Sysctl  `json:"sysctls"` // changed by natd, restored by flush
 	Instance  *Instance `json:"instance,omitempty"`
@@ -134,20 +135,29 @@ type Relay struct {
 	Listen      []string    `json:"listen"`
 	Protocol    []string    `json:"protocol"`
 	From        []string    `json:"from"`
-	Egress      string      `json:"egress"`
+	Egress      string      `json:"egress"` // several interfaces are joined by ","
 	SNAT        []string    `json:"snat"`
+	Balance     string      `json:"balance"` // round-robin | random | source
 	Backends    []Backend   `json:"backends"`
 	Connections Connections `json:"connections"`
+	Refused     Refused     `json:"refused"`
+	Ports       *PortUse    `json:"ports,omitempty"` // nil while there are no connections
 	Bytes       Volume      `json:"bytes"`
 	Packets     Volume      `json:"packets"`
 }
 
 // Backend is one place a relay's connections go.
 type Backend struct {
-	Name    string    `json:"name"` // the DNS name, "" for an address
-	Address string    `json:"address"`
+	Name    string    `json:"name"`    // the DNS name, "" for an address
+	Address string    `json:"address"` // "" for a name that has no address yet
 	State   string    `json:"state"`
+	Reason  string    `json:"reason"` // why State is down or draining, or why the name is not answered
 	Since   time.Time `json:"since"`
+	Weight  int       `json:"weight"`
+	Backup  bool      `json:"backup"`
+	InUse   bool      `json:"in_use"` // it takes new connections
+	Total   uint64    `json:"total"`  // connections that the kernel has sent there since it takes them
+	Active  uint64    `json:"active"` // those that are open now
 }
 
 // Connections counts connections: Total since the table was made, the others as they are now, without those that have ended.
@@ -155,6 +165,49 @@ type Connections struct {
 	Total     uint64 `json:"total"`
 	Active    uint64 `json:"active"`
 	Unreplied uint64 `json:"unreplied"` // the backend has not answered
+}
+
+// Refused counts new connections that a limit of the relay kept out, since the table was made.
+type Refused struct {
+	Connections uint64 `json:"max_connections"`
+	PerSource   uint64 `json:"max_per_source"`
+	Rate        uint64 `json:"rate"`
+}
+
+// PortUse is how far the source ports of one address towards one target are used up, where they are most.
+type PortUse struct {
+	Source string `json:"source"` // the address
+	Target string `json:"target"` // ADDR:PORT
+	Used   int    `json:"used"`
+	Max    int    `json:"max"` // the ports from 1024 to 65535
+}
+
+// Gateway is one gateway as the kernel holds it.
+type Gateway struct {
+	Name        string      `json:"name"`
+	State       string      `json:"state"` // as that of a relay
+	Reason      string      `json:"reason"`
+	From        []string    `json:"from"`
+	To          []string    `json:"to"`
+	SNAT        []string    `json:"snat"`   // "auto" or addresses
+	Egress      string      `json:"egress"` // "auto" or an interface
+	Connections Connections `json:"connections"`
+	Bytes       Volume      `json:"bytes"`   // to_target = to where the hosts behind went
+	Packets     Volume      `json:"packets"` // likewise
+}
+
+// Static is one static as the kernel holds it.
+type Static struct {
+	Name        string      `json:"name"`
+	State       string      `json:"state"` // as that of a relay
+	Reason      string      `json:"reason"`
+	External    string      `json:"external"`
+	Internal    string      `json:"internal"`
+	From        []string    `json:"from"`
+	SNAT        []string    `json:"snat"` // "auto", "off" or addresses
+	Connections Connections `json:"connections"`
+	Bytes       Volume      `json:"bytes"`   // to_target = to the internal side
+	Packets     Volume      `json:"packets"` // likewise
 }
 
 // Volume is a count for each direction, of the connections that the kernel still tracks.
