@@ -3,6 +3,7 @@ package daemon
 import (
 	"fmt"
 	"net/netip"
+	"slices"
 
 	"natd/internal/config"
 	"natd/internal/control"
@@ -16,11 +17,16 @@ func claim(r *nat.Relay) string {
 	return fmt.Sprintf("%s %s %t", r.Listen, r.Protocols, r.OverrideLocal)
 }
 
-// conflicts finds the relays that would take their port from a local service, with the reason by name. A relay that
-// already had its port when the service came keeps it: otherwise anyone who may open a socket could end a relay.
-func conflicts(spec *nat.Spec, places []place, local []netip.Addr, listeners []netconf.Listener, had map[string]bool) map[string]string {
-	isLocal := make(map[netip.Addr]bool, len(local))
-	for _, a := range local {
+// staticClaim is what a static takes of the host.
+func staticClaim(st *nat.Static) string {
+	return fmt.Sprintf("%s %t", st.External, st.OverrideLocal)
+}
+
+// conflicts finds what would take a port or an address from a local service, with the reason by name. What already had its
+// port when the service came keeps it: otherwise anyone who may open a socket could end a relay.
+func conflicts(spec *nat.Spec, next *placed, listeners []netconf.Listener, had map[string]bool) map[string]string {
+	isLocal := make(map[netip.Addr]bool)
+	for _, a := range next.facts.local() {
 		isLocal[a] = true
 	}
 	byPort := make(map[uint16][]netconf.Listener)
@@ -30,15 +36,40 @@ func conflicts(spec *nat.Spec, places []place, local []netip.Addr, listeners []n
 	found := make(map[string]string)
 	for i := range spec.Relays {
 		r := &spec.Relays[i]
-		if places[i].Held || r.OverrideLocal || had[claim(r)] {
+		if next.relays[i].Held || r.OverrideLocal || had[claim(r)] {
 			continue
 		}
-		if l, ok := takenFrom(r, isLocal, byPort); ok {
+		if l, ok := takenFrom(r, next.relays[i].Addrs, isLocal, byPort); ok {
 			found[r.Name] = fmt.Sprintf("port %d/%s belongs to a local service (a socket of uid %d on %s): stop it (ss -lntup names it), choose another port, or set override_local = true",
 				l.Port, nat.Protocol(l.Protocol), l.UID, l.Addr)
 		}
 	}
+	for i := range spec.Statics {
+		st := &spec.Statics[i]
+		if next.statics[i].Held || st.OverrideLocal || had[staticClaim(st)] {
+			continue
+		}
+		if addr, l, ok := swallowed(st, next.facts.local(), listeners); ok {
+			found[st.Name] = fmt.Sprintf("external has %s of this host, where port %d/%s belongs to a local service (a socket of uid %d): choose other addresses, or set override_local = true",
+				addr, l.Port, nat.Protocol(l.Protocol), l.UID)
+		}
+	}
 	return found
+}
+
+// swallowed finds a local service that would not get its packets any more, because a static has its address.
+func swallowed(st *nat.Static, local []netip.Addr, listeners []netconf.Listener) (netip.Addr, netconf.Listener, bool) {
+	for _, addr := range local {
+		if !st.External.Contains(addr) {
+			continue
+		}
+		for _, l := range listeners {
+			if l.Addr == addr || l.Addr.IsUnspecified() && l.Addr.Is4() == addr.Is4() {
+				return addr, l, true
+			}
+		}
+	}
+	return netip.Addr{}, netconf.Listener{}, false
 }
 
 // refusal is why natd does not reload a configuration whose relays would take ports from local services, with the reasons by
@@ -47,7 +78,12 @@ func refusal(cfg *config.Config, taken map[string]string) error {
 	var errs config.Errors
 	for i := range cfg.NAT.Relays {
 		if why, ok := taken[cfg.NAT.Relays[i].Name]; ok {
-			errs = append(errs, cfg.Blame(cfg.NAT.Relays[i].Name, "listen", why))
+			errs = append(errs, cfg.Blame("relay", cfg.NAT.Relays[i].Name, "listen", why))
+		}
+	}
+	for i := range cfg.NAT.Statics {
+		if why, ok := taken[cfg.NAT.Statics[i].Name]; ok {
+			errs = append(errs, cfg.Blame("static", cfg.NAT.Statics[i].Name, "external", why))
 		}
 	}
 	if len(errs) == 0 {
@@ -57,14 +93,15 @@ func refusal(cfg *config.Config, taken map[string]string) error {
 }
 
 // takenFrom finds a local service that would not get its packets any more. It goes by the shorter list of ports.
-func takenFrom(r *nat.Relay, isLocal map[netip.Addr]bool, byPort map[uint16][]netconf.Listener) (netconf.Listener, bool) {
+func takenFrom(r *nat.Relay, addrs []netip.Addr, isLocal map[netip.Addr]bool, byPort map[uint16][]netconf.Listener) (netconf.Listener, bool) {
 	if !r.Listen.Any() && !isLocal[r.Listen.Addr] {
 		return netconf.Listener{}, false
 	}
 	hit := func(port uint16) (netconf.Listener, bool) {
 		for _, l := range byPort[port] {
 			same := l.Addr.IsUnspecified() || r.Listen.Any() || l.Addr == r.Listen.Addr
-			if same && l.Addr.Is4() && r.Carries(nat.Protocol(l.Protocol)) {
+			family := slices.ContainsFunc(addrs, func(a netip.Addr) bool { return a.Is4() == l.Addr.Is4() })
+			if same && family && r.Carries(nat.Protocol(l.Protocol)) {
 				return l, true
 			}
 		}

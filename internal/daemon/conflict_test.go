@@ -19,7 +19,7 @@ func listener(protocol nat.Protocol, at string) netconf.Listener {
 func ports(first, last uint16) func(*nat.Relay) {
 	return func(r *nat.Relay) {
 		r.Listen.Ports = nat.PortRange{First: first, Last: last}
-		r.Backend.Ports = r.Listen.Ports
+		r.Backends[0].Ports = r.Listen.Ports
 	}
 }
 
@@ -56,17 +56,17 @@ func TestConflicts(t *testing.T) {
 			t.Parallel()
 			f := hostFacts()
 			spec := &nat.Spec{Relays: []nat.Relay{tt.relay}}
-			places := f.place(spec, nil)
-			got := conflicts(spec, places, f.local(), tt.listeners, nil)["a"]
+			next := placeOn(f, spec, nil)
+			got := conflicts(spec, next, tt.listeners, nil)["a"]
 			if !strings.Contains(got, tt.want) || (got == "") != (tt.want == "") {
 				t.Errorf("got %q, want %q", got, tt.want)
 			}
 			had := map[string]bool{claim(&tt.relay): true}
-			if got := conflicts(spec, places, f.local(), tt.listeners, had); len(got) > 0 {
+			if got := conflicts(spec, next, tt.listeners, had); len(got) > 0 {
 				t.Errorf("a relay that had its port loses it: %v", got)
 			}
-			places[0].Held = true
-			if got := conflicts(spec, places, f.local(), tt.listeners, nil); len(got) > 0 {
+			next.relays[0].Held = true
+			if got := conflicts(spec, next, tt.listeners, nil); len(got) > 0 {
 				t.Errorf("a relay that is not in the kernel has a conflict: %v", got)
 			}
 		})

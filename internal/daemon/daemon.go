@@ -52,11 +52,14 @@ type Daemon struct {
 	startedAt time.Time
 	flushed   bool // by a request: nothing is repaired until the next reload
 
-	places  []place
-	facts   *facts // that the places were made from
+	probes *probes
+	drains *drains
+
+	placed  placed
+	facts   *facts // the last that were gathered
 	index   *nat.Index
-	refused map[string]string // relays that may not take their port, by name
-	had     map[string]bool   // claims of relays that have been in the kernel
+	refused map[string]string // relays and statics that may not take what they want, by name
+	had     map[string]bool   // claims of those that have been in the kernel
 	since   map[string]time.Time
 
 	appeared map[netip.Addr]time.Time // since when the host has each address
@@ -67,14 +70,16 @@ type Daemon struct {
 	sync syncState
 
 	hostProblems []string
-	forwarding   bool // was on after the last pass
+	forwarding   bool // of IPv4, was on after the last pass
+	forwarding6  bool // likewise
 	ready        bool // READY=1 was sent
 	lastStatus   string
 
 	repairs  *rate.Limiter
 	wake     chan struct{}
 	requests chan func()
-	network  atomic.Bool // links, addresses, routes or host settings may have changed
+	network  atomic.Bool // links, addresses, routes, host settings or the addresses of names may have changed
+	live     atomic.Bool // the health of a backend may have changed
 	writers  writers
 	judge    atomic.Pointer[flow.Judge] // for the records of new connections
 	tasks    sync.WaitGroup
@@ -133,6 +138,8 @@ func Run(ctx context.Context, o Options, reload <-chan os.Signal) error {
 		repairs: rate.NewLimiter(repairRate, repairBurst), wake: make(chan struct{}, 1), requests: make(chan func()),
 	}
 	d.metadata = newMetadata(o.Log, func() { d.network.Store(true); d.poke() })
+	d.probes = newProbes(o, cfg.Daemon.Resolver,
+		func() { d.live.Store(true); d.poke() }, func() { d.network.Store(true); d.poke() })
 	if err := d.open(); err != nil {
 		return errors.Join(err, d.close())
 	}
@@ -165,6 +172,9 @@ func (d *Daemon) open() (err error) {
 		return err
 	}
 	d.sysctls.Wrote = d.noteSysctl
+	if d.drains, err = loadDrains(filepath.Join(d.StateDir, drainsName)); err != nil {
+		return err
+	}
 	if aside := d.sysctls.SetAside(); aside != "" {
 		d.Log.Warn("the ledger of changed sysctls cannot be understood: they will not be restored", "moved_to", aside)
 	}
@@ -260,10 +270,16 @@ func (d *Daemon) use(cfg *config.Config, protect nat.Protect) {
 	d.hold = nat.Hold{Protect: protect, Port: d.kernel.Port()}
 	d.refused = make(map[string]string)
 	d.forgetClaims()
-	d.places, d.want = nil, nil
+	d.placed, d.want = placed{}, nil
 	d.sync.due = true
 	d.Level.Set(cfg.Daemon.LogLevel)
 	d.metadata.enable(cfg.Host.Metadata)
+	d.probes.ask(cfg)
+	if d.drains.forget(&cfg.NAT) {
+		if err := d.drains.save(); err != nil {
+			d.Log.Warn("backends that are drained no more could not be forgotten", "error", err)
+		}
+	}
 	d.network.Store(true)
 }
 
@@ -275,6 +291,9 @@ func (d *Daemon) forgetClaims() {
 		if r := &d.cfg.NAT.Relays[i]; r.Enabled {
 			claimed[claim(r)] = true
 		}
+	}
+	for i := range d.cfg.NAT.Statics {
+		claimed[staticClaim(&d.cfg.NAT.Statics[i])] = true
 	}
 	maps.DeleteFunc(d.had, func(c string, _ bool) bool { return !claimed[c] })
 }

@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 	"maps"
+	"slices"
 	"strings"
 	"time"
 
@@ -73,6 +74,16 @@ func (h handler) Flush(ctx context.Context) (*control.Outcome, error) {
 	})
 }
 
+// Drain keeps new connections away from a backend, or from every one of a relay.
+func (h handler) Drain(ctx context.Context, relay, backend string) (*control.Outcome, error) {
+	return inLoop(ctx, h.d, func() (*control.Outcome, error) { return h.d.setDrained(relay, backend, true) })
+}
+
+// Enable undoes Drain.
+func (h handler) Enable(ctx context.Context, relay, backend string) (*control.Outcome, error) {
+	return inLoop(ctx, h.d, func() (*control.Outcome, error) { return h.d.setDrained(relay, backend, false) })
+}
+
 // maxConnections bounds the answer to connections.
 const maxConnections = 100_000
 
@@ -80,7 +91,7 @@ const maxConnections = 100_000
 func (h handler) Connections(ctx context.Context, relay string) (*control.ConnectionList, error) {
 	return inLoop(ctx, h.d, func() (*control.ConnectionList, error) {
 		if relay != "" && !h.d.hasRelay(relay) {
-			return nil, control.Errorf(control.CodeFailed, "there is no relay %q in %s; it has: %s", relay, h.d.cfg.Path, h.d.relayNames())
+			return nil, h.d.noRelay(relay)
 		}
 		list := &control.ConnectionList{SchemaVersion: control.SchemaVersion, Connections: []control.Connection{}}
 		judge := h.d.judge.Load()
@@ -111,15 +122,19 @@ func (d *Daemon) hasRelay(name string) bool {
 	return false
 }
 
-// relayNames is the first names of the configuration, for whoever mistyped one.
-func (d *Daemon) relayNames() string {
-	var names []string
-	for i := range d.cfg.NAT.Relays {
-		if i == relaysShown {
-			names = append(names, "…")
-			break
-		}
-		names = append(names, d.cfg.NAT.Relays[i].Name)
+// noRelay is the answer to whoever mistyped a name: with the first names of the configuration.
+func (d *Daemon) noRelay(name string) error {
+	names := make([]string, len(d.cfg.NAT.Relays))
+	for i := range names {
+		names[i] = d.cfg.NAT.Relays[i].Name
+	}
+	return control.Errorf(control.CodeFailed, "there is no relay %q in %s; it has: %s", name, d.cfg.Path, listing(names))
+}
+
+// listing is the first names of a list.
+func listing(names []string) string {
+	if len(names) > relaysShown {
+		names = append(slices.Clone(names[:relaysShown]), "…")
 	}
 	return strings.Join(names, ", ")
 }
@@ -180,7 +195,7 @@ func (d *Daemon) load() (*config.Config, nat.Protect, error) {
 		return nil, 0, err
 	}
 	refused := make(map[string]string)
-	if _, _, err := d.placeAll(cfg, refused); err != nil {
+	if _, err := d.placeAll(cfg, refused, true); err != nil {
 		return nil, 0, err
 	}
 	if err := refusal(cfg, refused); err != nil {
@@ -201,7 +216,7 @@ func (d *Daemon) reloadNotes(cfg *config.Config) []string {
 func (d *Daemon) remove() ([]string, error) {
 	began := time.Now()
 	changes, err := teardown(d.kernel, d.conntrack, d.sysctls)
-	d.sync.verified, d.sync.settled, d.forwarding = false, false, false
+	d.sync.verified, d.sync.settled, d.forwarding, d.forwarding6 = false, false, false, false
 	if err != nil {
 		return changes, err
 	}

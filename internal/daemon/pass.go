@@ -43,56 +43,76 @@ func (d *Daemon) complain(err error) {
 	d.sync.err = err.Error()
 }
 
-// refresh places the relays anew if the network may have changed, and builds what is wanted if that makes a difference.
+// refresh places everything anew if the network, a backend's health or a name's answer may have changed, and builds what
+// is wanted if that makes a difference.
 func (d *Daemon) refresh() (looked bool, err error) {
-	if !d.network.Swap(false) && d.want != nil {
+	network, live := d.network.Swap(false), d.live.Swap(false)
+	if !network && !live && d.want != nil {
 		return false, nil
 	}
-	places, f, err := d.placeAll(d.cfg, d.refused)
+	next, err := d.placeAll(d.cfg, d.refused, network || d.facts == nil)
 	if err != nil {
 		d.network.Store(true)
 		return false, err
 	}
-	d.facts = f
-	d.metadata.hope(f.instance.hopeful(places))
-	if d.want != nil && slices.EqualFunc(places, d.places, place.same) {
+	d.facts = next.facts
+	d.probes.follow(&d.cfg.NAT, next.relays)
+	d.metadata.hope(next.facts.instance.hopeful(next.relays))
+	if d.want != nil && next.same(&d.placed) {
+		d.placed = *next // the words about a backend that is down may be others
 		return true, nil
 	}
-	d.reportPlaces(places)
-	d.rememberPlaces(places)
-	d.places, d.index = places, nat.NewIndex(&d.cfg.NAT, f.local())
-	d.want = nat.Build(&d.cfg.NAT, placements(places))
+	d.reportPlaces(next)
+	d.rememberPlaces(next.relays)
+	d.placed, d.index = *next, nat.NewIndex(&d.cfg.NAT, next.facts.local())
+	d.want = nat.Build(&d.cfg.NAT, next.placements())
 	d.sync.verified, d.sync.settled, d.sync.due = false, false, true
 	d.judge.Store(d.newJudge(nil))
 	return true, nil
 }
 
-// placeAll places the relays of a configuration, and finds those that may not take their port. Those are added to refused
-// and stay there until a reload: a service that is restarted must find its port again.
-func (d *Daemon) placeAll(cfg *config.Config, refused map[string]string) ([]place, *facts, error) {
-	f, err := gather(d.host, &cfg.NAT)
+// placeAll places everything in a configuration, and finds what may not take its port or address. That is added to refused
+// and stays there until a reload: a service that is restarted must find its port again. Without anew, what the host said
+// before still holds, but for backends that are new.
+func (d *Daemon) placeAll(cfg *config.Config, refused map[string]string, anew bool) (*placed, error) {
+	f, err := d.factsFor(&cfg.NAT, anew)
 	if err != nil {
-		return nil, nil, err
+		return nil, err
 	}
-	if f.instance, err = d.instance(f.addresses); err != nil {
-		return nil, nil, err
-	}
-	places := f.place(&cfg.NAT, refused)
-	if !d.newcomers(cfg, places) {
-		return places, f, nil
+	next := placeOn(f, &cfg.NAT, refused)
+	if !d.newcomers(cfg, next) {
+		return next, nil
 	}
 	listeners, err := d.host.Listeners()
 	if err != nil {
-		return nil, nil, fmt.Errorf("find the ports of local services: %w", err)
+		return nil, fmt.Errorf("find the ports of local services: %w", err)
 	}
-	maps.Copy(refused, conflicts(&cfg.NAT, places, f.local(), listeners, d.had))
-	return f.place(&cfg.NAT, refused), f, nil
+	maps.Copy(refused, conflicts(&cfg.NAT, next, listeners, d.had))
+	return placeOn(f, &cfg.NAT, refused), nil
 }
 
-// newcomers tells whether a relay is to have a port that it has not had yet.
-func (d *Daemon) newcomers(cfg *config.Config, places []place) bool {
-	for i := range places {
-		if r := &cfg.NAT.Relays[i]; !places[i].Held && !r.OverrideLocal && !d.had[claim(r)] {
+func (d *Daemon) factsFor(spec *nat.Spec, anew bool) (*facts, error) {
+	l := live{answer: d.probes.names.Answer, verdict: d.probes.health.Verdict, drained: d.drains.has}
+	if !anew {
+		return d.facts, d.facts.lookUp(d.host, spec)
+	}
+	f, err := gather(d.host, spec, l)
+	if err != nil {
+		return nil, err
+	}
+	f.instance, err = d.instance(f.addresses)
+	return f, err
+}
+
+// newcomers tells whether something is to have a port or address that it has not had yet.
+func (d *Daemon) newcomers(cfg *config.Config, next *placed) bool {
+	for i := range next.relays {
+		if r := &cfg.NAT.Relays[i]; !next.relays[i].Held && !r.OverrideLocal && !d.had[claim(r)] {
+			return true
+		}
+	}
+	for i := range next.statics {
+		if st := &cfg.NAT.Statics[i]; !next.statics[i].Held && !st.OverrideLocal && !d.had[staticClaim(st)] {
 			return true
 		}
 	}
@@ -103,22 +123,23 @@ func (d *Daemon) newcomers(cfg *config.Config, places []place) bool {
 // relays have the same to say.
 const relaysShown = 10
 
-// reportPlaces logs the relays whose reason changed. Relays that the same configuration finds elsewhere than before, or
+// reportPlaces logs what has another reason than before. Relays that the same configuration finds elsewhere than before, or
 // again, are one repair of what happened to the network.
-func (d *Daemon) reportPlaces(places []place) {
+func (d *Daemon) reportPlaces(next *placed) {
+	known := d.want != nil
 	changed := 0
 	var moved []string
-	for i := range places {
-		r, p, before := &d.cfg.NAT.Relays[i], &places[i], place{}
-		if d.want != nil {
-			before = d.places[i]
+	for i := range next.relays {
+		r, p, before := &d.cfg.NAT.Relays[i], &next.relays[i], &place{}
+		if known {
+			before = &d.placed.relays[i]
 		}
 		if p.reason() != before.reason() {
 			if changed++; changed <= relaysShown {
 				d.reportPlace(r.Name, p)
 			}
 		}
-		again := d.want != nil && d.had[claim(r)] && !p.Held && len(p.reasons) == 0
+		again := known && d.had[claim(r)] && !p.Held && len(p.reasons) == 0
 		if again && !p.sameWay(before) && len(moved) < stepsShown {
 			moved = append(moved, fmt.Sprintf("relay %s: %s", r.Name, p.way()))
 		}
@@ -126,9 +147,28 @@ func (d *Daemon) reportPlaces(places []place) {
 	if changed > relaysShown {
 		d.Log.Warn("more relays changed: see natctl status", "relays", changed-relaysShown)
 	}
+	d.reportSpots("gateway", next.gateways, d.placed.gateways, known, func(i int) string { return d.cfg.NAT.Gateways[i].Name })
+	d.reportSpots("static", next.statics, d.placed.statics, known, func(i int) string { return d.cfg.NAT.Statics[i].Name })
 	if len(moved) > 0 {
 		d.countRepair("", append([]string{"followed a change of the network"}, moved...))
 		d.Log.Info("followed a change of the network", "relays", strings.Join(moved, "; "))
+	}
+}
+
+// reportSpots logs the gateways or statics whose reason changed.
+func (d *Daemon) reportSpots(kind string, next, before []spot, known bool, name func(int) string) {
+	for i := range next {
+		was := ""
+		if known {
+			was = before[i].reason()
+		}
+		switch reason := next[i].reason(); {
+		case reason == was:
+		case reason == "":
+			d.Log.Info(kind+" is as configured again", kind, name(i))
+		default:
+			d.Log.Warn(kind+" is not as configured", kind, name(i), "reason", reason)
+		}
 	}
 }
 
@@ -148,6 +188,9 @@ func (d *Daemon) rememberPlaces(places []place) {
 			d.since[r.Name] = now
 		}
 	}
+	for i := range d.cfg.NAT.Statics {
+		d.had[staticClaim(&d.cfg.NAT.Statics[i])] = true
+	}
 }
 
 func (d *Daemon) reportPlace(name string, p *place) {
@@ -163,7 +206,7 @@ func (d *Daemon) reportPlace(name string, p *place) {
 func (d *Daemon) announce(err error) {
 	status := d.headline(err)
 	switch {
-	case !d.ready && err == nil && (anyPlaced(d.places) || !anyEnabled(&d.cfg.NAT)):
+	case !d.ready && err == nil && (d.placed.any() || !anyEnabled(&d.cfg.NAT)):
 		d.ready = true
 		d.Notify.Ready(status)
 		d.Log.Info("ready", "status", status)
@@ -178,7 +221,9 @@ func (d *Daemon) announce(err error) {
 }
 
 func anyEnabled(spec *nat.Spec) bool {
-	return slices.ContainsFunc(spec.Relays, func(r nat.Relay) bool { return r.Enabled })
+	return slices.ContainsFunc(spec.Relays, func(r nat.Relay) bool { return r.Enabled }) ||
+		slices.ContainsFunc(spec.Gateways, func(g nat.Gateway) bool { return g.Enabled }) ||
+		slices.ContainsFunc(spec.Statics, func(st nat.Static) bool { return st.Enabled })
 }
 
 // disabledNotes tells a user whose relays are in order, but all disabled.
@@ -194,14 +239,7 @@ func (d *Daemon) headline(err error) string {
 	if err != nil {
 		return "failed: " + err.Error()
 	}
-	served := 0
-	for i := range d.places {
-		if !d.places[i].Held {
-			served++
-		}
-	}
-	parts := []string{fmt.Sprintf("%d of %d relays in the kernel", served, len(d.places))}
-	line := strings.Join(append(parts, disabledNotes(&d.cfg.NAT)...), "; ")
+	line := strings.Join(append(d.placed.served(), disabledNotes(&d.cfg.NAT)...), "; ")
 	if wrong := d.shortfalls(); len(wrong) > 0 {
 		line += "; degraded: " + strings.Join(wrong, "; ")
 	}
@@ -212,16 +250,16 @@ func (d *Daemon) headline(err error) string {
 	return line
 }
 
-// shortfalls is what is not as configured, of the relays and of the host.
+// shortfalls is what is not as configured, of everything and of the host.
 func (d *Daemon) shortfalls() []string {
-	return append(shortfalls(&d.cfg.NAT, d.places), d.hostProblems...)
+	return append(shortfalls(&d.cfg.NAT, &d.placed), d.hostProblems...)
 }
 
-// shortfalls names the first relays that are not as configured, and how many more there are.
-func shortfalls(spec *nat.Spec, places []place) (wrong []string) {
+// shortfalls names the first things that are not as configured, and how many more relays there are.
+func shortfalls(spec *nat.Spec, p *placed) (wrong []string) {
 	more := 0
-	for i := range places {
-		switch reason := places[i].reason(); {
+	for i := range p.relays {
+		switch reason := p.relays[i].reason(); {
 		case reason == "":
 		case len(wrong) == relaysShown:
 			more++
@@ -231,6 +269,16 @@ func shortfalls(spec *nat.Spec, places []place) (wrong []string) {
 	}
 	if more > 0 {
 		wrong = append(wrong, fmt.Sprintf("and %d more relays", more))
+	}
+	for i := range p.gateways {
+		if reason := p.gateways[i].reason(); reason != "" {
+			wrong = append(wrong, fmt.Sprintf("gateway %s: %s", spec.Gateways[i].Name, reason))
+		}
+	}
+	for i := range p.statics {
+		if reason := p.statics[i].reason(); reason != "" {
+			wrong = append(wrong, fmt.Sprintf("static %s: %s", spec.Statics[i].Name, reason))
+		}
 	}
 	return wrong
 }

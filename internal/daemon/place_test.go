@@ -7,6 +7,7 @@ import (
 	"strings"
 	"testing"
 
+	"natd/internal/probe"
 	"natd/nat"
 	"natd/netconf"
 )
@@ -22,7 +23,7 @@ func relay(name, listen string, change ...func(*nat.Relay)) nat.Relay {
 	ports := nat.PortRange{First: at.Port(), Last: at.Port()}
 	r := nat.Relay{
 		Name: name, Listen: nat.Listen{Addr: at.Addr(), Ports: ports}, Protocols: []nat.Protocol{nat.TCP},
-		Backend: nat.Backend{Addr: netip.MustParseAddr("10.3.0.100"), Ports: ports}, Enabled: true,
+		Backends: []nat.Backend{{Addr: netip.MustParseAddr("10.3.0.100"), Ports: ports, Weight: 1}}, Enabled: true,
 	}
 	for _, c := range change {
 		c(&r)
@@ -35,6 +36,11 @@ func hostFacts() *facts {
 	source, gateway := netip.MustParseAddr("10.2.0.100"), netip.MustParseAddr("10.2.0.1")
 	refused := fmt.Errorf("find the way to 192.0.2.1: %w", netconf.ErrNoRoute)
 	return &facts{
+		live: live{
+			answer:  func(probe.Name) probe.Answer { return probe.Answer{} },
+			verdict: func(probe.Check) probe.Verdict { return probe.Verdict{} },
+			drained: func(string, *nat.Backend, netip.Addr) bool { return false },
+		},
 		addresses: []netconf.Address{
 			{Addr: netip.MustParsePrefix("10.2.0.100/24"), Link: "ens5"},
 			{Addr: netip.MustParsePrefix("10.2.9.1/24"), Link: "ens6"},
@@ -49,14 +55,14 @@ func hostFacts() *facts {
 }
 
 func to(backend string) func(*nat.Relay) {
-	return func(r *nat.Relay) { r.Backend.Addr = netip.MustParseAddr(backend) }
+	return func(r *nat.Relay) { r.Backends[0].Addr = netip.MustParseAddr(backend) }
 }
 
 func from(mode nat.SNATMode, addr string) func(*nat.Relay) {
 	return func(r *nat.Relay) {
 		r.SNAT.Mode = mode
 		if addr != "" {
-			r.SNAT.Addr = netip.MustParseAddr(addr)
+			r.SNAT.Addrs = []netip.Addr{netip.MustParseAddr(addr)}
 		}
 	}
 }
@@ -80,7 +86,7 @@ func TestPlace(t *testing.T) {
 		{"egress agrees", relay("a", here, by("ens5")), "10.2.0.100", "10.2.0.100", "ens5", ""},
 		{"egress differs", relay("a", here, by("ens6")), "", "", "ens5", "leaves by ens5, not by egress ens6"},
 		{"fixed source", relay("a", here, from(nat.SNATFixed, "10.2.9.1")), "10.2.0.100", "10.2.9.1", "ens5", ""},
-		{"fixed source is not here", relay("a", here, from(nat.SNATFixed, "10.2.9.9")), "", "10.2.9.9", "ens5", "snat address 10.2.9.9 is on no interface"},
+		{"fixed source is not here", relay("a", here, from(nat.SNATFixed, "10.2.9.9")), "", "", "ens5", "snat address 10.2.9.9 is on no interface"},
 		{"source off", relay("a", here, from(nat.SNATOff, "")), "10.2.0.100", "", "ens5", ""},
 		{"no source to have", relay("a", here, to("10.2.9.7")), "", "", "ens6", "ens6 has no address to send from"},
 		{"no source needed", relay("a", here, to("10.2.9.7"), from(nat.SNATOff, "")), "10.2.0.100", "", "ens6", ""},
@@ -89,7 +95,7 @@ func TestPlace(t *testing.T) {
 		{"disabled", relay("a", here, func(r *nat.Relay) { r.Enabled = false }), "", "", "", ""},
 		{
 			"two reasons", relay("a", "10.2.0.77:80", by("ens6")), "", "", "ens5",
-			"listen address 10.2.0.77 is on no interface: add it to one, or correct listen; the route to",
+			"not by egress ens6; listen address 10.2.0.77 is on no interface: add it to one, or correct listen",
 		},
 	}
 	for _, tt := range tests {
@@ -100,20 +106,14 @@ func TestPlace(t *testing.T) {
 			if got.Held != (tt.addrs == "") || !got.Held && words(got.Addrs) != tt.addrs {
 				t.Errorf("held %v on %v, want it on %q", got.Held, got.Addrs, tt.addrs)
 			}
-			if got.SNAT != address(tt.snat) || got.egress != tt.egress {
-				t.Errorf("from %v by %q, want %q by %q", got.SNAT, got.egress, tt.snat, tt.egress)
+			if snat, egress := words(got.sources()), strings.Join(got.links(), ","); snat != tt.snat || egress != tt.egress {
+				t.Errorf("from %s by %s, want %q by %q", snat, egress, tt.snat, tt.egress)
 			}
 			if reason := got.reason(); !strings.Contains(reason, tt.reason) || (reason == "") != (tt.reason == "") {
 				t.Errorf("reason %q, want %q", reason, tt.reason)
 			}
 		})
 	}
-}
-
-// address reads an address; "" is none.
-func address(s string) netip.Addr {
-	a, _ := netip.ParseAddr(s)
-	return a
 }
 
 func words(addrs []netip.Addr) string { return strings.Join(texts(addrs), " ") }
@@ -142,19 +142,16 @@ func TestPlaceRefused(t *testing.T) {
 	if places[1].Held || places[1].reason() != "" {
 		t.Errorf("the other relay is %+v", places[1])
 	}
-	if !anyPlaced(places) || anyPlaced(places[:1]) {
-		t.Error("one of the two is placed")
-	}
-	if got := placements(places); len(got) != 2 || !got[0].Held || got[1].Held {
+	if got := relayPlacements(places); len(got) != 2 || !got[0].Held || got[1].Held {
 		t.Errorf("placements %+v", got)
 	}
 }
 
 func TestPlaceSame(t *testing.T) {
 	t.Parallel()
-	place := func() place {
+	place := func() *place {
 		spec := &nat.Spec{Relays: []nat.Relay{relay("web", ":80")}}
-		return hostFacts().place(spec, nil)[0]
+		return &hostFacts().place(spec, nil)[0]
 	}
 	if !place().same(place()) {
 		t.Error("the same facts make another place")
@@ -172,7 +169,7 @@ func TestPlaceSame(t *testing.T) {
 		f := hostFacts()
 		change(f)
 		spec := &nat.Spec{Relays: []nat.Relay{relay("web", ":80")}}
-		if f.place(spec, nil)[0].same(place()) {
+		if got := &f.place(spec, nil)[0]; got.same(place()) {
 			t.Errorf("%s: not noticed", name)
 		}
 	}

@@ -13,8 +13,8 @@ import (
 )
 
 // Rules is the ruleset that the configuration becomes on this host now, in nft syntax. It needs no rights.
-func Rules(cfg *config.Config) (string, error) {
-	want, err := preview(cfg)
+func Rules(ctx context.Context, cfg *config.Config) (string, error) {
+	want, err := preview(ctx, cfg)
 	if err != nil {
 		return "", err
 	}
@@ -50,41 +50,55 @@ func Plan(ctx context.Context, cfg *config.Config) (outcome *control.Outcome, er
 	if err != nil {
 		return nil, err
 	}
-	places, f, err := foresee(ctx, host, cfg, have)
+	next, err := foresee(ctx, host, cfg, have)
 	if err != nil {
 		return nil, err
 	}
-	plan := nat.Diff(nat.Build(&cfg.NAT, placements(places)), have, nat.HeldAs(have, protect))
-	steps := append(plan.Steps(planShown), endings(plan.Retired, nat.NewIndex(&cfg.NAT, f.local()))...)
-	settings, err := settingSteps(cfg, places)
+	plan := nat.Diff(nat.Build(&cfg.NAT, next.placements()), have, nat.HeldAs(have, protect))
+	steps := append(plan.Steps(planShown), endings(plan.Retired, nat.NewIndex(&cfg.NAT, next.facts.local()))...)
+	settings, err := settingSteps(cfg, next)
 	if err != nil {
 		return nil, err
 	}
 	return &control.Outcome{
 		SchemaVersion: control.SchemaVersion,
-		Changes:       append(steps, settings...), Notes: append(disabledNotes(&cfg.NAT), shortfalls(&cfg.NAT, places)...),
+		Changes:       append(steps, settings...), Notes: append(disabledNotes(&cfg.NAT), shortfalls(&cfg.NAT, next)...),
 	}, nil
 }
 
 // foresee places the relays as a natd that starts now would, or as the one that is at work would at a reload. A start holds
 // back relays that would take a port from a local service, a reload refuses the file.
-func foresee(ctx context.Context, host *netconf.Host, cfg *config.Config, have *nat.Table) ([]place, *facts, error) {
-	f, err := gather(host, &cfg.NAT)
+func foresee(ctx context.Context, host *netconf.Host, cfg *config.Config, have *nat.Table) (*placed, error) {
+	f, err := gather(host, &cfg.NAT, asked(ctx, cfg))
 	if err != nil {
-		return nil, nil, err
+		return nil, err
 	}
 	listeners, err := host.Listeners()
 	if err != nil {
-		return nil, nil, fmt.Errorf("find the ports of local services: %w", err)
+		return nil, fmt.Errorf("find the ports of local services: %w", err)
 	}
-	places := f.place(&cfg.NAT, nil)
-	taken := conflicts(&cfg.NAT, places, f.local(), listeners, standing(&cfg.NAT, have, f.local()))
+	taken := conflicts(&cfg.NAT, placeOn(f, &cfg.NAT, nil), listeners, standing(&cfg.NAT, have, f.local()))
 	if atWork(ctx) {
 		if err := refusal(cfg, taken); err != nil {
-			return nil, nil, err
+			return nil, err
 		}
 	}
-	return f.place(&cfg.NAT, taken), f, nil
+	return placeOn(f, &cfg.NAT, taken), nil
+}
+
+// askPatience is how long a preview waits for the answers to names.
+const askPatience = 5 * time.Second
+
+// asked is what can be told of backends without checking them: the addresses of names, asked for now.
+func asked(ctx context.Context, cfg *config.Config) live {
+	ctx, cancel := context.WithTimeout(ctx, askPatience)
+	defer cancel()
+	answers := probe.Resolve(ctx, probe.Options{Resolver: cfg.Daemon.Resolver, ResolvConf: resolvConf}, allNames(&cfg.NAT))
+	return live{
+		answer:  func(n probe.Name) probe.Answer { return answers[n] },
+		verdict: func(probe.Check) probe.Verdict { return probe.Verdict{} },
+		drained: func(string, *nat.Backend, netip.Addr) bool { return false },
+	}
 }
 
 // endings names the listens whose connections would be ended: those that no relay claims any more.
@@ -99,12 +113,12 @@ func endings(retired []nat.Element, index *nat.Index) (steps []string) {
 }
 
 // settingSteps is the kernel settings that the relays need and that are not so yet.
-func settingSteps(cfg *config.Config, places []place) (steps []string, err error) {
+func settingSteps(cfg *config.Config, next *placed) (steps []string, err error) {
 	sysctls, err := netconf.OpenSysctls("") // nothing is changed, so nothing is remembered
 	if err != nil {
 		return nil, err
 	}
-	for _, want := range neededSettings(cfg, places) {
+	for _, want := range neededSettings(cfg, next) {
 		now, err := sysctls.Get(want.key)
 		if err == nil && now != want.value {
 			steps = append(steps, fmt.Sprintf("set sysctl %s = %s (now %s)", strings.ReplaceAll(want.key, "/", "."), want.value, now))
@@ -114,15 +128,15 @@ func settingSteps(cfg *config.Config, places []place) (steps []string, err error
 }
 
 // preview is the ruleset for this host now, whatever local services have the ports.
-func preview(cfg *config.Config) (*nat.Ruleset, error) {
+func preview(ctx context.Context, cfg *config.Config) (*nat.Ruleset, error) {
 	host, err := netconf.Open()
 	if err != nil {
 		return nil, err
 	}
 	defer host.Close()
-	f, err := gather(host, &cfg.NAT)
+	f, err := gather(host, &cfg.NAT, asked(ctx, cfg))
 	if err != nil {
 		return nil, err
 	}
-	return nat.Build(&cfg.NAT, placements(f.place(&cfg.NAT, nil))), nil
+	return nat.Build(&cfg.NAT, placeOn(f, &cfg.NAT, nil).placements()), nil
 }

@@ -50,6 +50,14 @@ func (d *Daemon) record(dialled flow.Dialled) {
 		return
 	}
 	r, listen := &judge.Spec.Relays[i], dialled.Listen
-	d.Log.Info("new connection", "relay", r.Name, "protocol", listen.Proto.String(), "client", dialled.Client.String(),
-		"listen", netip.AddrPortFrom(listen.Addr, listen.Port).String(), "target", r.Target(listen.Port).String())
+	attrs := []any{
+		"relay", r.Name, "protocol", listen.Proto.String(), "client", dialled.Client.String(),
+		"listen", netip.AddrPortFrom(listen.Addr, listen.Port).String(),
+	}
+	// The packet is reported as the client sent it: which of several backends the kernel chose it does not show.
+	if targets := judge.Places.Relays[i].Targets; len(targets) == 1 {
+		t := &targets[0]
+		attrs = append(attrs, "target", netip.AddrPortFrom(t.Addr, t.Port(r.Listen.Ports, listen.Port)).String())
+	}
+	d.Log.Info("new connection", attrs...)
 }

@@ -18,22 +18,25 @@ const (
 	sysctlConntrackMax   = "net.netfilter.nf_conntrack_max"
 	sysctlConntrackCount = "net.netfilter.nf_conntrack_count"
 	sysctlForward        = "net.ipv4.ip_forward"
+	sysctlForward6       = "net.ipv6.conf.all.forwarding"
 )
 
 // settleHost turns on what the relays need of the host, now that their rules stand. A setting that cannot be made is
 // a reason for being degraded, not a failure: the relays may work without it.
 func (d *Daemon) settleHost() error {
 	d.hostProblems = nil
-	needed := neededSettings(d.cfg, d.places)
+	needed := neededSettings(d.cfg, &d.placed)
 	for _, s := range needed {
-		if s.key != sysctlForward {
+		if s.key != sysctlForward && s.key != sysctlForward6 {
 			d.setting(d.sysctls.Set(s.key, s.value))
 		}
 	}
-	if !anyPlaced(d.places) {
+	if !d.placed.any() {
 		return nil
 	}
-	d.settleForwarding()
+	for _, f := range d.families() {
+		d.settleForwarding(f)
+	}
 	return d.settleReversePath()
 }
 
@@ -41,18 +44,21 @@ func (d *Daemon) settleHost() error {
 type sysctl struct{ key, value string }
 
 // neededSettings is what relays need of the host, but for what depends on the routes back to clients.
-func neededSettings(cfg *config.Config, places []place) (needed []sysctl) {
+func neededSettings(cfg *config.Config, next *placed) (needed []sysctl) {
 	if n := cfg.Host.ConntrackMax; n > 0 {
 		needed = append(needed, sysctl{sysctlConntrackMax, strconv.Itoa(n)})
 	}
-	if !anyPlaced(places) {
+	if !next.any() {
 		return needed
 	}
 	needed = append(needed, sysctl{sysctlAccounting, "1"})
-	if cfg.Host.IPForward {
+	if cfg.Host.IPForward && next.needs(&cfg.NAT, true) {
 		needed = append(needed, sysctl{sysctlForward, "1"})
 	}
-	for _, link := range egressLinks(places) {
+	if cfg.Host.IPForward && next.needs(&cfg.NAT, false) {
+		needed = append(needed, sysctl{sysctlForward6, "1"})
+	}
+	for _, link := range next.egressLinks(true) {
 		for _, redirects := range netconf.RedirectKeys(link) {
 			needed = append(needed, sysctl{redirects, "0"})
 		}
@@ -80,56 +86,75 @@ func (d *Daemon) problemf(format string, args ...any) {
 	}
 }
 
-func (d *Daemon) settleForwarding() {
-	on, err := d.sysctls.Forwarding()
+// family is one of the two, with the settings that make the kernel forward it.
+type family struct {
+	name, sysctl string
+	is4          bool
+	on           func() (bool, error)
+	enable       func() (bool, error)
+	link         string // of an interface, with its name for %s
+	was          *bool  // on after the last pass
+}
+
+func (d *Daemon) families() []family {
+	return []family{
+		{"IPv4", sysctlForward, true, d.sysctls.Forwarding, d.sysctls.EnableForwarding, "net/ipv4/conf/%s/forwarding", &d.forwarding},
+		{"IPv6", sysctlForward6, false, d.sysctls.Forwarding6, d.sysctls.EnableForwarding6, "net/ipv6/conf/%s/forwarding", &d.forwarding6},
+	}
+}
+
+// settleForwarding makes the kernel forward the family, if something that stands needs it to.
+func (d *Daemon) settleForwarding(f family) {
+	if !d.placed.needs(&d.cfg.NAT, f.is4) {
+		return
+	}
+	on, err := f.on()
 	if err != nil {
 		d.problemf("%w", err)
 		return
 	}
 	if !on && !d.cfg.Host.IPForward {
-		d.forwarding = false
-		d.problemf("net.ipv4.ip_forward is 0 and [host] ip_forward = false forbids natd to turn it on: relays cannot work")
+		*f.was = false
+		d.problemf("%s is 0 and [host] ip_forward = false forbids natd to turn it on: relays cannot work", f.sysctl)
 		return
 	}
 	if on {
-		d.forwarding = true
-		d.settleLinkForwarding()
+		*f.was = true
+		d.settleLinkForwarding(f)
 		return
 	}
-	if d.setting(d.sysctls.EnableForwarding()) {
-		if d.forwarding {
-			d.noteDrift("", []string{"net.ipv4.ip_forward was turned off: turned on again"}, 0)
+	if d.setting(f.enable()) {
+		if *f.was {
+			d.noteDrift("", []string{f.sysctl + " was turned off: turned on again"}, 0)
 		}
-		d.forwarding = true
+		*f.was = true
 	}
 }
 
 // settleLinkForwarding turns forwarding on again for interfaces that relays use and that somebody took out of it: the
 // kernel forwards what comes in by an interface only if that one's own setting says so.
-func (d *Daemon) settleLinkForwarding() {
+func (d *Daemon) settleLinkForwarding(f family) {
 	if !d.cfg.Host.IPForward {
 		return
 	}
-	links := egressLinks(d.places)
-	for _, way := range d.listenLinks() {
-		if !slices.Contains(links, way) {
-			links = append(links, way)
-		}
+	links := d.placed.egressLinks(f.is4)
+	for _, link := range d.listenLinks(f.is4) {
+		links = add(links, link)
 	}
 	for _, link := range links {
-		if d.setting(d.sysctls.Set("net/ipv4/conf/"+link+"/forwarding", "1")) {
-			d.noteDrift("", []string{"forwarding was off on " + link + ": turned on again"}, 0)
+		if d.setting(d.sysctls.Set(fmt.Sprintf(f.link, link), "1")) {
+			d.noteDrift("", []string{"forwarding of " + f.name + " was off on " + link + ": turned on again"}, 0)
 		}
 	}
 }
 
-// listenLinks is the interfaces that hold an address that a relay listens on, each once.
-func (d *Daemon) listenLinks() []string {
+// listenLinks is the interfaces that hold an address of the family that a relay listens on, each once.
+func (d *Daemon) listenLinks(is4 bool) []string {
 	var links []string
 	seen := make(map[netip.Addr]bool)
-	for i := range d.places {
-		for _, addr := range d.places[i].Addrs {
-			if d.places[i].Held || seen[addr] {
+	for i := range d.placed.relays {
+		for _, addr := range d.placed.relays[i].Addrs {
+			if d.placed.relays[i].Held || addr.Is4() != is4 || seen[addr] {
 				continue
 			}
 			seen[addr] = true
@@ -141,16 +166,25 @@ func (d *Daemon) listenLinks() []string {
 	return links
 }
 
-// egressLinks is the interfaces that relays send by, each once. A client behind the same interface would be told to go
-// straight to the backend.
-func egressLinks(places []place) []string {
-	var links []string
-	for i := range places {
-		if p := &places[i]; !p.Held && !p.here && !slices.Contains(links, p.egress) {
-			links = append(links, p.egress)
+// egressLinks is the interfaces that packets of the family are sent by, each once. A client behind the same interface would be
+// told to go straight to the backend.
+func (p *placed) egressLinks(is4 bool) (links []string) {
+	for i := range p.relays {
+		for j := range p.relays[i].backends {
+			if b := &p.relays[i].backends[j]; !p.relays[i].Held && b.fit && !b.route.Local && b.addr.Is4() == is4 {
+				links = add(links, b.route.Link)
+			}
 		}
 	}
-	return links
+	for _, spots := range [][]spot{p.gateways, p.statics} {
+		for i := range spots {
+			if !spots[i].Held {
+				links = append(links, spots[i].links...)
+			}
+		}
+	}
+	slices.Sort(links)
+	return slices.Compact(links)
 }
 
 // settleReversePath loosens the reverse path filter where a strict one would drop the packets of clients that the
@@ -172,11 +206,11 @@ func (d *Daemon) settleReversePath() error {
 func (d *Daemon) ingress() []netconf.Ingress {
 	seen := make(map[netconf.Ingress]bool)
 	var ways []netconf.Ingress
-	for i := range d.places {
-		if d.places[i].Held {
+	for i := range d.placed.relays {
+		if d.placed.relays[i].Held {
 			continue
 		}
-		for _, addr := range d.places[i].Addrs {
+		for _, addr := range d.placed.relays[i].Addrs {
 			link := d.facts.linkOf(addr)
 			for _, clients := range d.cfg.NAT.Relays[i].From {
 				way := netconf.Ingress{Clients: clients, Link: link}

@@ -74,9 +74,9 @@ func TestJudgeStateIsShort(t *testing.T) {
 func TestRelayState(t *testing.T) {
 	t.Parallel()
 	good := func() *Daemon {
+		spec := nat.Spec{Relays: []nat.Relay{relay("web", "10.2.0.100:80")}}
 		return &Daemon{
-			cfg:    &config.Config{NAT: nat.Spec{Relays: []nat.Relay{relay("web", "10.2.0.100:80")}}},
-			places: make([]place, 1), sync: syncState{verified: true}, forwarding: true,
+			cfg: &config.Config{NAT: spec}, placed: *placeOn(hostFacts(), &spec, nil), sync: syncState{verified: true}, forwarding: true,
 		}
 	}
 	tests := []struct {
@@ -89,16 +89,16 @@ func TestRelayState(t *testing.T) {
 		{"disabled", func(d *Daemon) { d.cfg.NAT.Relays[0].Enabled = false }, control.RelayDisabled, "enabled = false"},
 		{"flushed", func(d *Daemon) { d.flushed = true }, control.RelayDown, "natctl reload"},
 		{"not read back", func(d *Daemon) { d.sync = syncState{err: "busy"} }, control.RelayDown, "not in the kernel: busy"},
-		{"not placed yet", func(d *Daemon) { d.places = nil }, control.RelayDown, "not in the kernel"},
-		{"placed with a reason", func(d *Daemon) { d.places[0].notef("address %d", 1) }, control.RelayDegraded, "address 1"},
-		{"held", func(d *Daemon) { d.places[0].hold("no route") }, control.RelayDegraded, "no route"},
+		{"not placed yet", func(d *Daemon) { d.placed = placed{} }, control.RelayDown, "not in the kernel"},
+		{"placed with a reason", func(d *Daemon) { d.placed.relays[0].notef("address %d", 1) }, control.RelayDegraded, "address 1"},
+		{"held", func(d *Daemon) { d.placed.relays[0].hold("no route") }, control.RelayDegraded, "no route"},
 		{"no forwarding", func(d *Daemon) { d.forwarding = false }, control.RelayDegraded, "does not forward"},
-		{"no forwarding needed", func(d *Daemon) { d.forwarding, d.places[0].here = false, true }, control.RelayReady, ""},
+		{"no forwarding needed", func(d *Daemon) { d.forwarding = false; d.placed.relays[0].backends[0].route.Local = true }, control.RelayReady, ""},
 	}
 	for _, tt := range tests {
 		d := good()
 		tt.change(d)
-		state, reason := d.relayState(0)
+		state, reason := d.relayState(0, nil)
 		if state != tt.state || !strings.Contains(reason, tt.reason) || (reason == "") != (tt.reason == "") {
 			t.Errorf("%s: %s %q, want %s %q", tt.name, state, reason, tt.state, tt.reason)
 		}
@@ -121,7 +121,7 @@ func TestHeadline(t *testing.T) {
 	t.Parallel()
 	d := &Daemon{
 		cfg:    &config.Config{NAT: nat.Spec{Relays: []nat.Relay{relay("web", "10.2.0.100:80"), relay("ssh", "10.2.0.100:22")}}},
-		places: make([]place, 2),
+		placed: placed{relays: make([]place, 2)},
 	}
 	check := func(err error, want string) {
 		t.Helper()
@@ -130,7 +130,7 @@ func TestHeadline(t *testing.T) {
 		}
 	}
 	check(nil, "2 of 2 relays in the kernel")
-	d.places[1].hold("taken")
+	d.placed.relays[1].hold("taken")
 	check(nil, "1 of 2 relays in the kernel; degraded: relay ssh: taken")
 	d.hostProblems = []string{"no forwarding"}
 	check(nil, "1 of 2 relays in the kernel; degraded: relay ssh: taken; no forwarding")

@@ -194,7 +194,7 @@ func (d *Daemon) dropStale(retired []nat.Element) error {
 }
 
 func (d *Daemon) newJudge(retired []nat.Element) *flow.Judge {
-	j := &flow.Judge{Spec: &d.cfg.NAT, Places: placements(d.places), Index: d.index, Retired: make(map[nat.Endpoint]bool, len(retired))}
+	j := &flow.Judge{Spec: &d.cfg.NAT, Places: d.placed.placements(), Index: d.index, Retired: make(map[nat.Endpoint]bool, len(retired))}
 	for i := range retired {
 		j.Retired[retired[i].Listen()] = true
 	}

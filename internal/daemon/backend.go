@@ -1,0 +1,297 @@
+package daemon
+
+import (
+	"errors"
+	"fmt"
+	"net/netip"
+	"slices"
+	"strings"
+	"time"
+
+	"natd/internal/control"
+	"natd/internal/probe"
+	"natd/nat"
+	"natd/netconf"
+)
+
+// backend is one address that a relay's connections can go to, as this host sees it.
+type backend struct {
+	conf    *nat.Backend
+	addr    netip.Addr // zero for a name that has no address
+	route   netconf.Route
+	sources []netip.Addr // towards it; none = the client's address stays
+	check   probe.Check  // zero when nothing checks it
+	state   string       // as status has it
+	why     string       // it is not as configured, in a sentence
+	lacks   string       // what its pool of source addresses lacks
+	since   time.Time    // zero when nobody noted it
+	fit     bool         // packets can be sent to it as the configuration asks
+	weight  int          // its share of the new connections now
+	closing bool         // connections to it are ended
+}
+
+// text is the backend as a person knows it.
+func (b *backend) text() string {
+	if !b.addr.IsValid() {
+		return b.conf.String()
+	}
+	text := nat.Backend{Addr: b.addr, Ports: b.conf.Ports}.String()
+	if b.conf.Name != "" {
+		text += " (" + b.conf.Name + ")"
+	}
+	return text
+}
+
+// target is the backend as the kernel gets it.
+func (b *backend) target() nat.Target {
+	return nat.Target{Addr: b.addr, Ports: b.conf.Ports, Weight: b.weight, Closing: b.closing, SNAT: b.sources}
+}
+
+// sameWay tells whether packets take the same way to both.
+func (b *backend) sameWay(o *backend) bool {
+	return b.fit == o.fit && b.route == o.route && slices.Equal(b.sources, o.sources)
+}
+
+// placeBackends finds the relay's backends and decides which of them take connections.
+func (f *facts) placeBackends(r *nat.Relay, p *place) {
+	for i := range r.Backends {
+		f.placeBackend(r, &r.Backends[i], p)
+	}
+	for _, is4 := range []bool{true, false} {
+		choose(r, p.ofFamily(is4))
+	}
+	p.explainBackends(r)
+	for i := range p.backends {
+		if b := &p.backends[i]; b.fit {
+			p.Targets = append(p.Targets, b.target())
+		}
+	}
+	if len(p.Targets) == 0 {
+		p.Held = true
+	}
+}
+
+func (p *place) ofFamily(is4 bool) (some []*backend) {
+	for i := range p.backends {
+		if b := &p.backends[i]; b.addr.IsValid() && b.addr.Is4() == is4 {
+			some = append(some, b)
+		}
+	}
+	return some
+}
+
+// placeBackend adds the addresses that stand for one configured backend.
+func (f *facts) placeBackend(r *nat.Relay, conf *nat.Backend, p *place) {
+	addrs, answers := f.resolve(r, conf)
+	if len(addrs) == 0 {
+		p.backends = append(p.backends, backend{conf: conf, state: control.BackendUnknown, why: unanswered(answers)})
+		return
+	}
+	for _, addr := range addrs {
+		twice := slices.ContainsFunc(p.backends, func(b backend) bool { return b.addr == addr && b.conf.Ports == conf.Ports })
+		if !twice { // two names may lead to one address
+			p.backends = append(p.backends, f.backend(r, conf, addr))
+		}
+	}
+	for _, a := range answers {
+		if a.Error != "" && len(a.Addrs) > 0 {
+			p.ail("%s: keeping its last answer: %s", conf.Name, a.Error)
+		}
+	}
+}
+
+// unanswered says why a name has no address: what is wrong with the first question that has an error.
+func unanswered(answers []probe.Answer) string {
+	for _, a := range answers {
+		if a.Error != "" {
+			return a.Error
+		}
+	}
+	return "it has not been answered yet"
+}
+
+// backend is one address of a configured backend, with its way, its source and its health.
+func (f *facts) backend(r *nat.Relay, conf *nat.Backend, addr netip.Addr) backend {
+	b := backend{conf: conf, addr: addr, state: control.BackendUnknown}
+	b.fit = f.findWay(r, &b) && f.findSource(r, &b)
+	switch {
+	case !b.fit:
+		b.state = control.BackendDown
+		return b
+	case r.Health.Checks():
+		b.check = checkOf(r, &b)
+		v := f.live.verdict(b.check)
+		b.since, b.why = v.Since, v.Error
+		b.state = map[probe.State]string{probe.Up: control.BackendUp, probe.Down: control.BackendDown, probe.Unknown: control.BackendUnknown}[v.State]
+		if v.State != probe.Down {
+			b.why = ""
+		}
+	}
+	if f.live.drained(r.Name, conf, addr) {
+		b.state, b.why = control.BackendDraining, "drained by natctl drain"
+	}
+	return b
+}
+
+// checkOf is how the backend is checked: from the address that the packets of clients will carry.
+func checkOf(r *nat.Relay, b *backend) probe.Check {
+	port := r.Health.Port
+	if port == 0 {
+		port = b.conf.Ports.First
+	}
+	c := probe.Check{
+		Target: netip.AddrPortFrom(b.addr, port), Interval: r.Health.Interval, Timeout: r.Health.Timeout,
+		Rise: r.Health.Rise, Fall: r.Health.Fall,
+	}
+	if len(b.sources) > 0 {
+		c.Source = b.sources[0]
+	}
+	return c
+}
+
+// findWay finds the interface towards the backend.
+func (f *facts) findWay(r *nat.Relay, b *backend) bool {
+	if b.addr.Is6() && f.noIPv6 != nil {
+		b.why = fmt.Sprintf("backend %s cannot be reached: %s", b.addr, f.noIPv6)
+		return false
+	}
+	w := f.ways[b.addr]
+	if w.err != nil {
+		// The outer words of the error only repeat the address.
+		b.why = fmt.Sprintf("backend %s cannot be reached: %s", b.addr, errors.Unwrap(w.err))
+		return false
+	}
+	b.route = w.route
+	if r.Egress == "" || r.Egress == w.route.Link {
+		return true
+	}
+	switch named := f.egress[via{b.addr, r.Egress}]; {
+	case named.err != nil:
+		b.why = fmt.Sprintf("egress %s: %s", r.Egress, errors.Unwrap(named.err))
+	case named.route.Index == 0 || named.route.Index != w.route.Index:
+		b.why = fmt.Sprintf("the route to backend %s leaves by %s, not by egress %s", b.addr, w.route.Link, r.Egress)
+	default:
+		return true // another name of the same interface
+	}
+	return false
+}
+
+// findSource finds the addresses that packets to the backend carry.
+func (f *facts) findSource(r *nat.Relay, b *backend) bool {
+	switch {
+	case r.SNAT.Mode == nat.SNATOff:
+	case r.SNAT.Mode == nat.SNATFixed:
+		if b.sources, b.lacks = f.pool(r.SNAT.Addrs, b.addr.Is4()); len(b.sources) == 0 {
+			b.why = b.lacks
+			return false
+		}
+	case b.route.Local: // packets to the host itself do not leave it: there is no source to choose
+	case !b.route.Source.IsValid():
+		b.why = b.route.Link + " has no address to send from: give it one"
+		return false
+	default:
+		b.sources = []netip.Addr{b.route.Source}
+	}
+	return true
+}
+
+// pool is the addresses of one family that the host has, and what is wrong with the others.
+func (f *facts) pool(addrs []netip.Addr, is4 bool) (held []netip.Addr, why string) {
+	for _, a := range addrs {
+		switch {
+		case a.Is4() != is4:
+		case f.linkOf(a) != "":
+			held = append(held, a)
+		case why == "":
+			why = fmt.Sprintf("snat address %s %s", a, f.absent(a, "use", ", so answers to it would be lost: add it to one, or use snat = \"auto\""))
+		}
+	}
+	return held, why
+}
+
+// choose shares the new connections out among the backends of one family: those that are not down; the backups, when no
+// other is left; and all that nobody drained, when every one is down and the relay fails open.
+func choose(r *nat.Relay, all []*backend) {
+	able := func(down, backup bool) (some []*backend) {
+		for _, b := range all {
+			if b.fit && b.state != control.BackendDraining && b.conf.Backup == backup && (down || b.state != control.BackendDown) {
+				some = append(some, b)
+			}
+		}
+		return some
+	}
+	chosen := able(false, false)
+	if len(chosen) == 0 {
+		chosen = able(false, true)
+	}
+	if len(chosen) == 0 && r.Fail == nat.FailOpen {
+		if chosen = able(true, false); len(chosen) == 0 {
+			chosen = able(true, true)
+		}
+	}
+	for _, b := range all {
+		if slices.Contains(chosen, b) {
+			b.weight = max(1, b.conf.Weight)
+			continue
+		}
+		b.closing = b.state == control.BackendDown && r.OnChange == nat.Close
+	}
+}
+
+// backendsNamed is how many backends a reason names one by one.
+const backendsNamed = 3
+
+// explainBackends says what is wrong with the backends. What the network is to blame for is told from what the backends
+// themselves are.
+func (p *place) explainBackends(r *nat.Relay) {
+	var unfit, down, drained []string
+	fit := 0
+	for i := range p.backends {
+		b := &p.backends[i]
+		if b.fit {
+			fit++
+		}
+		switch {
+		case !b.addr.IsValid():
+			p.ail("backend %s has no address: %s", b.text(), b.why)
+		case !b.fit:
+			unfit = add(unfit, b.why)
+		case b.state == control.BackendDown:
+			down = append(down, fmt.Sprintf("backend %s is down: %s", b.text(), b.why))
+		case b.state == control.BackendDraining:
+			drained = append(drained, b.text())
+		}
+		if b.fit && b.lacks != "" {
+			p.reasons = add(p.reasons, b.lacks)
+		}
+	}
+	p.reasons = append(p.reasons, first(unfit)...)
+	if p.down = fit > 0 && len(down)+len(drained) == fit; !p.down {
+		p.unwell = append(p.unwell, first(down)...)
+		return
+	}
+	switch {
+	case len(down) == 0:
+		p.ail("every backend is drained, so new connections are refused: natctl enable %s", r.Name)
+	case r.Fail == nat.FailOpen:
+		p.ail("every backend is down, connections go to them all the same (fail = \"open\"): %s", strings.Join(first(down), "; "))
+	default:
+		p.ail("every backend is down, new connections are refused (fail = \"closed\"): %s", strings.Join(first(down), "; "))
+	}
+}
+
+// add appends what the list does not have yet.
+func add(list []string, text string) []string {
+	if slices.Contains(list, text) {
+		return list
+	}
+	return append(list, text)
+}
+
+// first shortens a list that nobody would read to its end.
+func first(list []string) []string {
+	if len(list) <= backendsNamed {
+		return list
+	}
+	return append(slices.Clone(list[:backendsNamed]), fmt.Sprintf("and %d more backends", len(list)-backendsNamed))
+}

@@ -1,0 +1,115 @@
+package daemon
+
+import (
+	"errors"
+	"fmt"
+	"net/netip"
+	"slices"
+	"strings"
+
+	"natd/nat"
+	"natd/netconf"
+)
+
+// spot is what this host makes of a gateway or static.
+type spot struct {
+	nat.Placement
+	links   []string // the interfaces that it sends by, as far as that can be told
+	reasons []string // why it is not as configured
+}
+
+func (s *spot) hold(format string, args ...any) {
+	s.Held = true
+	s.reasons = add(s.reasons, fmt.Sprintf(format, args...))
+}
+
+// reason is why it is not as configured, in one line; "" when it is.
+func (s *spot) reason() string { return strings.Join(s.reasons, "; ") }
+
+func (s *spot) same(o *spot) bool {
+	return s.Held == o.Held && slices.Equal(s.links, o.links) && slices.Equal(s.reasons, o.reasons) && slices.Equal(s.Addrs, o.Addrs)
+}
+
+// placeGateways decides about every gateway, as place does about relays.
+func (f *facts) placeGateways(spec *nat.Spec) []spot {
+	spots := make([]spot, len(spec.Gateways))
+	for i := range spec.Gateways {
+		g, s := &spec.Gateways[i], &spots[i]
+		if !g.Enabled {
+			s.Held = true
+			continue
+		}
+		f.needFamilies(s, g.From)
+		f.needPool(s, g.SNAT)
+		for _, to := range g.To {
+			f.needWay(s, to, g.Egress)
+		}
+	}
+	return spots
+}
+
+// placeStatics decides about every static. refused holds the reasons why statics, by name, may not take addresses.
+func (f *facts) placeStatics(spec *nat.Spec, refused map[string]string) []spot {
+	spots := make([]spot, len(spec.Statics))
+	for i := range spec.Statics {
+		st, s := &spec.Statics[i], &spots[i]
+		if !st.Enabled {
+			s.Held = true
+			continue
+		}
+		f.needFamilies(s, []netip.Prefix{st.External})
+		f.needPool(s, st.SNAT)
+		f.needWay(s, st.Internal, "")
+		if reason, ok := refused[st.Name]; ok {
+			s.hold("%s", reason)
+		}
+	}
+	return spots
+}
+
+// needFamilies holds what is of a family that the host does not have.
+func (f *facts) needFamilies(s *spot, prefixes []netip.Prefix) {
+	if f.noIPv6 != nil && slices.ContainsFunc(prefixes, func(p netip.Prefix) bool { return p.Addr().Is6() }) {
+		s.hold("%s", f.noIPv6)
+	}
+}
+
+// needPool finds the source addresses, and holds what has none. What the pool lacks is noted in any case.
+func (f *facts) needPool(s *spot, snat nat.SNAT) {
+	for _, is4 := range []bool{true, false} {
+		held, lacks := f.pool(snat.Addrs, is4)
+		s.Addrs = append(s.Addrs, held...)
+		if lacks == "" {
+			continue
+		}
+		if s.reasons = add(s.reasons, lacks); len(held) == 0 {
+			s.Held = true
+		}
+	}
+}
+
+// needWay notes a network that nothing leads to, and an interface that is not there.
+func (f *facts) needWay(s *spot, to netip.Prefix, egress string) {
+	host := someHost(to)
+	if w := f.ways[host]; w.err != nil {
+		s.reasons = add(s.reasons, fmt.Sprintf("%s cannot be reached: %s", to, errors.Unwrap(w.err)))
+	} else if !w.route.Local {
+		s.links = add(s.links, w.route.Link)
+	}
+	if egress == "" {
+		return
+	}
+	s.links = add(s.links, egress)
+	if w := f.egress[via{host, egress}]; w.err != nil && !errors.Is(w.err, netconf.ErrNoRoute) {
+		s.reasons = add(s.reasons, fmt.Sprintf("egress %s: %s", egress, errors.Unwrap(w.err)))
+	}
+}
+
+// spotPlacements is the part of the spots that the ruleset is built from.
+func spotPlacements(spots []spot) []nat.Placement {
+	out := make([]nat.Placement, len(spots))
+	for i := range spots {
+		out[i] = spots[i].Placement
+	}
+	return out
+}

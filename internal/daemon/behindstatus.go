@@ -1,0 +1,67 @@
+package daemon
+
+import (
+	"cmp"
+
+	"natd/internal/control"
+	"natd/nat"
+)
+
+func (d *Daemon) gatewayStatus(all *counts) []control.Gateway {
+	gateways := make([]control.Gateway, len(d.cfg.NAT.Gateways))
+	for i := range gateways {
+		g := &d.cfg.NAT.Gateways[i]
+		c := all.gateways[g.Name]
+		gateways[i] = control.Gateway{
+			Name: g.Name, From: texts(g.From), To: texts(g.To), SNAT: snatTexts(g.SNAT), Egress: cmp.Or(g.Egress, "auto"),
+			Connections: c.connections, Bytes: c.bytes, Packets: c.packets,
+		}
+		if all.table != nil {
+			gateways[i].Connections.Total = all.table.GatewayConnections()[g.Name]
+		}
+		gateways[i].State, gateways[i].Reason = d.spotState(g.Enabled, d.placed.gateways, i)
+	}
+	return gateways
+}
+
+func (d *Daemon) staticStatus(all *counts) []control.Static {
+	statics := make([]control.Static, len(d.cfg.NAT.Statics))
+	for i := range statics {
+		st := &d.cfg.NAT.Statics[i]
+		c := all.statics[st.Name]
+		statics[i] = control.Static{
+			Name: st.Name, External: st.External.String(), Internal: st.Internal.String(), From: texts(st.From), SNAT: snatTexts(st.SNAT),
+			Connections: c.connections, Bytes: c.bytes, Packets: c.packets,
+		}
+		if all.table != nil {
+			statics[i].Connections.Total = all.table.StaticConnections()[st.Name]
+		}
+		statics[i].State, statics[i].Reason = d.spotState(st.Enabled, d.placed.statics, i)
+	}
+	return statics
+}
+
+// snatTexts is the source translation as the configuration has it.
+func snatTexts(s nat.SNAT) []string {
+	switch s.Mode {
+	case nat.SNATFixed:
+		return texts(s.Addrs)
+	case nat.SNATOff:
+		return []string{"off"}
+	}
+	return []string{"auto"}
+}
+
+func (d *Daemon) spotState(enabled bool, spots []spot, i int) (state, reason string) {
+	switch {
+	case !enabled:
+		return control.RelayDisabled, "enabled = false"
+	case d.flushed:
+		return control.RelayDown, flushedReason
+	case i >= len(spots) || !d.sync.verified:
+		return control.RelayDown, "it is not in the kernel: " + d.sync.err
+	case spots[i].reason() != "":
+		return control.RelayDegraded, spots[i].reason()
+	}
+	return control.RelayReady, ""
+}

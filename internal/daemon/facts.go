@@ -1,0 +1,169 @@
+package daemon
+
+import (
+	"errors"
+	"net/netip"
+	"slices"
+
+	"natd/internal/probe"
+	"natd/nat"
+	"natd/netconf"
+)
+
+// facts is what the placing of relays, gateways and statics depends on.
+type facts struct {
+	addresses []netconf.Address
+	ways      map[netip.Addr]way // by backend
+	egress    map[via]way        // where the configuration names the interface
+	noIPv6    error              // why the host has no IPv6; nil when it has
+	instance  *instance          // nil where none is known
+	live      live
+}
+
+// live is what changes by itself, without the host's network or the configuration changing.
+type live struct {
+	answer  func(probe.Name) probe.Answer
+	verdict func(probe.Check) probe.Verdict
+	drained func(relay string, b *nat.Backend, addr netip.Addr) bool // by hand
+}
+
+// via is a destination and the interface that it should be reached by.
+type via struct {
+	backend netip.Addr
+	link    string
+}
+
+// way is the kernel's answer to how a backend is reached.
+type way struct {
+	route netconf.Route
+	err   error
+}
+
+// gather asks the host for what everything in the spec depends on.
+func gather(host *netconf.Host, spec *nat.Spec, l live) (*facts, error) {
+	addresses, err := host.Addresses()
+	if err != nil {
+		return nil, err
+	}
+	f := &facts{
+		addresses: addresses, ways: make(map[netip.Addr]way), egress: make(map[via]way),
+		noIPv6: host.IPv6(), live: l,
+	}
+	return f, f.lookUp(host, spec)
+}
+
+// lookUp asks for the ways that are not known yet.
+func (f *facts) lookUp(host *netconf.Host, spec *nat.Spec) error {
+	for i := range spec.Relays {
+		r := &spec.Relays[i]
+		if !r.Enabled {
+			continue
+		}
+		for j := range r.Backends {
+			addrs, _ := f.resolve(r, &r.Backends[j])
+			for _, addr := range addrs {
+				if err := f.lookUpBackend(host, addr, r.Egress); err != nil {
+					return err
+				}
+			}
+		}
+	}
+	for i := range spec.Gateways {
+		g := &spec.Gateways[i]
+		for _, to := range g.To {
+			if err := f.lookUpBackend(host, someHost(to), g.Egress); g.Enabled && err != nil {
+				return err
+			}
+		}
+	}
+	for i := range spec.Statics {
+		if err := f.lookUpBackend(host, someHost(spec.Statics[i].Internal), ""); spec.Statics[i].Enabled && err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// someHost is an address of the network that a way can be asked for. For every address it is one that is never used, and goes the
+// default way: those for documentation (RFC 5737, RFC 3849).
+func someHost(p netip.Prefix) netip.Addr {
+	switch {
+	case p.IsSingleIP():
+		return p.Addr()
+	case p.Bits() > 0:
+		return p.Masked().Addr().Next()
+	case p.Addr().Is4():
+		return netip.AddrFrom4([4]byte{192, 0, 2, 1})
+	}
+	return netip.AddrFrom16([16]byte{0x20, 0x01, 0x0d, 0xb8, 15: 1})
+}
+
+func (f *facts) lookUpBackend(host *netconf.Host, addr netip.Addr, egress string) error {
+	if err := ask(host, f.ways, addr, addr, ""); err != nil || egress == "" {
+		return err
+	}
+	return ask(host, f.egress, via{addr, egress}, addr, egress)
+}
+
+// ask looks a way up once, and keeps the answer under the key.
+func ask[K comparable](host *netconf.Host, ways map[K]way, key K, to netip.Addr, link string) error {
+	if _, known := ways[key]; known {
+		return nil
+	}
+	route, err := host.RouteTo(to, link)
+	if err != nil && !noWay(err) {
+		return err
+	}
+	ways[key] = way{route, err}
+	return nil
+}
+
+// noWay tells an answer of the kernel from a failure to ask it.
+func noWay(err error) bool {
+	return errors.Is(err, netconf.ErrNoRoute) || errors.Is(err, netconf.ErrNoLink) || errors.Is(err, netconf.ErrLinkDown)
+}
+
+// resolve is the addresses that stand for a backend now, of the families that the relay can serve. The answers say more about
+// those that come from a name.
+func (f *facts) resolve(r *nat.Relay, b *nat.Backend) (addrs []netip.Addr, answers []probe.Answer) {
+	if b.Name == "" {
+		return []netip.Addr{b.Addr}, nil
+	}
+	for _, name := range namesOf(r, b) {
+		a := f.live.answer(name)
+		addrs, answers = append(addrs, a.Addrs...), append(answers, a)
+	}
+	return addrs, answers
+}
+
+// namesOf is what is asked for a backend that is a name: the records of the families that clients dial.
+func namesOf(r *nat.Relay, b *nat.Backend) []probe.Name {
+	switch {
+	case b.Name == "":
+		return nil
+	case r.Listen.Any():
+		return []probe.Name{{Host: b.Name, Family: probe.IPv4}, {Host: b.Name, Family: probe.IPv6}}
+	case r.Listen.Addr.Is6():
+		return []probe.Name{{Host: b.Name, Family: probe.IPv6}}
+	}
+	return []probe.Name{{Host: b.Name, Family: probe.IPv4}}
+}
+
+// local is the host's addresses, each once.
+func (f *facts) local() []netip.Addr {
+	addrs := make([]netip.Addr, len(f.addresses))
+	for i, a := range f.addresses {
+		addrs[i] = a.Addr.Addr()
+	}
+	return slices.Compact(addrs)
+}
+
+// linkOf is the interface that holds the address, "" when none does.
+func (f *facts) linkOf(a netip.Addr) string {
+	for _, held := range f.addresses {
+		if held.Addr.Addr() == a {
+			return held.Link
+		}
+	}
+	return ""
+}

@@ -1,0 +1,158 @@
+package daemon
+
+import (
+	"cmp"
+	"fmt"
+	"net/netip"
+	"slices"
+	"strings"
+	"time"
+
+	"natd/internal/control"
+	"natd/nat"
+)
+
+func (d *Daemon) relayStatus(all *counts) []control.Relay {
+	var totals map[string]*nat.RelayCount
+	if all.table != nil {
+		totals = all.table.RelayCounts()
+	}
+	relays := make([]control.Relay, len(d.cfg.NAT.Relays))
+	for i := range relays {
+		r := &d.cfg.NAT.Relays[i]
+		c, total := all.relays[r.Name], totals[r.Name]
+		if total == nil {
+			total = &nat.RelayCount{}
+		}
+		s := &relays[i]
+		*s = control.Relay{
+			Name: r.Name, Listen: []string{r.Listen.String()}, Balance: r.Balance.String(),
+			Protocol: texts(r.Protocols), From: texts(r.From), SNAT: []string{},
+			Connections: c.connections, Bytes: c.bytes, Packets: c.packets, Ports: c.portUse(),
+			Refused: control.Refused{Connections: total.Refused.Connections, PerSource: total.Refused.PerSource, Rate: total.Refused.Rate},
+		}
+		s.Connections.Total = total.Total
+		s.Backends = d.backendStatus(i, c, total)
+		s.State, s.Reason = d.relayState(i, s.Ports)
+		if i < len(d.placed.relays) && !d.flushed {
+			s.Egress = strings.Join(d.placed.relays[i].links(), ",")
+			s.SNAT = texts(d.placed.relays[i].sources())
+		}
+	}
+	return relays
+}
+
+// backendStatus is the backends as they are configured, and behind them those that connections still go to.
+func (d *Daemon) backendStatus(i int, c *count, total *nat.RelayCount) []control.Backend {
+	r := &d.cfg.NAT.Relays[i]
+	if i >= len(d.placed.relays) || !r.Enabled {
+		return configuredBackends(r, d.sinceOf(r.Name))
+	}
+	var backends []control.Backend
+	known := make(map[netip.AddrPort]bool)
+	for j := range d.placed.relays[i].backends {
+		b := &d.placed.relays[i].backends[j]
+		s := control.Backend{
+			Name: b.conf.Name, State: b.state, Reason: b.why, Since: b.since,
+			Weight: b.conf.Weight, Backup: b.conf.Backup, InUse: b.weight > 0 && !d.placed.relays[i].Held,
+		}
+		if s.Since.IsZero() {
+			s.Since = d.sinceOf(r.Name)
+		}
+		if b.addr.IsValid() {
+			s.Address = nat.Backend{Addr: b.addr, Ports: b.conf.Ports}.String()
+			for port := range c.active {
+				if port.Addr() == b.addr && b.conf.Ports.Contains(port.Port()) {
+					known[port] = true
+					s.Active += c.active[port]
+				}
+			}
+			for port, n := range total.Targets {
+				if port.Addr() == b.addr && b.conf.Ports.Contains(port.Port()) {
+					s.Total += n
+				}
+			}
+		}
+		backends = append(backends, s)
+	}
+	return append(backends, leftBackends(c.active, known, d.loadedAt)...)
+}
+
+// configuredBackends is what the file says of the backends of a relay that has no place.
+func configuredBackends(r *nat.Relay, since time.Time) []control.Backend {
+	backends := make([]control.Backend, len(r.Backends))
+	for i := range r.Backends {
+		b := &r.Backends[i]
+		backends[i] = control.Backend{Name: b.Name, State: control.BackendUnknown, Since: since, Weight: b.Weight, Backup: b.Backup}
+		if b.Name == "" {
+			backends[i].Address = b.String()
+		}
+	}
+	return backends
+}
+
+// leftBackends is the backends that left the relay, and that connections still go to.
+func leftBackends(active map[netip.AddrPort]uint64, known map[netip.AddrPort]bool, since time.Time) (left []control.Backend) {
+	for port, n := range active {
+		if !known[port] {
+			left = append(left, control.Backend{
+				Address: port.String(), State: control.BackendDraining, Since: since, Active: n, Weight: 1,
+				Reason: "it left the relay, and connections still go there",
+			})
+		}
+	}
+	slices.SortFunc(left, func(a, b control.Backend) int { return cmp.Compare(a.Address, b.Address) })
+	return left
+}
+
+// sinceOf is since when the relay has been in the kernel, or out of it.
+func (d *Daemon) sinceOf(name string) time.Time {
+	if since, ok := d.since[name]; ok {
+		return since
+	}
+	return d.loadedAt
+}
+
+// portsWarned is the share of the source ports towards one target, in percent, from which on a relay is degraded: it runs out
+// of them without a sound.
+const portsWarned = 75
+
+func (d *Daemon) relayState(i int, ports *control.PortUse) (state, reason string) {
+	switch {
+	case !d.cfg.NAT.Relays[i].Enabled:
+		return control.RelayDisabled, "enabled = false"
+	case d.flushed:
+		return control.RelayDown, flushedReason
+	case i >= len(d.placed.relays) || !d.sync.verified:
+		return control.RelayDown, "it is not in the kernel: " + d.sync.err
+	case d.placed.relays[i].down:
+		return control.RelayDown, d.placed.relays[i].reason()
+	case d.placed.relays[i].reason() != "":
+		return control.RelayDegraded, d.placed.relays[i].reason()
+	case !d.placed.relays[i].here() && !d.forwardsTo(i):
+		return control.RelayDegraded, "the host does not forward " + d.unforwarded(i)
+	case ports != nil && ports.Used*100 >= ports.Max*portsWarned:
+		return control.RelayDegraded, fmt.Sprintf("%d of %d source ports of %s towards %s are in use: add addresses to snat, or backends",
+			ports.Used, ports.Max, ports.Source, ports.Target)
+	}
+	return control.RelayReady, ""
+}
+
+// flushedReason is why nothing is in the kernel after a flush.
+const flushedReason = "removed by natctl flush; natctl reload programs it again"
+
+// forwardsTo tells whether the host forwards the families of the relay.
+func (d *Daemon) forwardsTo(i int) bool { return d.unforwarded(i) == "" }
+
+// unforwarded is the family of the relay that the host does not forward; "" when it forwards all.
+func (d *Daemon) unforwarded(i int) string {
+	for _, t := range d.placed.relays[i].Targets {
+		switch {
+		case t.Addr.Is4() && !d.forwarding:
+			return "IPv4"
+		case t.Addr.Is6() && !d.forwarding6:
+			return "IPv6"
+		}
+	}
+	return ""
+}
