@@ -77,8 +77,10 @@ func connectionTable(connections []control.Connection) *table {
 		{title: "TIMEOUT", right: true, spare: 4},
 	}}
 	for _, c := range connections {
-		t.add(row{cells: []string{c.Kind, c.Relay, c.Protocol, c.State, c.Client, c.Listen, c.SNAT, c.Target,
-			size(c.Bytes.ToTarget), size(c.Bytes.ToClient), fmt.Sprintf("%d s", c.Timeout)}})
+		t.add(row{cells: []string{
+			c.Kind, c.Relay, c.Protocol, c.State, c.Client, c.Listen, c.SNAT, c.Target,
+			size(c.Bytes.ToTarget), size(c.Bytes.ToClient), fmt.Sprintf("%d s", c.Timeout),
+		}})
 	}
 	return t
 }

@@ -13,7 +13,7 @@ func (a *app) drainCommand() *cobra.Command {
 	return a.onBackend(control.OpDrain, "draining", &cobra.Command{
 		Use:   "drain RELAY [BACKEND]",
 		Short: "Send no new connections to a backend",
-		Long: `Send no new connections to a backend, or to none of the relay's backends.
+		Long: `Take a backend of a relay, or every one of them, out of use for new connections.
 
 Established TCP connections go on until they end by themselves; "natctl status" counts
 them. The backend stays drained when natd is reloaded or restarted, and when its health
@@ -29,7 +29,8 @@ func (a *app) enableCommand() *cobra.Command {
 	return a.onBackend(control.OpEnable, "enabling", &cobra.Command{
 		Use:   "enable RELAY [BACKEND]",
 		Short: "Send new connections to a drained backend again",
-		Long: `Send new connections to a backend that "natctl drain" has drained, or to all of the relay's.
+		Long: `Let a backend that "natctl drain" has drained, or every one of the relay, take new
+connections again.
 
 A backend that fails its health checks still waits until they succeed. BACKEND is written
 as for drain. A relay that the configuration disables is not enabled by this: set its

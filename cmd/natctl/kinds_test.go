@@ -95,14 +95,15 @@ func TestStatusOfIdleKinds(t *testing.T) {
 	}
 }
 
+func backend(n int, state string) control.Backend {
+	return control.Backend{
+		Address: fmt.Sprintf("10.3.0.%d:80", n), State: state, Since: now().Add(-3 * time.Minute),
+		Weight: 1, InUse: state == control.BackendUp, Total: uint64(10 * n), Active: uint64(n),
+	}
+}
+
 func TestStatusOfBackends(t *testing.T) {
 	t.Parallel()
-	backend := func(n int, state string) control.Backend {
-		return control.Backend{
-			Address: fmt.Sprintf("10.3.0.%d:80", n), State: state, Since: now().Add(-3 * time.Minute),
-			Weight: 1, InUse: state == control.BackendUp, Total: uint64(10 * n), Active: uint64(n),
-		}
-	}
 	const up, down, draining, unknown = control.BackendUp, control.BackendDown, control.BackendDraining, control.BackendUnknown
 	heavy, failed, reserve := backend(1, up), backend(2, down), backend(3, up)
 	heavy.Weight, heavy.Name = 2, "c.test"

@@ -14,6 +14,7 @@ import (
 
 	"natd/internal/config"
 	"natd/internal/control"
+	"natd/nat"
 )
 
 func TestCheck(t *testing.T) {
@@ -33,6 +34,17 @@ func TestCheck(t *testing.T) {
 	}
 	if got, ok := doc["errors"].([]any); !ok || len(got) != 0 {
 		t.Errorf("errors = %v, want an empty list", doc["errors"])
+	}
+}
+
+func TestCheckedText(t *testing.T) {
+	t.Parallel()
+	spec := nat.Spec{
+		Relays: []nat.Relay{{Enabled: true}, {}}, Gateways: []nat.Gateway{{Enabled: true}, {}, {}}, Statics: []nat.Static{{Enabled: true}, {}},
+	}
+	c := checked{Path: "a.toml", Relays: 2, Gateways: 3, Statics: 1, Disabled: disabled(&spec)}
+	if got, want := c.text(), "OK: a.toml: 2 relays, 3 gateways, 1 static, 4 disabled\n"; got != want {
+		t.Errorf("got %q, want %q", got, want)
 	}
 }
 
