@@ -22,7 +22,7 @@ It answers when the kernel holds the new configuration. An invalid one is refuse
 with exit code 3, and the old one stays in force. Only root may do this.`,
 		Args: cobra.NoArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error {
-			o, err := a.change(cmd.Context(), control.OpReload, "reloading")
+			o, err := a.change(cmd.Context(), control.OpReload, nil, "reloading")
 			if err != nil {
 				return err
 			}
@@ -58,7 +58,7 @@ natctl does it itself. Only root may do this.`,
 // flush asks natd, because it would repair what somebody else removes. Only when none runs is that left to natctl; one that
 // hangs has to be stopped first.
 func (a *app) flush(ctx context.Context, state string) (*control.Outcome, error) {
-	o, err := a.change(ctx, control.OpFlush, "flushing")
+	o, err := a.change(ctx, control.OpFlush, nil, "flushing")
 	if !control.NotRunning(err) {
 		return o, err
 	}
@@ -69,10 +69,10 @@ func (a *app) flush(ctx context.Context, state string) (*control.Outcome, error)
 	return o, nil
 }
 
-func (a *app) change(ctx context.Context, op, doing string) (*control.Outcome, error) {
+func (a *app) change(ctx context.Context, op string, args any, doing string) (*control.Outcome, error) {
 	defer a.progress(doing)()
 	var o control.Outcome
-	err := control.Call(ctx, a.socket, op, nil, &o)
+	err := control.Call(ctx, a.socket, op, args, &o)
 	switch {
 	case err == nil:
 		return &o, nil

@@ -14,7 +14,7 @@ func (a *app) connectionsCommand() *cobra.Command {
 	var args control.ConnectionsArgs
 	cmd := &cobra.Command{
 		Use:   "connections",
-		Short: "List the tracked connections of the relays, with both of their legs",
+		Short: "List the tracked connections that natd translates, with both of their legs",
 		Args:  cobra.NoArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			var list control.ConnectionList
@@ -64,7 +64,8 @@ func (a *app) connectionsText(list *control.ConnectionList, relay string) string
 
 func connectionTable(connections []control.Connection) *table {
 	t := &table{columns: []column{
-		{title: "RELAY", spare: 5},
+		{title: "KIND", spare: 6},
+		{title: "NAME", spare: 5},
 		{title: "PROTO"},
 		{title: "STATE"},
 		{title: "CLIENT"},
@@ -76,8 +77,10 @@ func connectionTable(connections []control.Connection) *table {
 		{title: "TIMEOUT", right: true, spare: 4},
 	}}
 	for _, c := range connections {
-		t.add("", c.Relay, c.Protocol, c.State, c.Client, c.Listen, c.SNAT, c.Target,
-			size(c.Bytes.ToTarget), size(c.Bytes.ToClient), fmt.Sprintf("%d s", c.Timeout))
+		t.add(row{cells: []string{
+			c.Kind, c.Relay, c.Protocol, c.State, c.Client, c.Listen, c.SNAT, c.Target,
+			size(c.Bytes.ToTarget), size(c.Bytes.ToClient), fmt.Sprintf("%d s", c.Timeout),
+		}})
 	}
 	return t
 }

@@ -58,6 +58,14 @@ func (f *fake) rounds() int {
 func (f *fake) Status(context.Context) (*control.Status, error)  { return &f.status, f.note("status") }
 func (f *fake) Reload(context.Context) (*control.Outcome, error) { return &f.did, f.note("reload") }
 func (f *fake) Flush(context.Context) (*control.Outcome, error)  { return &f.did, f.note("flush") }
+func (f *fake) Drain(_ context.Context, relay, backend string) (*control.Outcome, error) {
+	return &f.did, f.note("drain " + relay + " " + backend)
+}
+
+func (f *fake) Enable(_ context.Context, relay, backend string) (*control.Outcome, error) {
+	return &f.did, f.note("enable " + relay + " " + backend)
+}
+
 func (f *fake) Connections(_ context.Context, relay string) (*control.ConnectionList, error) {
 	return &f.list, f.note("connections " + relay)
 }

@@ -17,69 +17,6 @@ import (
 // glance is how long natd may take to tell what is only convenient to know.
 const glance = 2 * time.Second
 
-func (a *app) checkCommand() *cobra.Command {
-	return &cobra.Command{
-		Use:   "check [FILE]",
-		Short: "Check a configuration, without root and without natd",
-		Long: `Check a configuration, by default ` + defaultConfig + `, without root and without natd.
-
-Every mistake is printed with its place. Exit codes: 0 valid, 3 invalid.`,
-		Args: cobra.MaximumNArgs(1),
-		RunE: func(_ *cobra.Command, args []string) error {
-			path := defaultConfig
-			if len(args) == 1 {
-				path = args[0]
-			}
-			return a.check(path)
-		},
-	}
-}
-
-// checked is the JSON document of check.
-type checked struct {
-	SchemaVersion int            `json:"schema_version"`
-	Path          string         `json:"path"`
-	Valid         bool           `json:"valid"`
-	Relays        int            `json:"relays"`
-	Disabled      int            `json:"disabled"` // of the relays
-	Errors        []mistake      `json:"errors"`
-	Error         *control.Error `json:"error,omitempty"`
-}
-
-// mistake is one error of a configuration.
-type mistake struct {
-	File  string `json:"file"`
-	Line  int    `json:"line"` // 0 = the file as a whole
-	Table string `json:"table"`
-	Key   string `json:"key"`
-	Value string `json:"value"`
-	Rule  string `json:"rule"`
-}
-
-func (a *app) check(path string) error {
-	cfg, err := load(path)
-	if err != nil {
-		e := control.AsError(err)
-		a.complain(e)
-		if a.json {
-			a.writeJSON(checked{control.SchemaVersion, path, false, 0, 0, mistakes(err), e}, "  ")
-		}
-		return verdict(e.Code)
-	}
-	relays, disabled := len(cfg.NAT.Relays), 0
-	for i := range cfg.NAT.Relays {
-		if !cfg.NAT.Relays[i].Enabled {
-			disabled++
-		}
-	}
-	text := fmt.Sprintf("OK: %s: %s", cfg.Path, count(relays, "relay"))
-	if disabled > 0 {
-		text += fmt.Sprintf(", %d disabled", disabled)
-	}
-	a.show(checked{control.SchemaVersion, cfg.Path, true, relays, disabled, []mistake{}, nil}, text+"\n")
-	return nil
-}
-
 // load reads a configuration. Mistakes in it exit with 3, a file that the user may not read with 7.
 func load(path string) (*config.Config, error) {
 	cfg, err := config.Load(path)
@@ -90,16 +27,6 @@ func load(path string) (*config.Config, error) {
 		return nil, control.Errorf(control.CodeNotPermitted, "%w", err)
 	}
 	return nil, control.Errorf(control.CodeConfig, "%w", err)
-}
-
-func mistakes(err error) []mistake {
-	list := []mistake{}
-	if all, ok := errors.AsType[config.Errors](err); ok {
-		for _, e := range all {
-			list = append(list, mistake{e.File, e.Line, e.Table, e.Key, e.Value, e.Rule})
-		}
-	}
-	return list
 }
 
 // wanted loads the FILE of the command line, or else the file that the running natd uses. One that is busy is waited for:

@@ -43,11 +43,11 @@ func (s screen) paint(state string) string {
 		return state
 	}
 	switch state {
-	case control.StateReady: // the same word as RelayReady
+	case control.StateReady, control.BackendUp: // ready is the word of RelayReady, too
 		return green + state + reset
-	case control.StateDegraded:
+	case control.StateDegraded, control.BackendDraining:
 		return yellow + state + reset
-	case control.StateFailed, control.RelayDown:
+	case control.StateFailed, control.RelayDown: // down is the word of BackendDown, too
 		return red + state + reset
 	case control.RelayDisabled:
 		return grey + state + reset

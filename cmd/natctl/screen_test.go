@@ -153,7 +153,7 @@ func TestTableFits(t *testing.T) {
 	relays := troubled().Relays
 	for width := 1; width < 150; width++ {
 		var b strings.Builder
-		relayTable(relays).write(&b, screen{width: width})
+		relayTable(relays, now()).write(&b, screen{width: width})
 		head, _, _ := strings.Cut(b.String(), "\n")
 		if got := utf8.RuneCountInString(head); got > width && strings.Contains(head, "PROTO") {
 			t.Errorf("the head has %d characters on a screen of %d: %s", got, width, head)
@@ -174,7 +174,7 @@ func TestBackendText(t *testing.T) {
 		"10.3.0.3:80 (c.test) down": {Name: "c.test", Address: "10.3.0.3:80", State: control.BackendDown},
 		"d.test":                    {Name: "d.test", State: control.BackendUnknown},
 	} {
-		if got := backendText(b); got != want {
+		if got := backendText(&b); got != want {
 			t.Errorf("got %q, want %q", got, want)
 		}
 	}

@@ -4,7 +4,6 @@ import (
 	"cmp"
 	"context"
 	"fmt"
-	"slices"
 	"strings"
 	"time"
 
@@ -18,8 +17,10 @@ func (a *app) statusCommand() *cobra.Command {
 	interval := 2 * time.Second
 	cmd := &cobra.Command{
 		Use:   "status",
-		Short: "Show the state of natd, of the host and of every relay",
-		Long: `Show the state of natd, of the host and of every relay, as natd last read it from the kernel.
+		Short: "Show the state of natd, of the host and of all that natd relays",
+		Long: `Show the state of natd, of the host and of every relay, gateway and static, as natd last
+read it from the kernel. Of the backends of a relay at most ten are shown, those that are
+not well first; --json lists them all.
 
 Exit codes: 0 ready, 5 failed: the kernel is not in sync, 6 degraded, 4 natd is not reachable.
 With --watch the code is that of the last state, and the command goes on while natd is away.`,
@@ -90,7 +91,7 @@ func (a *app) statusText(s *control.Status) string {
 	var b strings.Builder
 	fmt.Fprintf(&b, "natd %s  version %s, up %s, pid %d\n", screen.paint(printable(s.State)), printable(s.Version), span(now.Sub(s.StartedAt)), s.PID)
 	for _, reason := range s.Reasons {
-		if !strings.HasPrefix(reason, "relay ") { // those stand under their relay
+		if !hasRow(reason) {
 			field(&b, "reason", reason)
 		}
 	}
@@ -106,24 +107,23 @@ func (a *app) statusText(s *control.Status) string {
 	if s.Ruleset.LastError != "" {
 		field(&b, "", "last error: "+s.Ruleset.LastError)
 	}
-	b.WriteByte('\n')
-	if len(s.Relays) == 0 {
-		b.WriteString("no relays are configured\n")
-		return b.String()
+	for _, t := range tables(s, now) {
+		b.WriteByte('\n')
+		t.write(&b, screen)
 	}
-	relayTable(s.Relays).write(&b, screen)
-	if !slices.ContainsFunc(s.Relays, func(r control.Relay) bool { return r.State != control.RelayDisabled }) {
-		b.WriteString("note: every relay is disabled\n")
-	}
+	b.WriteString(idle(s))
 	return b.String()
 }
 
 func hostText(h control.Host) string {
-	forward := "off"
+	forward := "ip_forward off"
 	if h.IPForward {
-		forward = "on"
+		forward = "ip_forward on"
 	}
-	text := fmt.Sprintf("ip_forward %s, conntrack %d/%d", forward, h.Conntrack.Entries, h.Conntrack.Max)
+	if h.Forward6 {
+		forward += ", ip6_forward on" // most hosts relay no IPv6: off says nothing
+	}
+	text := fmt.Sprintf("%s, conntrack %d/%d", forward, h.Conntrack.Entries, h.Conntrack.Max)
 	if len(h.Sysctls) == 0 {
 		return text
 	}
@@ -169,46 +169,6 @@ func rulesetText(r control.Ruleset, now time.Time) string {
 			text += ", last"
 		}
 		text += fmt.Sprintf(" %s: %s", ago(now, d.At), d.What)
-	}
-	return text
-}
-
-func relayTable(relays []control.Relay) *table {
-	t := &table{columns: []column{
-		{title: "NAME"},
-		{title: "STATE", state: true},
-		{title: "LISTEN"},
-		{title: "PROTO", spare: 2},
-		{title: "BACKEND"},
-		{title: "SNAT", spare: 3},
-		{title: "EGRESS", spare: 4},
-		{title: "CONNS", right: true},
-		{title: "TOTAL", right: true, spare: 5},
-		{title: "BYTES→", right: true, spare: 1},
-		{title: "BYTES←", right: true, spare: 1},
-	}}
-	for _, r := range relays {
-		backends := make([]string, len(r.Backends))
-		for i, b := range r.Backends {
-			backends[i] = backendText(b)
-		}
-		t.add(r.Reason, r.Name, r.State, short(r.Listen), strings.Join(r.Protocol, ","), short(backends), short(r.SNAT), r.Egress,
-			fmt.Sprint(r.Connections.Active), fmt.Sprint(r.Connections.Total), size(r.Bytes.ToTarget), size(r.Bytes.ToClient))
-	}
-	return t
-}
-
-// backendText is the address of a backend, the name that led to it, and its state where that says something.
-func backendText(b control.Backend) string {
-	text := b.Address
-	switch {
-	case text == "":
-		text = b.Name
-	case b.Name != "":
-		text += " (" + b.Name + ")"
-	}
-	if b.State == control.BackendDown || b.State == control.BackendDraining {
-		text += " " + b.State
 	}
 	return text
 }

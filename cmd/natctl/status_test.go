@@ -90,7 +90,7 @@ natd ready  version 1.2.3, up 3 d, pid 812
   host      ip_forward on, conntrack 12/262144
   ruleset   in sync (read 3 s ago), protect own, 0 drift repairs, last 0 s ago: a rule
 
-no relays are configured
+no relay, gateway or static is configured
 `},
 	}
 	for name, test := range tests {
@@ -185,7 +185,14 @@ func TestStatusExitCodes(t *testing.T) {
 // The names are a promise to scripts: none may go, or change its kind.
 func TestStatusJSONSchema(t *testing.T) {
 	t.Parallel()
-	doc := run(t, "status", "--json", "--socket", serve(t, &fake{status: troubled()})).document(t)
+	s := troubled()
+	s.Host.Forward6 = true
+	s.Gateways, s.Statics = []control.Gateway{gateway()}, []control.Static{static()}
+	web := &s.Relays[0]
+	web.Balance, web.Refused.Rate = "round-robin", 7
+	web.Ports = &control.PortUse{Source: "10.2.0.100", Target: "10.3.0.100:80", Used: 2, Max: 64512}
+	web.Backends[0] = control.Backend{Address: "10.3.0.100:80", State: control.BackendUnknown, Weight: 1, InUse: true, Total: 14, Active: 2}
+	doc := run(t, "status", "--json", "--socket", serve(t, &fake{status: s})).document(t)
 	for path, want := range map[string]any{
 		"version": "1.2.3", "state": "degraded", "pid": 812.0, "reasons.0": `relay "dns": interface ens6 does not exist`,
 		"config.path": "/etc/natd/natd.toml", "config.sha256": "", "config.loaded_at": "2026-03-01T10:00:00Z",
@@ -198,9 +205,21 @@ func TestStatusJSONSchema(t *testing.T) {
 		"relays.0.backends.0.state": "unknown", "relays.0.backends.0.since": "0001-01-01T00:00:00Z",
 		"relays.0.connections.total": 14.0, "relays.0.connections.active": 2.0, "relays.0.connections.unreplied": 0.0,
 		"relays.0.bytes.to_target": 1536.0, "relays.0.bytes.to_client": float64(3 << 30), "relays.0.packets.to_target": 0.0, "relays.0.packets.to_client": 0.0,
-		"gateways": nil, "statics": nil, "tunnels": nil, "routes": nil,
+		"host.ip6_forward": true, "relays.0.balance": "round-robin", "relays.0.ports.source": "10.2.0.100", "relays.0.ports.target": "10.3.0.100:80",
+		"relays.0.ports.used": 2.0, "relays.0.ports.max": 64512.0, "relays.1.ports": nil,
+		"relays.0.refused.max_connections": 0.0, "relays.0.refused.max_per_source": 0.0, "relays.0.refused.rate": 7.0,
+		"relays.0.backends.0.reason": "", "relays.0.backends.0.weight": 1.0, "relays.0.backends.0.backup": false,
+		"relays.0.backends.0.in_use": true, "relays.0.backends.0.total": 14.0, "relays.0.backends.0.active": 2.0,
+		"gateways.0.name": "private", "gateways.0.state": "ready", "gateways.0.reason": "", "gateways.0.from.0": "10.100.20.0/24",
+		"gateways.0.to.0": "0.0.0.0/0", "gateways.0.snat.0": "auto", "gateways.0.egress": "auto", "gateways.0.connections.total": 9.0,
+		"gateways.0.bytes.to_target": 512.0, "gateways.0.packets.to_client": 0.0,
+		"statics.0.name": "overlap-c", "statics.0.state": "degraded", "statics.0.reason": "no route", "statics.0.external": "10.2.64.0/24",
+		"statics.0.internal": "192.168.1.0/24", "statics.0.from": nil, "statics.0.snat.0": "off", "statics.0.connections.active": 1.0,
+		"statics.0.bytes.to_client": 0.0, "statics.0.packets.to_target": 0.0,
+		"tunnels": nil, "routes": nil,
 	} {
-		if got, ok := at(doc, path); !ok || got != want {
+		got, ok := at(doc, path)
+		if absent := path == "relays.1.ports"; ok == absent || got != want {
 			t.Errorf("%s = %v, want %v", path, got, want)
 		}
 	}
@@ -236,6 +255,9 @@ func TestStatusIsHarmless(t *testing.T) {
 	evil := "\x1b]0;owned\x07\x1b[2J\r\u009b1m"
 	s.Ruleset.LastDrift.By, s.Ruleset.LastError, s.State, s.Version = evil, evil, evil, evil
 	s.Reasons, s.Config.Path, s.Relays[0].Name, s.Relays[1].Reason = []string{evil}, evil, evil, evil
+	s.Relays[0].Backends = []control.Backend{{Name: evil, State: evil, Reason: evil}, {State: control.BackendDown}}
+	s.Relays[0].Ports = &control.PortUse{Source: evil, Target: evil, Used: 1, Max: 1}
+	s.Gateways, s.Statics = []control.Gateway{{Name: evil, Reason: evil}}, []control.Static{{External: evil}}
 	got := run(t, "status", "--socket", serve(t, &fake{status: s}))
 	if strings.ContainsAny(got.stdout, "\x1b\x07\r\u009b") {
 		t.Errorf("control characters came through: %q", got.stdout)

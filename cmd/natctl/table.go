@@ -15,26 +15,32 @@ type column struct {
 	spare int  // on a narrow terminal the columns with the highest go first; 0 stays
 }
 
-// table is text in columns. A row may have a note, a line of its own below.
+// table is text in columns. Without a title it has no head, and then no column that is empty all the way down.
 type table struct {
 	columns []column
-	rows    [][]string
-	notes   []string
+	rows    []row
+}
+
+// row is one line of a table, and what stands below it.
+type row struct {
+	cells []string
+	notes []string // each of one or more lines
+	parts *table   // what it consists of; nil = nothing to say of that
+	rest  string   // what parts leaves out
 }
 
 // gap separates two columns.
 const gap = "  "
 
-// add appends a row. An empty cell becomes a dash, so that every row has as many words as the head.
-func (t *table) add(note string, cells ...string) {
-	for i, cell := range cells {
-		if cell == "" {
+// add appends a row. Under a title an empty cell becomes a dash, so that every row has as many words as the head.
+func (t *table) add(r row) {
+	for i, cell := range r.cells {
+		if cell == "" && t.columns[i].title != "" {
 			cell = "-"
 		}
-		cells[i] = printable(cell)
+		r.cells[i] = printable(cell)
 	}
-	t.rows = append(t.rows, cells)
-	t.notes = append(t.notes, note)
+	t.rows = append(t.rows, r)
 }
 
 // write prints the table as wide as the screen allows.
@@ -45,53 +51,73 @@ func (t *table) write(b *strings.Builder, s screen) {
 	for i, c := range t.columns {
 		titles[i] = c.title
 	}
-	t.writeRow(b, titles, widths, kept, screen{})
-	for i, row := range t.rows {
-		t.writeRow(b, row, widths, kept, s)
-		if t.notes[i] != "" {
-			fmt.Fprintf(b, "  └ %s\n", strings.ReplaceAll(printable(t.notes[i]), "\n", "\n    "))
-		}
+	if strings.Join(titles, "") != "" {
+		t.writeCells(b, titles, widths, kept, screen{})
+	}
+	for i := range t.rows {
+		t.writeCells(b, t.rows[i].cells, widths, kept, s)
+		t.rows[i].writeBelow(b, s)
 	}
 }
 
-func (t *table) writeRow(b *strings.Builder, cells []string, widths, kept []int, s screen) {
+func (t *table) writeCells(b *strings.Builder, cells []string, widths, kept []int, s screen) {
+	var line strings.Builder
 	for n, i := range kept {
 		pad := strings.Repeat(" ", widths[i]-utf8.RuneCountInString(cells[i]))
 		cell := cells[i]
 		if t.columns[i].state {
 			cell = s.paint(cell)
 		}
-		switch {
-		case t.columns[i].right:
+		if t.columns[i].right {
 			cell = pad + cell
-		case n < len(kept)-1:
+		} else {
 			cell += pad
 		}
 		if n > 0 {
-			b.WriteString(gap)
+			line.WriteString(gap)
 		}
-		b.WriteString(cell)
+		line.WriteString(cell)
 	}
+	b.WriteString(strings.TrimRight(line.String(), " "))
 	b.WriteByte('\n')
+}
+
+func (r *row) writeBelow(b *strings.Builder, s screen) {
+	const mark, indent = "  └ ", "    "
+	below := func(text string) {
+		fmt.Fprintf(b, "%s%s\n", mark, strings.ReplaceAll(text, "\n", "\n"+indent))
+	}
+	for _, note := range r.notes {
+		below(printable(note))
+	}
+	if r.parts == nil {
+		return
+	}
+	var parts strings.Builder
+	r.parts.write(&parts, s)
+	parts.WriteString(r.rest)
+	below(strings.TrimSuffix(parts.String(), "\n"))
 }
 
 func (t *table) widths() []int {
 	widths := make([]int, len(t.columns))
 	for i, c := range t.columns {
 		widths[i] = utf8.RuneCountInString(c.title)
-		for _, row := range t.rows {
-			widths[i] = max(widths[i], utf8.RuneCountInString(row[i]))
+		for _, r := range t.rows {
+			widths[i] = max(widths[i], utf8.RuneCountInString(r.cells[i]))
 		}
 	}
 	return widths
 }
 
-// fit chooses the columns that have room side by side. Limit 0 is room for all.
+// fit chooses the columns that have room side by side, of those that hold anything. Limit 0 is room for all.
 func (t *table) fit(widths []int, limit int) (kept []int) {
 	total := -len(gap)
 	for i, w := range widths {
-		kept = append(kept, i)
-		total += w + len(gap)
+		if w > 0 {
+			kept = append(kept, i)
+			total += w + len(gap)
+		}
 	}
 	for limit > 0 && total > limit {
 		most := slices.MaxFunc(kept, func(a, b int) int { return t.columns[a].spare - t.columns[b].spare })

@@ -26,6 +26,8 @@ func TestUsageMistakes(t *testing.T) {
 		"too many arguments":        {"check a b", "natctl: accepts at most 1 arg(s), received 2\nSee \"natctl check --help\".\n"},
 		"argument where none fits":  {"status web", "natctl: unknown command \"web\" for \"natctl status\"\nSee \"natctl status --help\".\n"},
 		"flag without value":        {"status --socket", "natctl: flag needs an argument: --socket\nSee \"natctl status --help\".\n"},
+		"drain of nothing":          {"drain", "natctl: accepts between 1 and 2 arg(s), received 0\nSee \"natctl drain --help\".\n"},
+		"enable of three":           {"enable web a b", "natctl: accepts between 1 and 2 arg(s), received 3\nSee \"natctl enable --help\".\n"},
 		"unknown shell":             {"completion tcsh", "natctl: invalid argument \"tcsh\" for \"natctl completion\"\nSee \"natctl completion --help\".\n"},
 		"no shell":                  {"completion", "natctl: accepts 1 arg(s), received 0\nSee \"natctl completion --help\".\n"},
 		"help on what there is not": {"help frobnicate", "natctl: there is no help on \"frobnicate\"\nSee \"natctl help --help\".\n"},
@@ -75,6 +77,8 @@ func TestRuntimeErrors(t *testing.T) {
 		"invalid configuration":   {[]string{"reload"}, refusing(control.Errorf(control.CodeConfig, "a.toml:3: wrong\na.toml:4: wrong too")), control.CodeConfig, "the configuration is invalid:\na.toml:3: wrong\na.toml:4: wrong too\n"},
 		"the kernel refused":      {[]string{"reload"}, refusing(errors.New("netlink: no space")), control.CodeFailed, "natctl: netlink: no space\n"},
 		"unknown relay":           {[]string{"connections", "--relay", "x"}, refusing(errors.New(`no relay "x"; there are: web`)), control.CodeFailed, `no relay "x"; there are: web`},
+		"drain, no daemon":        {[]string{"drain", "web"}, missing, control.CodeUnreachable, "is it running?"},
+		"enable not permitted":    {[]string{"enable", "web"}, refusing(control.Errorf(control.CodeNotPermitted, "not permitted: only root may")), control.CodeNotPermitted, "only root may"},
 		"flush refused by daemon": {[]string{"flush"}, refusing(errors.New("busy")), control.CodeFailed, "natctl: busy\n"},
 		"escape in a message":     {[]string{"status"}, refusing(errors.New("\x1b[2J")), control.CodeFailed, "natctl: ?[2J\n"},
 	}
@@ -125,6 +129,14 @@ func TestCompletionWords(t *testing.T) {
 	socket := serve(t, &fake{status: troubled()})
 	if got := run(t, "__complete", "connections", "--socket", socket, "--relay", ""); !strings.HasPrefix(got.stdout, "web\ndns\nold\n:4\n") {
 		t.Errorf("relays: %q", got.stdout)
+	}
+	for args, want := range map[string]string{
+		"drain ": "web\ndns\nold\n:4\n", "enable ": "web\ndns\nold\n:4\n", "drain dns ": "10.3.0.53:53\ndns.internal\n:4\n", "drain old ": ":4\n", "drain web 10.3.0.100:80 ": ":4\n",
+	} {
+		words := append([]string{"__complete", "--socket", socket}, strings.Split(args, " ")...)
+		if got := run(t, words...); !strings.HasPrefix(got.stdout, want) {
+			t.Errorf("%s: %q, want %q", args, got.stdout, want)
+		}
 	}
 	if got := run(t, "__complete", "re"); !strings.HasPrefix(got.stdout, "reload\t") {
 		t.Errorf("verbs: %q", got.stdout)

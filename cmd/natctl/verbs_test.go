@@ -14,6 +14,7 @@ import (
 
 	"natd/internal/config"
 	"natd/internal/control"
+	"natd/nat"
 )
 
 func TestCheck(t *testing.T) {
@@ -26,13 +27,24 @@ func TestCheck(t *testing.T) {
 	run(t, "check", idle).want(t, control.CodeOK, "OK: "+idle+": 1 relay, 1 disabled\n", "")
 
 	doc := run(t, "check", "--json", good).document(t)
-	for path, want := range map[string]any{"path": good, "valid": true, "relays": 1.0, "disabled": 0.0} {
+	for path, want := range map[string]any{"path": good, "valid": true, "relays": 1.0, "gateways": 0.0, "statics": 0.0, "disabled": 0.0} {
 		if got, _ := at(doc, path); got != want {
 			t.Errorf("%s = %v, want %v", path, got, want)
 		}
 	}
 	if got, ok := doc["errors"].([]any); !ok || len(got) != 0 {
 		t.Errorf("errors = %v, want an empty list", doc["errors"])
+	}
+}
+
+func TestCheckedText(t *testing.T) {
+	t.Parallel()
+	spec := nat.Spec{
+		Relays: []nat.Relay{{Enabled: true}, {}}, Gateways: []nat.Gateway{{Enabled: true}, {}, {}}, Statics: []nat.Static{{Enabled: true}, {}},
+	}
+	c := checked{Path: "a.toml", Relays: 2, Gateways: 3, Statics: 1, Disabled: disabled(&spec)}
+	if got, want := c.text(), "OK: a.toml: 2 relays, 3 gateways, 1 static, 4 disabled\n"; got != want {
+		t.Errorf("got %q, want %q", got, want)
 	}
 }
 
@@ -167,6 +179,32 @@ func TestFlush(t *testing.T) {
 	runWith(t, denied, "flush", "--socket", missing).wantError(t, control.CodeNotPermitted, "you need to be root")
 }
 
+func TestDrainAndEnable(t *testing.T) {
+	t.Parallel()
+	some := control.Outcome{Changes: []string{"delete from ways4 { ... }"}, Notes: []string{`relay "web": every backend is drained: new connections are refused`}}
+	tests := map[string]struct {
+		args, asked string
+		did         control.Outcome
+		want        string
+	}{
+		"one backend":  {"drain web 10.3.0.100:80", "drain web 10.3.0.100:80", control.Outcome{Changes: some.Changes}, "1 change\n  delete from ways4 { ... }\n"},
+		"all":          {"drain web", "drain web ", some, "1 change\n  delete from ways4 { ... }\nnote: relay \"web\": every backend is drained: new connections are refused\n"},
+		"back":         {"enable web c.test", "enable web c.test", some, "1 change\n  delete from ways4 { ... }\nnote: relay \"web\": every backend is drained: new connections are refused\n"},
+		"all back":     {"enable web", "enable web ", control.Outcome{}, "nothing to change\n"},
+		"drained long": {"drain web 10.3.0.100", "drain web 10.3.0.100", control.Outcome{}, "nothing to change\n"},
+	}
+	for name, test := range tests {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			f := &fake{did: test.did}
+			run(t, append(strings.Fields(test.args), "--socket", serve(t, f))...).want(t, 0, test.want, "")
+			if f.asked[0] != test.asked {
+				t.Errorf("asked %q, want %q", f.asked, test.asked)
+			}
+		})
+	}
+}
+
 // A daemon that hangs would put back what natctl removes, so natctl does not.
 func TestFlushLeavesHangingDaemonAlone(t *testing.T) {
 	t.Parallel()
@@ -188,23 +226,23 @@ func TestConnections(t *testing.T) {
 	t.Parallel()
 	f := &fake{list: control.ConnectionList{SchemaVersion: 1, Truncated: true, Connections: []control.Connection{
 		{
-			Relay: "web", Protocol: "tcp", State: "ESTABLISHED", Client: "10.1.0.100:40000", Listen: "10.2.0.100:80",
+			Kind: control.KindRelay, Relay: "web", Protocol: "tcp", State: "ESTABLISHED", Client: "10.1.0.100:40000", Listen: "10.2.0.100:80",
 			SNAT: "10.2.0.100:40000", Target: "10.3.0.100:80", Timeout: 431999, Bytes: control.Volume{ToTarget: 512, ToClient: 2048},
 		},
-		{Relay: "dns", Protocol: "udp", State: "unreplied", Client: "10.1.0.100:5353", Listen: "10.2.0.100:53", SNAT: "10.2.0.100:5353", Target: "10.3.0.53:53", Timeout: 9},
+		{Kind: control.KindStatic, Relay: "dns", Protocol: "udp", State: "unreplied", Client: "10.1.0.100:5353", Listen: "10.2.0.100:53", SNAT: "10.2.0.100:5353", Target: "10.3.0.53:53", Timeout: 9},
 	}}}
 	socket := serve(t, f)
 	run(t, "connections", "--socket", socket, "--relay", "web").want(t, 0, `
-RELAY  PROTO  STATE        CLIENT            LISTEN         SNAT              TARGET         BYTES→   BYTES←   TIMEOUT
-web    tcp    ESTABLISHED  10.1.0.100:40000  10.2.0.100:80  10.2.0.100:40000  10.3.0.100:80   512 B  2.0 KiB  431999 s
-dns    udp    unreplied    10.1.0.100:5353   10.2.0.100:53  10.2.0.100:5353   10.3.0.53:53      0 B      0 B       9 s
+KIND    NAME  PROTO  STATE        CLIENT            LISTEN         SNAT              TARGET         BYTES→   BYTES←   TIMEOUT
+relay   web   tcp    ESTABLISHED  10.1.0.100:40000  10.2.0.100:80  10.2.0.100:40000  10.3.0.100:80   512 B  2.0 KiB  431999 s
+static  dns   udp    unreplied    10.1.0.100:5353   10.2.0.100:53  10.2.0.100:5353   10.3.0.53:53      0 B      0 B       9 s
 there are more than these 2; --relay narrows the list
 `[1:], "")
 	if f.asked[0] != "connections web" {
 		t.Errorf("asked %q", f.asked)
 	}
 	doc := run(t, "connections", "--json", "--socket", socket).document(t)
-	for path, want := range map[string]any{"truncated": true, "connections.0.relay": "web", "connections.0.timeout_seconds": 431999.0, "connections.0.bytes.to_client": 2048.0} {
+	for path, want := range map[string]any{"truncated": true, "connections.0.relay": "web", "connections.1.kind": "static", "connections.0.timeout_seconds": 431999.0, "connections.0.bytes.to_client": 2048.0} {
 		if got, _ := at(doc, path); got != want {
 			t.Errorf("%s = %v, want %v", path, got, want)
 		}

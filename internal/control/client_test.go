@@ -143,7 +143,7 @@ func TestCallEndlessAnswer(t *testing.T) {
 	t.Parallel()
 	endless := io.MultiReader(strings.NewReader(`{"version":1,"ok":true,"data":{"version":"`), xs{})
 	limited := &io.LimitedReader{R: endless, N: 1 << 20}
-	wantError(t, receiveAnswer(t.Context(), "/run/x", limited, new(Status)), CodeFailed, "the answer of natd has more than 64 MiB")
+	wantError(t, receiveAnswer(t.Context(), "/run/x", limited, new(Status)), CodeFailed, "the answer of natd has more than 256 MiB")
 }
 
 // xs is an endless text.

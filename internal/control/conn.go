@@ -5,6 +5,7 @@ import (
 	"context"
 	"encoding/json"
 	"errors"
+	"fmt"
 	"io"
 	"net"
 	"os"
@@ -47,7 +48,7 @@ func (s *Server) serve(ctx context.Context, r *request, p peer, h Handler) (any,
 	if err == nil {
 		data, err = s.handle(ctx, r, h)
 	}
-	s.audit(p, r.Op, err)
+	s.audit(p, r, err)
 	return data, err
 }
 
@@ -92,12 +93,15 @@ func (s *Server) handle(ctx context.Context, r *request, h Handler) (any, error)
 }
 
 func dispatch(ctx context.Context, r *request, h Handler) (any, error) {
-	if r.Op == OpConnections {
+	switch r.Op {
+	case OpConnections:
 		var args ConnectionsArgs
 		if err := r.decodeArgs(&args); err != nil {
 			return nil, err
 		}
 		return h.Connections(ctx, args.Relay)
+	case OpDrain, OpEnable:
+		return dispatchBackend(ctx, r, h)
 	}
 	if err := r.decodeArgs(&struct{}{}); err != nil {
 		return nil, err
@@ -112,13 +116,31 @@ func dispatch(ctx context.Context, r *request, h Handler) (any, error) {
 	}
 }
 
+func dispatchBackend(ctx context.Context, r *request, h Handler) (any, error) {
+	var args BackendArgs
+	if err := r.decodeArgs(&args); err != nil {
+		return nil, err
+	}
+	if args.Relay == "" {
+		return nil, Errorf(CodeUsage, "%s needs the name of a relay", r.Op)
+	}
+	if r.Op == OpDrain {
+		return h.Drain(ctx, args.Relay, args.Backend)
+	}
+	return h.Enable(ctx, args.Relay, args.Backend)
+}
+
 // audit logs a change that was asked for, so that it can be told later who did it.
-func (s *Server) audit(p peer, op string, err error) {
+func (s *Server) audit(p peer, r *request, err error) {
+	log := s.log.With("op", r.Op)
+	if len(r.Args) > 0 {
+		log = log.With("args", fmt.Sprintf("%.200s", r.Args)) // of whoever may read: not a line of 64 KiB
+	}
 	if err != nil {
-		s.log.Warn("control socket: change refused or failed", "op", op, "peer", p, "error", err)
+		log.Warn("control socket: change refused or failed", "peer", p, "error", err)
 		return
 	}
-	s.log.Info("control socket: change made", "op", op, "peer", p)
+	log.Info("control socket: change made", "peer", p)
 }
 
 // answer writes the answer, in one piece, to a client that may be slow or gone. Neither is natd's concern.

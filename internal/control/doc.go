@@ -11,7 +11,7 @@
 //
 // The code of an error is the exit code of natctl. A request has at most 64 KiB and no fields beside these;
 // a version that the server does not speak is answered with the one it speaks. An answer has at most
-// 64 MiB, and may hold fields that an older client does not know.
+// 256 MiB, and may hold fields that an older client does not know.
 //
 // # Rights
 //

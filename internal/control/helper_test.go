@@ -34,6 +34,7 @@ func TestMain(m *testing.M) {
 type client struct {
 	Path     string
 	Op       string
+	Args     json.RawMessage // none = JSON's null
 	UID, GID int
 	Groups   []int
 }
@@ -46,7 +47,7 @@ func actAsClient(order string) string {
 	if err != nil {
 		return err.Error()
 	}
-	if err := Call(context.Background(), c.Path, c.Op, nil, &json.RawMessage{}); err != nil {
+	if err := Call(context.Background(), c.Path, c.Op, c.Args, &json.RawMessage{}); err != nil {
 		return fmt.Sprintf("%d %s", AsError(err).Code, err)
 	}
 	return "0 "
@@ -85,6 +86,8 @@ type fake struct {
 	connections func(context.Context, string) (*ConnectionList, error)
 	reload      func(context.Context) (*Outcome, error)
 	flush       func(context.Context) (*Outcome, error)
+	drain       func(ctx context.Context, relay, backend string) (*Outcome, error)
+	enable      func(ctx context.Context, relay, backend string) (*Outcome, error)
 }
 
 func (f fake) Status(ctx context.Context) (*Status, error) { return f.status(ctx) }
@@ -93,6 +96,13 @@ func (f fake) Connections(ctx context.Context, relay string) (*ConnectionList, e
 }
 func (f fake) Reload(ctx context.Context) (*Outcome, error) { return f.reload(ctx) }
 func (f fake) Flush(ctx context.Context) (*Outcome, error)  { return f.flush(ctx) }
+func (f fake) Drain(ctx context.Context, relay, backend string) (*Outcome, error) {
+	return f.drain(ctx, relay, backend)
+}
+
+func (f fake) Enable(ctx context.Context, relay, backend string) (*Outcome, error) {
+	return f.enable(ctx, relay, backend)
+}
 
 // well is a daemon that answers everything at once.
 func well() fake {
@@ -110,6 +120,12 @@ func well() fake {
 		},
 		reload: outcome("reloaded"),
 		flush:  outcome("flushed"),
+		drain: func(ctx context.Context, relay, backend string) (*Outcome, error) {
+			return outcome("drained " + relay + " " + backend)(ctx)
+		},
+		enable: func(ctx context.Context, relay, backend string) (*Outcome, error) {
+			return outcome("enabled " + relay + " " + backend)(ctx)
+		},
 	}
 }
 

@@ -1,6 +1,7 @@
 package control
 
 import (
+	"encoding/json"
 	"os"
 	"os/user"
 	"path/filepath"
@@ -57,7 +58,7 @@ func TestRightsOfRealUsers(t *testing.T) {
 	}{
 		"root":                {client{}, map[string]string{OpStatus: "0 ", OpReload: "0 ", OpFlush: "0 "}},
 		"stranger":            {client{UID: nobody, GID: nobody}, map[string]string{OpStatus: "7 not permitted to ask natd", OpReload: "7 "}},
-		"primary group":       {client{UID: nobody, GID: gid}, map[string]string{OpStatus: "0 ", OpConnections: "0 ", OpReload: "7 not permitted: user 65534 may not reload; only root may"}},
+		"primary group":       {client{UID: nobody, GID: gid}, map[string]string{OpStatus: "0 ", OpConnections: "0 ", OpReload: "7 not permitted: user 65534 may not reload; only root may", OpDrain: "7 not permitted: user 65534 may not drain", OpEnable: "7 not permitted: user 65534 may not enable"}},
 		"supplementary group": {client{UID: nobody, GID: nobody, Groups: []int{gid}}, map[string]string{OpStatus: "0 ", OpFlush: "7 not permitted: user 65534 may not flush"}},
 		"one of many groups":  {client{UID: nobody, GID: nobody, Groups: append(slices.Clone(many), gid)}, map[string]string{OpStatus: "0 ", OpFlush: "7 "}},
 		"group root":          {client{UID: nobody, GID: 0, Groups: []int{gid}}, map[string]string{OpStatus: "0 ", OpReload: "7 "}},
@@ -109,12 +110,23 @@ func TestAuditLog(t *testing.T) {
 	}
 	client{Path: r.path, Op: OpReload}.run(t)
 	client{Path: r.path, Op: OpFlush, UID: 65534, GID: gid}.run(t)
+	client{Path: r.path, Op: OpDrain, Args: []byte(`{"relay":"web","backend":"10.3.0.1"}`)}.run(t)
+	long, err := json.Marshal(BackendArgs{Relay: strings.Repeat("x", 5000)})
+	if err != nil {
+		t.Fatal(err)
+	}
+	client{Path: r.path, Op: OpEnable, Args: long, UID: 65534, GID: gid}.run(t)
 	lines := strings.Split(strings.TrimSpace(r.log.String()), "\n")
-	if len(lines) != 2 {
-		t.Fatalf("%d lines, want 2:\n%s", len(lines), r.log)
+	if len(lines) != 4 {
+		t.Fatalf("%d lines, want 4:\n%s", len(lines), r.log)
 	}
 	wantContains(t, lines[0], "level=INFO", "change made", "op=reload", "peer.uid=0", "peer.gid=0", "peer.pid=")
 	wantContains(t, lines[1], "level=WARN", "refused", "op=flush", "peer.uid=65534", "peer.gid="+strconv.Itoa(gid), "only root may")
+	wantContains(t, lines[2], "change made", "op=drain", `args="{\"relay\":\"web\",\"backend\":\"10.3.0.1\"}"`, "peer.uid=0")
+	wantContains(t, lines[3], "refused", "op=enable", "args=", "peer.uid=65534")
+	if len(lines[3]) > 1000 {
+		t.Errorf("a stranger's line has %d characters", len(lines[3]))
+	}
 }
 
 func TestAccess(t *testing.T) {

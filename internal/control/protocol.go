@@ -13,8 +13,8 @@ import (
 const ProtocolVersion = 1
 
 const (
-	maxRequest = 64 << 10 // bytes, newline included
-	maxAnswer  = 64 << 20 // bytes; the status of 100,000 relays has about 45 MiB
+	maxRequest = 64 << 10  // bytes, newline included
+	maxAnswer  = 256 << 20 // bytes; the status of 100,000 relays has some 65 MiB, with three backends each 110 MiB
 )
 
 // The operations.

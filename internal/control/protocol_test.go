@@ -19,12 +19,13 @@ func TestDecodeRequest(t *testing.T) {
 	}{
 		"status":            {`{"version":1,"op":"status"}`, 0, OpStatus},
 		"args":              {`{"version":1,"op":"connections","args":{"relay":"web"}}`, 0, OpConnections},
+		"drain":             {`{"version":1,"op":"drain","args":{"relay":"web","backend":"10.3.0.1"}}`, 0, OpDrain},
 		"spaces":            {"  { \"op\" : \"flush\", \"version\" : 1 }\r\n", 0, OpFlush},
 		"newer":             {`{"version":2,"op":"status","colour":"red"}`, CodeFailed, "protocol version 2 is not supported: natd speaks version 1"},
 		"no version":        {`{"op":"status"}`, CodeFailed, "protocol version 0 is not supported"},
 		"null":              {`null`, CodeFailed, "protocol version 0 is not supported"},
 		"unknown field":     {`{"version":1,"op":"status","colour":"red"}`, CodeUsage, `unknown field "colour"`},
-		"unknown operation": {`{"version":1,"op":"dance"}`, CodeUsage, `unknown operation "dance": natd knows status, connections, reload and flush`},
+		"unknown operation": {`{"version":1,"op":"dance"}`, CodeUsage, `unknown operation "dance": natd knows status, connections, reload, flush, drain and enable`},
 		"no operation":      {`{"version":1}`, CodeUsage, `unknown operation ""`},
 		"long operation":    {`{"version":1,"op":"` + strings.Repeat("x", 5000) + `"}`, CodeUsage, `unknown operation "xxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxx": natd`},
 		"forged log line":   {`{"version":1,"op":"x\nlevel=INFO"}`, CodeUsage, `unknown operation "x\nlevel=INFO"`},
@@ -88,6 +89,7 @@ func TestDecodeArgs(t *testing.T) {
 func FuzzDecodeRequest(f *testing.F) {
 	for _, seed := range []string{
 		`{"version":1,"op":"status"}`, `{"version":1,"op":"connections","args":{"relay":"web"}}`, `{"version":2}`,
+		`{"version":1,"op":"drain","args":{"relay":"web","backend":"10.3.0.1:80"}}`,
 		`{"version":1,"op":"flush","args":[[[[`, "\x00", "[[[[", `{"version":1e0,"op":"\ud800"}`, `{"Version":1,"OP":"reload"}`, "",
 	} {
 		f.Add([]byte(seed))
@@ -104,8 +106,8 @@ func FuzzDecodeRequest(f *testing.F) {
 		if r.Version != ProtocolVersion || (changes(r.Op) && handlingTime(r.Op) < 2*time.Minute) {
 			t.Fatalf("%q: understood as %+v", line, r)
 		}
-		var args ConnectionsArgs
-		_ = r.decodeArgs(&args)
+		_ = r.decodeArgs(new(ConnectionsArgs))
+		_ = r.decodeArgs(new(BackendArgs))
 	})
 }
 

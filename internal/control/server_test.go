@@ -25,6 +25,8 @@ func TestAnswersOnTheWire(t *testing.T) {
 		},
 		"empty args":   {`{"version":1,"op":"status","args":{}}`, `{"version":1,"ok":true,"data":{"schema_version":1,"version":"1.2.3","state":"ready",`},
 		"surplus args": {`{"version":1,"op":"status","args":{"relay":"web"}}`, `{"version":1,"ok":false,"error":{"code":2,"message":"the arguments of status`},
+		"no relay":     {`{"version":1,"op":"drain"}`, `{"version":1,"ok":false,"error":{"code":2,"message":"drain needs the name of a relay"}}` + "\n"},
+		"wrong args":   {`{"version":1,"op":"enable","args":{"relay":1}}`, `{"version":1,"ok":false,"error":{"code":2,"message":"the arguments of enable`},
 		"error":        {`{"version":1,"op":"flush"}`, `{"version":1,"ok":false,"error":{"code":1,"message":"<kernel> & co"}}` + "\n"},
 		"own code":     {`{"version":1,"op":"reload"}`, `{"version":1,"ok":false,"error":{"code":3,"message":"line 3: wrong"}}` + "\n"},
 		"newer":        {`{"version":9,"op":"status"}`, `{"version":1,"ok":false,"error":{"code":1,"message":"protocol version 9 is not supported: natd speaks version 1`},
@@ -51,13 +53,22 @@ func TestCallEachOperation(t *testing.T) {
 	if diff := cmp.Diff(want, list); diff != "" {
 		t.Errorf("connections (-want +got):\n%s", diff)
 	}
-	for op, change := range map[string]string{OpReload: "reloaded", OpFlush: "flushed"} {
+	for change, request := range map[string]struct {
+		op   string
+		args any
+	}{
+		"reloaded":             {OpReload, nil},
+		"flushed":              {OpFlush, nil},
+		"drained web 10.3.0.1": {OpDrain, BackendArgs{Relay: "web", Backend: "10.3.0.1"}},
+		"drained web ":         {OpDrain, BackendArgs{Relay: "web"}},
+		"enabled web c.test":   {OpEnable, BackendArgs{Relay: "web", Backend: "c.test"}},
+	} {
 		var got Outcome
-		if err := Call(t.Context(), r.path, op, nil, &got); err != nil {
+		if err := Call(t.Context(), r.path, request.op, request.args, &got); err != nil {
 			t.Fatal(err)
 		}
 		if diff := cmp.Diff(Outcome{SchemaVersion: SchemaVersion, Changes: []string{change}}, got); diff != "" {
-			t.Errorf("%s (-want +got):\n%s", op, diff)
+			t.Errorf("%s (-want +got):\n%s", request.op, diff)
 		}
 	}
 }
@@ -121,7 +132,7 @@ func TestLimitsOfTheContract(t *testing.T) {
 	if l.shared+l.reserved != 32 || l.reserved != 4 || l.request != 5*time.Second || l.write != 10*time.Second {
 		t.Errorf("limits %+v", l)
 	}
-	for op, want := range map[string]time.Duration{OpStatus: 30 * time.Second, OpConnections: 30 * time.Second, OpReload: 2 * time.Minute, OpFlush: 2 * time.Minute} {
+	for op, want := range map[string]time.Duration{OpStatus: 30 * time.Second, OpConnections: 30 * time.Second, OpReload: 2 * time.Minute, OpFlush: 2 * time.Minute, OpDrain: 2 * time.Minute, OpEnable: 2 * time.Minute} {
 		if got := l.handling(op); got != want {
 			t.Errorf("%s may take %s, want %s", op, got, want)
 		}
@@ -166,11 +177,11 @@ func TestEncodingIsNotTheClientsTime(t *testing.T) {
 	t.Parallel()
 	h := well()
 	h.status = func(context.Context) (*Status, error) {
-		return &Status{State: StateReady, Gateways: []any{slowToEncode{300 * time.Millisecond}}}, nil
+		return &Status{State: StateReady, Tunnels: []any{slowToEncode{300 * time.Millisecond}}}, nil
 	}
 	r := run(t, h, func(s *Server) { s.limits.write = 100 * time.Millisecond })
 	var got Status
-	if err := Call(t.Context(), r.path, OpStatus, nil, &got); err != nil || len(got.Gateways) != 1 {
-		t.Errorf("got %v, %+v", err, got.Gateways)
+	if err := Call(t.Context(), r.path, OpStatus, nil, &got); err != nil || len(got.Tunnels) != 1 {
+		t.Errorf("got %v, %+v", err, got.Tunnels)
 	}
 }

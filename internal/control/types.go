@@ -216,12 +216,20 @@ type Volume struct {
 	ToClient uint64 `json:"to_client"`
 }
 
-// Connection is one tracked connection of a relay, with the addresses of both of its legs.
+// What a connection can belong to.
+const (
+	KindRelay   = "relay"
+	KindGateway = "gateway"
+	KindStatic  = "static"
+)
+
+// Connection is one tracked connection, with the addresses of both of its legs.
 type Connection struct {
-	Relay    string `json:"relay"`
+	Relay    string `json:"relay"` // the name of what it belongs to: a relay, gateway or static
+	Kind     string `json:"kind"`  // of that
 	Protocol string `json:"protocol"`
 	State    string `json:"state"`  // TCP state, or replied | unreplied
-	Client   string `json:"client"` // ADDR:PORT
+	Client   string `json:"client"` // ADDR:PORT, or ADDR where the protocol has no ports
 	Listen   string `json:"listen"`
 	SNAT     string `json:"snat"`
 	Target   string `json:"target"`
@@ -237,7 +245,7 @@ type ConnectionList struct {
 	Truncated     bool         `json:"truncated"` // there are more than the answer holds
 }
 
-// Outcome is the answer to a change: reload, flush.
+// Outcome is the answer to a change: reload, flush, drain, enable.
 type Outcome struct {
 	SchemaVersion int      `json:"schema_version"`
 	Changes       []string `json:"changes"` // what was done in the kernel

@@ -1,0 +1,138 @@
+package main
+
+import (
+	"cmp"
+	"fmt"
+	"slices"
+	"strings"
+	"time"
+
+	"natd/internal/control"
+)
+
+// tables are those of all that natd relays, each kind in its own.
+func tables(s *control.Status, now time.Time) (all []*table) {
+	if len(s.Relays) > 0 {
+		all = append(all, relayTable(s.Relays, now))
+	}
+	if len(s.Gateways) > 0 {
+		all = append(all, gatewayTable(s.Gateways))
+	}
+	if len(s.Statics) > 0 {
+		all = append(all, staticTable(s.Statics))
+	}
+	return all
+}
+
+// idle says below the tables why nothing at all is relayed although nothing is wrong; "" when something is.
+func idle(s *control.Status) string {
+	enabled := func(state string) bool { return state != control.RelayDisabled }
+	switch {
+	case len(s.Relays)+len(s.Gateways)+len(s.Statics) == 0:
+		return "\nno relay, gateway or static is configured\n"
+	case slices.ContainsFunc(s.Relays, func(r control.Relay) bool { return enabled(r.State) }),
+		slices.ContainsFunc(s.Gateways, func(g control.Gateway) bool { return enabled(g.State) }),
+		slices.ContainsFunc(s.Statics, func(st control.Static) bool { return enabled(st.State) }):
+		return ""
+	case len(s.Gateways)+len(s.Statics) == 0:
+		return "note: every relay is disabled\n"
+	}
+	return "note: every relay, gateway and static is disabled\n"
+}
+
+// hasRow tells whether a reason is that of a relay, gateway or static: it stands under the row of that.
+func hasRow(reason string) bool {
+	kind, rest, _ := strings.Cut(reason, " ")
+	return slices.Contains([]string{control.KindRelay, control.KindGateway, control.KindStatic}, kind) && strings.Contains(rest, ": ")
+}
+
+func relayTable(relays []control.Relay, now time.Time) *table {
+	t := &table{columns: append([]column{
+		{title: "NAME"},
+		{title: "STATE", state: true},
+		{title: "LISTEN"},
+		{title: "PROTO", spare: 2},
+		{title: "BACKEND"},
+		{title: "SNAT", spare: 3},
+		{title: "EGRESS", spare: 4},
+	}, countColumns()...)}
+	for i := range relays {
+		r := &relays[i]
+		below := row{notes: relayNotes(r)}
+		if len(r.Backends) > 1 && r.State != control.RelayDisabled {
+			below.parts, below.rest = backendTable(r.Backends, now)
+		}
+		below.cells = append([]string{
+			r.Name, r.State, short(r.Listen), strings.Join(r.Protocol, ","), backendsCell(r.Backends), short(r.SNAT), r.Egress,
+		}, counts(r.Connections, r.Bytes)...)
+		t.add(below)
+	}
+	return t
+}
+
+// relayNotes is what a person should know of a relay, beside its row.
+func relayNotes(r *control.Relay) []string {
+	notes := []string{r.Reason, "", refusedText(r.Refused), portsText(r.Ports)}
+	// Of several backends each has a line, and what the relay says of its only one need not be said twice.
+	if len(r.Backends) == 1 && !strings.Contains(r.Reason, r.Backends[0].Reason) {
+		notes[1] = r.Backends[0].Reason
+	}
+	return slices.DeleteFunc(notes, func(note string) bool { return note == "" })
+}
+
+func gatewayTable(gateways []control.Gateway) *table {
+	t := &table{columns: append([]column{
+		{title: "GATEWAY"},
+		{title: "STATE", state: true},
+		{title: "FROM"},
+		{title: "TO", spare: 2},
+		{title: "SNAT", spare: 3},
+		{title: "EGRESS", spare: 4},
+	}, countColumns()...)}
+	for i := range gateways {
+		g := &gateways[i]
+		t.add(row{notes: reasons(g.Reason), cells: append([]string{
+			g.Name, g.State, short(g.From), short(g.To), short(g.SNAT), g.Egress,
+		}, counts(g.Connections, g.Bytes)...)})
+	}
+	return t
+}
+
+func staticTable(statics []control.Static) *table {
+	t := &table{columns: append([]column{
+		{title: "STATIC"},
+		{title: "STATE", state: true},
+		{title: "EXTERNAL"},
+		{title: "INTERNAL"},
+		{title: "FROM", spare: 2},
+		{title: "SNAT", spare: 3},
+	}, countColumns()...)}
+	for i := range statics {
+		st := &statics[i]
+		t.add(row{notes: reasons(st.Reason), cells: append([]string{
+			st.Name, st.State, st.External, st.Internal, cmp.Or(short(st.From), "any"), short(st.SNAT),
+		}, counts(st.Connections, st.Bytes)...)})
+	}
+	return t
+}
+
+func reasons(reason string) []string {
+	if reason == "" {
+		return nil
+	}
+	return []string{reason}
+}
+
+// countColumns are the last columns of every kind, for what counts gives.
+func countColumns() []column {
+	return []column{
+		{title: "CONNS", right: true},
+		{title: "TOTAL", right: true, spare: 5},
+		{title: "BYTES→", right: true, spare: 1},
+		{title: "BYTES←", right: true, spare: 1},
+	}
+}
+
+func counts(c control.Connections, v control.Volume) []string {
+	return []string{fmt.Sprint(c.Active), fmt.Sprint(c.Total), size(v.ToTarget), size(v.ToClient)}
+}
