@@ -4,25 +4,23 @@ import (
 	"errors"
 	"fmt"
 	"net/netip"
-	"strconv"
 	"strings"
 
 	"natd/nat"
 )
 
-// The functions of this file read what the file says about addresses and ports. Their errors are rules, for table.fail.
+// The functions of this file read what the file says about addresses. Their errors are rules, for table.fail.
 
-// errIPv6 refuses IPv6 in whatever place.
-var errIPv6 = errors.New("IPv6 is " + later)
-
-// parseListen reads ADDR:PORTS or :PORTS.
+// parseListen reads ADDR:PORTS, [V6]:PORTS or :PORTS.
 func parseListen(s string) (nat.Listen, error) {
-	if isIPv6(s) {
-		return nat.Listen{}, errIPv6
-	}
-	host, portText, ok := strings.Cut(s, ":")
-	if !ok {
-		return nat.Listen{}, errors.New(`has no port: write ADDR:PORT, ADDR:FIRST-LAST or :PORT`)
+	host, portText, withPorts, err := splitPorts(s)
+	switch {
+	case err != nil:
+		return nat.Listen{}, err
+	case !withPorts && strings.Contains(s, ":"):
+		return nat.Listen{}, errors.New(`has no port: write an IPv6 address in brackets and the port behind, as in "[fd00:2::100]:80"`)
+	case !withPorts:
+		return nat.Listen{}, errors.New(`has no port: write ADDR:PORT, ADDR:FIRST-LAST, [V6]:PORT or :PORT`)
 	}
 	ports, err := parsePorts(portText)
 	if err != nil || host == "" {
@@ -35,88 +33,59 @@ func parseListen(s string) (nat.Listen, error) {
 	return nat.Listen{Addr: addr, Ports: ports}, err
 }
 
-// parseBackend reads ADDR, ADDR:PORT or ADDR:FIRST-LAST, where the ports of the listen are the default.
+// parseBackend reads an address or a name, with or without ports; those of the listen are the default.
 func parseBackend(s string, listen nat.PortRange) (nat.Backend, error) {
-	if isIPv6(s) {
-		return nat.Backend{}, errIPv6
-	}
-	host, portText, withPorts := strings.Cut(s, ":")
-	addr, err := parseAddr(host)
+	host, portText, withPorts, err := splitPorts(s)
 	if err != nil {
-		if isHostname(host) {
-			err = errors.New("a backend by name is " + later + ": write its address")
-		}
 		return nat.Backend{}, err
 	}
-	if !withPorts {
-		return nat.Backend{Addr: addr, Ports: listen}, nil
+	b := nat.Backend{Ports: listen, Weight: 1}
+	if _, notAddr := netip.ParseAddr(host); notAddr == nil || strings.Contains(host, ":") {
+		b.Addr, err = parseAddr(host)
+	} else {
+		b.Name, err = parseName(host)
 	}
-	ports, err := parsePorts(portText)
+	if err == nil && withPorts {
+		b.Ports, err = parsePorts(portText)
+	}
 	if err == nil {
-		err = checkWidth(ports, listen)
+		err = checkWidth(b.Ports, listen)
 	}
-	return nat.Backend{Addr: addr, Ports: ports}, err
+	return b, err
 }
 
-// checkWidth holds the backend's ports against those that clients dial. A listen that is wrong itself is no measure.
-func checkWidth(ports, listen nat.PortRange) error {
+// splitPorts cuts HOST:PORTS in two; an IPv6 address with ports is in brackets.
+func splitPorts(s string) (host, ports string, withPorts bool, err error) {
+	inner, bracketed := strings.CutPrefix(s, "[")
+	if !bracketed {
+		if strings.Count(s, ":") > 1 {
+			return s, "", false, nil
+		}
+		host, ports, withPorts = strings.Cut(s, ":")
+		return host, ports, withPorts, nil
+	}
+	host, rest, closed := strings.Cut(inner, "]")
 	switch {
-	case listen.First == 0:
-		return nil
-	case ports.Width() != listen.Width():
-		return fmt.Errorf("%s, but listen has %s: both must have the same number", portCount(ports), portCount(listen))
-	case ports.Width() > 1 && ports != listen:
-		return fmt.Errorf("a range other than that of listen (%s) is %s", listen, later)
+	case !closed:
+		return "", "", false, errors.New(`has "[" without "]": write [V6]:PORT`)
+	case !strings.Contains(host, ":"):
+		return "", "", false, errors.New("brackets are for IPv6 addresses: leave them out")
+	case rest == "":
+		return host, "", false, nil
+	case rest[0] != ':':
+		return "", "", false, errors.New(`only ":" and a port can come after "]": write [V6]:PORT`)
 	}
-	return nil
+	return host, rest[1:], true, nil
 }
 
-func portCount(r nat.PortRange) string {
-	if r.Width() == 1 {
-		return "1 port"
-	}
-	return fmt.Sprintf("%d ports", r.Width())
-}
-
-// parsePorts reads PORT or FIRST-LAST.
-func parsePorts(s string) (nat.PortRange, error) {
-	firstText, lastText, isRange := strings.Cut(s, "-")
-	first, err := parsePort(firstText)
-	if err != nil || !isRange {
-		return nat.PortRange{First: first, Last: first}, err
-	}
-	last, err := parsePort(lastText)
-	if err != nil {
-		return nat.PortRange{}, err
-	}
-	if first > last {
-		return nat.PortRange{}, fmt.Errorf("the first port of %d-%d is above the last; did you mean %d-%d?", first, last, last, first)
-	}
-	return nat.PortRange{First: first, Last: last}, nil
-}
-
-func parsePort(s string) (uint16, error) {
-	if s == "" {
-		return 0, errors.New("a port is missing")
-	}
-	if strings.Trim(s, "0123456789") != "" {
-		return 0, fmt.Errorf("port %s is not a number in 1-65535", show(s))
-	}
-	port, err := strconv.ParseUint(s, 10, 16)
-	if err != nil || port == 0 {
-		return 0, fmt.Errorf("port %s is not in 1-65535", shorten(head(s), ""))
-	}
-	return uint16(port), nil
-}
-
-// parseAddr reads the IPv4 address of one host that packets can be relayed from or to.
+// parseAddr reads the address of one host that packets can be relayed from or to.
 func parseAddr(s string) (netip.Addr, error) {
-	if isIPv6(s) {
-		return netip.Addr{}, errIPv6
-	}
 	a, err := netip.ParseAddr(s)
 	if err != nil {
-		return netip.Addr{}, fmt.Errorf("%s is not an IPv4 address", show(s))
+		return netip.Addr{}, fmt.Errorf("%s is not an IP address", show(s))
+	}
+	if err := checkNotation(a); err != nil {
+		return netip.Addr{}, err
 	}
 	switch {
 	case a.IsUnspecified():
@@ -127,45 +96,83 @@ func parseAddr(s string) (netip.Addr, error) {
 		err = fmt.Errorf("%s is a multicast address: only unicast can be relayed", a)
 	case a == netip.AddrFrom4([4]byte{255, 255, 255, 255}):
 		err = fmt.Errorf("%s is the broadcast address: only unicast can be relayed", a)
-	case a.IsLinkLocalUnicast():
+	case a.IsLinkLocalUnicast() && a.Is4():
 		err = fmt.Errorf("%s is a link-local address: it is never routed, and the metadata services of clouds live there", a)
+	case a.IsLinkLocalUnicast():
+		err = fmt.Errorf("%s is a link-local address: it is never routed", a)
 	}
 	return a, err
 }
 
-// parseSource reads a network, or an address as a network of one.
-func parseSource(s string) (netip.Prefix, error) {
-	if isIPv6(s) {
-		return netip.Prefix{}, fmt.Errorf("%s: %w", show(s), errIPv6)
+// checkNotation refuses IPv6 addresses that are more, or other, than an address.
+func checkNotation(a netip.Addr) error {
+	switch {
+	case a.Zone() != "":
+		return fmt.Errorf("%s has a zone: only link-local addresses need one, and they are never routed", show(a.String()))
+	case a.Is4In6():
+		return fmt.Errorf("%s is an IPv4 address in the notation of IPv6: write %s", a, a.Unmap())
 	}
+	return nil
+}
+
+// parseNetwork reads a network, or an address as a network of one.
+func parseNetwork(s string) (netip.Prefix, error) {
 	if a, err := netip.ParseAddr(s); err == nil {
-		return netip.PrefixFrom(a, a.BitLen()), nil
+		return netip.PrefixFrom(a, a.BitLen()), checkNotation(a)
 	}
 	p, err := netip.ParsePrefix(s)
-	if err != nil {
-		return netip.Prefix{}, fmt.Errorf("%s is not an IPv4 network such as \"10.1.0.0/16\"", show(s))
-	}
-	if p != p.Masked() {
+	switch {
+	case err != nil:
+		return netip.Prefix{}, fmt.Errorf(`%s is not a network such as "10.1.0.0/16" or "fd00:1::/64"`, show(s))
+	case p.Addr().Is4In6():
+		return netip.Prefix{}, fmt.Errorf("%s is IPv4 in the notation of IPv6: write the IPv4 network", show(s))
+	case p != p.Masked():
 		return netip.Prefix{}, fmt.Errorf("%s: host bits set; did you mean %s?", show(s), p.Masked())
 	}
 	return p, nil
 }
 
-// isIPv6 tells whether the text is meant as an IPv6 address, with or without a port.
-func isIPv6(s string) bool {
-	return strings.HasPrefix(s, "[") || strings.Count(s, ":") > 1
+// parseTranslated reads a network or an address whose hosts are translated one by one.
+func parseTranslated(s string) (netip.Prefix, error) {
+	p, err := parseNetwork(s)
+	switch {
+	case err != nil:
+		return netip.Prefix{}, err
+	case p.Bits() == 0:
+		return netip.Prefix{}, fmt.Errorf("%s is every address there is: name the network that is translated", show(s))
+	case p.IsSingleIP():
+		_, err = parseAddr(p.Addr().String())
+		return p, err
+	}
+	// Loopback, link-local and multicast: RFC 6890, RFC 5771, RFC 4291.
+	for _, special := range []string{"127.0.0.0/8", "169.254.0.0/16", "224.0.0.0/4", "::1/128", "fe80::/10", "ff00::/8"} {
+		if p.Overlaps(netip.MustParsePrefix(special)) {
+			return netip.Prefix{}, fmt.Errorf("%s overlaps %s, which is not unicast that can be routed", show(s), special)
+		}
+	}
+	return p, nil
 }
 
-// isHostname tells whether the text is meant as a DNS name: letters, digits, dots and hyphens (RFC 1123, 2.1), with
-// a letter to tell it from an address.
-func isHostname(s string) bool {
-	letter := false
-	for _, c := range []byte(s) {
-		isLetter := 'a' <= c|0x20 && c|0x20 <= 'z'
-		if !isLetter && c != '.' && !isBare(c) {
-			return false
-		}
-		letter = letter || isLetter
+// parseResolver reads ADDR:PORT or [V6]:PORT of a DNS server. Unlike a relay's, it may be on this host, or be
+// the one that EC2 has at a link-local address.
+func parseResolver(s string) (netip.AddrPort, error) {
+	host, portText, withPorts, err := splitPorts(s)
+	if err != nil {
+		return netip.AddrPort{}, err
 	}
-	return letter
+	a, err := netip.ParseAddr(host)
+	if err != nil {
+		return netip.AddrPort{}, fmt.Errorf("%s is not an IP address", show(host))
+	}
+	if err := checkNotation(a); err != nil {
+		return netip.AddrPort{}, err
+	}
+	switch {
+	case !withPorts:
+		return netip.AddrPort{}, fmt.Errorf("has no port: write %q", netip.AddrPortFrom(a, 53))
+	case a.IsUnspecified(), a.IsMulticast(), a.Is6() && a.IsLinkLocalUnicast():
+		return netip.AddrPort{}, fmt.Errorf("%s is not the address of a DNS server", a)
+	}
+	port, err := parsePort(portText)
+	return netip.AddrPortFrom(a, port), err
 }

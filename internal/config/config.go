@@ -6,8 +6,8 @@
 //
 //	load.go      bytes of a regular file that did not change meanwhile
 //	document.go  TOML -> values; locate.go finds the lines, which the TOML library does not tell
-//	table.go     values -> checked values of one table, settings.go and relay.go; address.go reads the addresses
-//	conflicts.go rules between relays
+//	table.go     values -> checked values of one table, settings.go, relay.go, gateway.go and static.go; address.go reads the addresses
+//	conflicts.go rules between tables
 //
 // Errors are collected, not returned at the first: a file shows all of them at once.
 package config
@@ -15,8 +15,8 @@ package config
 import (
 	"crypto/sha256"
 	"encoding/hex"
-	"fmt"
 	"log/slog"
+	"net/netip"
 	"slices"
 	"time"
 
@@ -29,9 +29,9 @@ type Config struct {
 	SHA256 string // of the bytes read, in hex
 	Daemon Daemon
 	Host   Host
-	NAT    nat.Spec // relays in file order, disabled ones included
+	NAT    nat.Spec // each kind in file order, disabled ones included
 
-	lines []tableLines // of NAT.Relays, for Blame
+	lines map[Kind][]tableLines // the n-th of a kind is of the n-th in NAT, for Blame
 }
 
 // Daemon is the [daemon] table: how natd itself behaves.
@@ -40,7 +40,8 @@ type Daemon struct {
 	Resync      time.Duration // a full check at least this often
 	OnStop      OnStop
 	Protect     nat.Protect
-	SocketGroup string // may read status; "" = root only
+	SocketGroup string         // may read status; "" = root only
+	Resolver    netip.AddrPort // the DNS server for the names of backends; the zero value = those of resolv.conf
 }
 
 // Host is the [host] table: what natd may set on the host, and ask about it.
@@ -74,33 +75,36 @@ func Parse(path string, data []byte) (*Config, error) {
 	c := &Config{Path: path, SHA256: hex.EncodeToString(sum[:])}
 	c.Daemon = daemonOf(doc.table("daemon", daemonKeys))
 	c.Host, c.NAT.Forwarding = hostOf(doc.table("host", hostKeys))
-	tables := doc.tables("relay", relayKeys, relayKeysLater)
-	c.NAT.Relays, c.lines = slices.Grow(c.NAT.Relays, len(tables)), slices.Grow(c.lines, len(tables))
-	for i := range tables {
-		c.NAT.Relays = append(c.NAT.Relays, relayOf(&tables[i]))
-		c.lines = append(c.lines, tables[i].lines)
+	in := &written{
+		relays:   doc.tables(string(Relay), relayKeys),
+		gateways: doc.tables(string(Gateway), gatewayKeys),
+		statics:  doc.tables(string(Static), staticKeys),
 	}
+	c.NAT.Relays = readAll(in.relays, relayOf)
+	c.NAT.Gateways = readAll(in.gateways, gatewayOf)
+	c.NAT.Statics = readAll(in.statics, staticOf)
+	c.lines = map[Kind][]tableLines{Relay: linesOf(in.relays), Gateway: linesOf(in.gateways), Static: linesOf(in.statics)}
 	doc.checkNames()
-	checkConflicts(c.NAT.Relays, tables)
+	checkConflicts(&c.NAT, in)
 	if len(doc.errs) > 0 {
 		return nil, doc.errs.sorted()
 	}
 	return c, nil
 }
 
-// Blame returns an error at the place of a relay's key, for a rule that only the running host can check. A key that
-// the file leaves out is blamed at the relay's header.
-func (c *Config) Blame(relay, key, rule string) *Error {
-	e := &Error{File: c.Path, Table: fmt.Sprintf("relay %q", relay), Key: key, Rule: rule}
-	for i := range c.NAT.Relays {
-		if c.NAT.Relays[i].Name != relay {
-			continue
-		}
-		line, written := c.lines[i].find(key)
-		if e.Line = line; written {
-			e.Value = relayValue(&c.NAT.Relays[i], key)
-		}
-		break
+// readAll reads the tables of one kind; nil when there are none.
+func readAll[T any](tables []table, read func(*table) T) []T {
+	all := slices.Grow([]T(nil), len(tables))
+	for i := range tables {
+		all = append(all, read(&tables[i]))
 	}
-	return e
+	return all
+}
+
+func linesOf(tables []table) []tableLines {
+	all := make([]tableLines, len(tables))
+	for i := range tables {
+		all[i] = tables[i].lines
+	}
+	return all
 }

@@ -25,7 +25,7 @@ func minimalRelay(change func(*nat.Relay)) nat.Relay {
 		Name:      "web",
 		Listen:    nat.Listen{Addr: netip.MustParseAddr("10.2.0.100"), Ports: nat.PortRange{First: 80, Last: 80}},
 		Protocols: []nat.Protocol{nat.TCP},
-		Backend:   nat.Backend{Addr: netip.MustParseAddr("10.3.0.100"), Ports: nat.PortRange{First: 80, Last: 80}},
+		Backends:  []nat.Backend{{Addr: netip.MustParseAddr("10.3.0.100"), Ports: nat.PortRange{First: 80, Last: 80}, Weight: 1}},
 		Enabled:   true,
 	}
 	if change != nil {
@@ -38,6 +38,7 @@ func compareAddresses() cmp.Option {
 	return cmp.Options{
 		cmp.Comparer(func(a, b netip.Addr) bool { return a == b }),
 		cmp.Comparer(func(a, b netip.Prefix) bool { return a == b }),
+		cmp.Comparer(func(a, b netip.AddrPort) bool { return a == b }),
 	}
 }
 
@@ -67,7 +68,7 @@ func TestParseRelay(t *testing.T) {
 		{"snat auto", `snat = "auto"`, nil},
 		{"snat off", `snat = "off"`, func(r *nat.Relay) { r.SNAT.Mode = nat.SNATOff }},
 		{"snat address", `snat = "10.2.0.101"`, func(r *nat.Relay) {
-			r.SNAT = nat.SNAT{Mode: nat.SNATFixed, Addr: netip.MustParseAddr("10.2.0.101")}
+			r.SNAT = nat.SNAT{Mode: nat.SNATFixed, Addrs: addrs("10.2.0.101")}
 		}},
 		{"egress auto", `egress = "auto"`, nil},
 		{"egress", `egress = "ens5.100"`, func(r *nat.Relay) { r.Egress = "ens5.100" }},
@@ -102,6 +103,7 @@ func TestParsePorts(t *testing.T) {
 		{":80", "10.3.0.100", nat.Listen{Ports: nat.PortRange{First: 80, Last: 80}}, nat.PortRange{First: 80, Last: 80}},
 		{":80-80", "10.3.0.100:81-81", nat.Listen{Ports: nat.PortRange{First: 80, Last: 80}}, nat.PortRange{First: 81, Last: 81}},
 		{":1-65535", "10.3.0.100", nat.Listen{Ports: nat.PortRange{First: 1, Last: 65535}}, nat.PortRange{First: 1, Last: 65535}},
+		{"10.2.0.100:20-29", "10.3.0.100:1020-1029", nat.Listen{Addr: one, Ports: nat.PortRange{First: 20, Last: 29}}, nat.PortRange{First: 1020, Last: 1029}},
 		{"10.2.0.100:20-21", "10.3.0.100:20-21", nat.Listen{Addr: one, Ports: nat.PortRange{First: 20, Last: 21}}, nat.PortRange{First: 20, Last: 21}},
 	}
 	for _, tt := range tests {
@@ -109,7 +111,7 @@ func TestParsePorts(t *testing.T) {
 			t.Parallel()
 			c := mustParse(t, "[[relay]]\nname = \"web\"\nlisten = \""+tt.listen+"\"\nto = [\""+tt.to+"\"]")
 			want := nat.Spec{Relays: []nat.Relay{minimalRelay(func(r *nat.Relay) {
-				r.Listen, r.Backend = tt.want, nat.Backend{Addr: two, Ports: tt.backend}
+				r.Listen, r.Backends = tt.want, []nat.Backend{{Addr: two, Ports: tt.backend, Weight: 1}}
 			})}}
 			if diff := cmp.Diff(want, c.NAT, compareAddresses()); diff != "" {
 				t.Errorf("Spec (-want +got):\n%s", diff)
@@ -174,7 +176,7 @@ func TestParseSettings(t *testing.T) {
 		t.Run(tt.name, func(t *testing.T) {
 			t.Parallel()
 			c := mustParse(t, tt.text)
-			if diff := cmp.Diff(tt.daemon, c.Daemon); diff != "" {
+			if diff := cmp.Diff(tt.daemon, c.Daemon, compareAddresses()); diff != "" {
 				t.Errorf("Daemon (-want +got):\n%s", diff)
 			}
 			if diff := cmp.Diff(tt.host, c.Host); diff != "" {
@@ -230,7 +232,7 @@ func TestBlame(t *testing.T) {
 		{"gone", "listen", `natd.toml: relay "gone": listen: sshd listens there`},
 	}
 	for _, tt := range tests {
-		if got := c.Blame(tt.relay, tt.key, "sshd listens there").Error(); got != tt.want {
+		if got := c.Blame(Relay, tt.relay, tt.key, "sshd listens there").Error(); got != tt.want {
 			t.Errorf("Blame(%q, %q)\n got %s\nwant %s", tt.relay, tt.key, got, tt.want)
 		}
 	}
@@ -270,7 +272,7 @@ func TestExampleIsComplete(t *testing.T) {
 		}
 	}
 	example, none := mustParse(t, string(data)), mustParse(t, "[daemon]")
-	if diff := cmp.Diff(none.Daemon, example.Daemon); diff != "" {
+	if diff := cmp.Diff(none.Daemon, example.Daemon, compareAddresses()); diff != "" {
 		t.Errorf("[daemon] does not show the defaults (-default +example):\n%s", diff)
 	}
 	if diff := cmp.Diff(none.Host, example.Host); diff != "" {
@@ -293,4 +295,20 @@ func TestExampleUncommented(t *testing.T) {
 	if name := c.NAT.Relays[0].Name; name != "voice" {
 		t.Errorf("the relay is %q, want voice", name)
 	}
+}
+
+func addrs(texts ...string) []netip.Addr {
+	all := make([]netip.Addr, len(texts))
+	for i, text := range texts {
+		all[i] = netip.MustParseAddr(text)
+	}
+	return all
+}
+
+func networks(texts ...string) []netip.Prefix {
+	all := make([]netip.Prefix, len(texts))
+	for i, text := range texts {
+		all[i] = netip.MustParsePrefix(text)
+	}
+	return all
 }

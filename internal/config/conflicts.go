@@ -7,17 +7,25 @@ import (
 	"natd/nat"
 )
 
-// maxElements bounds the memory of the kernel and the time of a transaction: twice all ports of two protocols. The kernel holds
-// each of them in up to four sets.
-const maxElements = 1 << 18
+// written is the tables of a Spec: the n-th of each kind says what the n-th there is.
+type written struct {
+	relays, gateways, statics []table
+}
 
-// checkConflicts looks for contradictions between relays. Relays with errors of their own take part as far as they are
-// known: what is wrong in them is zero, and claims no name and no port.
-func checkConflicts(relays []nat.Relay, tables []table) {
-	checkUnique(relays, tables)
-	if !checkElements(relays, tables) {
-		return // what follows goes port by port
+// checkConflicts looks for contradictions between tables. Those with errors of their own take part as far as they are
+// known: what is wrong in them is zero, and claims nothing.
+func checkConflicts(spec *nat.Spec, in *written) {
+	checkUnique(spec, in)
+	checkValues(spec.Relays, in.relays)
+	if !checkElements(spec, in) {
+		return // what follows goes port by port, and network by network
 	}
+	checkListens(spec.Relays, in.relays)
+	checkGateways(spec.Gateways, in)
+	checkStatics(spec, in)
+}
+
+func checkListens(relays []nat.Relay, tables []table) {
 	claims := make(claims, 2*len(relays))
 	for i := range relays {
 		if other, ports, taken := claims.add(relays, i); taken {
@@ -25,46 +33,61 @@ func checkConflicts(relays []nat.Relay, tables []table) {
 		}
 	}
 	for i := range relays {
-		switch target, loops := claims.target(&relays[i]); {
+		switch backend, target, loops := claims.target(&relays[i]); {
 		case loops && target == i:
-			tables[i].fail("to", "loop: this is where the relay itself listens")
+			tables[i].failItem("to", backend, "loop: this is where the relay itself listens")
 		case loops:
-			tables[i].fail("to", fmt.Sprintf("loop: this is where %s listens; write its backend instead", tables[target].place()))
+			tables[i].failItem("to", backend, fmt.Sprintf("loop: this is where %s listens; write its backend instead", tables[target].place()))
 		}
 	}
 }
 
-func checkUnique(relays []nat.Relay, tables []table) {
-	first := make(map[string]int, len(relays))
-	for i := range relays {
-		name := relays[i].Name
+// checkUnique holds a name for one thing, of whatever kind.
+func checkUnique(spec *nat.Spec, in *written) {
+	first := make(map[string]*table, len(spec.Relays))
+	unique := func(name string, t *table) {
 		if name == "" {
-			continue
+			return
 		}
-		if j, taken := first[name]; taken {
-			tables[i].fail("name", fmt.Sprintf("must be unique, but is also the name of the relay in line %d", tables[j].lines.line))
-			continue
+		if other, taken := first[name]; taken {
+			t.fail("name", fmt.Sprintf("must be unique, but is also the name of the %s in line %d", other.kind, other.lines.line))
+			return
 		}
-		first[name] = i
+		first[name] = t
+	}
+	for i := range spec.Relays {
+		unique(spec.Relays[i].Name, &in.relays[i])
+	}
+	for i := range spec.Gateways {
+		unique(spec.Gateways[i].Name, &in.gateways[i])
+	}
+	for i := range spec.Statics {
+		unique(spec.Statics[i].Name, &in.statics[i])
 	}
 }
 
-// checkElements counts elements as the kernel will hold them: one for each port, protocol and source.
-func checkElements(relays []nat.Relay, tables []table) bool {
-	total := 0
+// maxValues is how many different values of a limit the relays can have: each takes a set and a rule in the kernel, of
+// which there is to be a fixed number.
+const maxValues = 32
+
+func checkValues(relays []nat.Relay, tables []table) {
+	perSource, rates := make(map[int]bool), make(map[nat.Rate]bool)
 	for i := range relays {
-		r := &relays[i]
-		if !isListening(r) {
-			continue
-		}
-		total += r.Listen.Ports.Width() * len(r.Protocols) * max(1, len(r.From))
-		if total > maxElements {
-			tables[i].fail("listen", fmt.Sprintf("ranges cost one kernel element per port, protocol and source: "+
-				"the relays up to this one need %d, more than the limit of %d", total, maxElements))
-			return false
-		}
+		checkValue(&tables[i], "max_per_source", relays[i].MaxPerSource, perSource)
+		checkValue(&tables[i], "rate", relays[i].Rate, rates)
 	}
-	return true
+}
+
+func checkValue[T comparable](t *table, key string, value T, seen map[T]bool) {
+	var unlimited T
+	if value == unlimited || seen[value] {
+		return
+	}
+	if len(seen) == maxValues {
+		t.fail(key, fmt.Sprintf("the relays have %d other values of it already, which is the limit: use one of those", maxValues))
+		return
+	}
+	seen[value] = true
 }
 
 // isListening tells whether the relay's listen is free of errors.
@@ -82,8 +105,8 @@ func endpointOf(addr netip.Addr, protocol nat.Protocol, port int) endpoint {
 	return endpoint{addr.As16(), protocol, uint16(port)}
 }
 
-// claims holds the first relay that takes a port: on an address; under the zero Addr, on every local address; under the
-// unspecified address, on whatever address.
+// claims holds the first relay that takes a port: on an address; under the unspecified address of a family, on every local one of
+// the family; under the loopback address, on whatever address of the family.
 type claims map[endpoint]int32
 
 // add claims the ports of the i-th relay. When an earlier relay has one of them, it returns that relay and the ports
@@ -93,22 +116,30 @@ func (c claims) add(relays []nat.Relay, i int) (other int, ports string, taken b
 	if !isListening(r) {
 		return 0, "", false
 	}
-	for _, protocol := range r.Protocols {
-		for port := int(r.Listen.Ports.First); port <= int(r.Listen.Ports.Last); port++ {
-			here := endpointOf(r.Listen.Addr, protocol, port)
-			whatever := endpointOf(netip.IPv4Unspecified(), protocol, port)
-			rival := whatever
-			if !r.Listen.Any() {
-				rival = endpointOf(netip.Addr{}, protocol, port)
+	for _, f := range served(r).each() {
+		addr, rival := r.Listen.Addr, everywhere(f).Addr()
+		if r.Listen.Any() {
+			addr, rival = everywhere(f).Addr(), whatever(f)
+		}
+		for _, protocol := range r.Protocols {
+			for port := int(r.Listen.Ports.First); port <= int(r.Listen.Ports.Last); port++ {
+				here := endpointOf(addr, protocol, port)
+				if j, found := c.holder(here, endpointOf(rival, protocol, port)); found && !taken && j != i {
+					other, ports, taken = j, shared(protocol, r.Listen.Ports, relays[j].Listen.Ports), true
+				}
+				c.claim(here, i)
+				c.claim(endpointOf(whatever(f), protocol, port), i)
 			}
-			if j, found := c.holder(here, rival); found && !taken {
-				other, ports, taken = j, shared(protocol, r.Listen.Ports, relays[j].Listen.Ports), true
-			}
-			c.claim(here, i)
-			c.claim(whatever, i)
 		}
 	}
 	return other, ports, taken
+}
+
+func whatever(f families) netip.Addr {
+	if f == ipv4 {
+		return netip.AddrFrom4([4]byte{127, 0, 0, 1})
+	}
+	return netip.IPv6Loopback()
 }
 
 func (c claims) claim(at endpoint, i int) {
@@ -127,20 +158,22 @@ func (c claims) holder(endpoints ...endpoint) (int, bool) {
 	return 0, false
 }
 
-// target returns the relay that listens where the backend is. A listen on every local address says nothing here: which
-// addresses are local is for the host to tell.
-func (c claims) target(r *nat.Relay) (int, bool) {
-	if !r.Backend.Addr.IsValid() {
-		return 0, false
-	}
-	for _, protocol := range r.Protocols {
-		for port := int(r.Backend.Ports.First); port <= int(r.Backend.Ports.Last); port++ {
-			if i, found := c.holder(endpointOf(r.Backend.Addr, protocol, port)); found {
-				return i, true
+// target returns the first backend that is where a relay listens, and that relay. A listen on every local address says nothing
+// here: which addresses are local is for the host to tell.
+func (c claims) target(r *nat.Relay) (backend, relay int, loops bool) {
+	for i, b := range r.Backends {
+		if !b.Addr.IsValid() {
+			continue
+		}
+		for _, protocol := range r.Protocols {
+			for port := int(b.Ports.First); port <= int(b.Ports.Last); port++ {
+				if j, found := c.holder(endpointOf(b.Addr, protocol, port)); found {
+					return i, j, true
+				}
 			}
 		}
 	}
-	return 0, false
+	return 0, 0, false
 }
 
 // shared names the ports that both ranges have.

@@ -59,8 +59,8 @@ func TestConflicts(t *testing.T) {
 			`7: relay 2: listen = "10.2.0.100:80": tcp port 80 is also claimed by relay "web" (line 1)`,
 		}},
 		{"too wide", wide(5), []string{
-			`18: relay "r4": listen = "10.2.0.4:1-65535": ranges cost one kernel element per port, protocol and source: ` +
-				`the relays up to this one need 327675, more than the limit of 262144`,
+			`18: relay "r4": listen = "10.2.0.4:1-65535": the relay needs 65535 kernel elements ` +
+				`(ports 65535 x protocols 1 x families 1 x (1 for sources)), all up to this one 327675: the limit is 262144`,
 		}},
 	}
 	for _, tt := range tests {
@@ -95,12 +95,12 @@ func TestOverlapsAgainstPairs(t *testing.T) {
 		want := make(map[string]bool)
 		for i := range relays {
 			for j := range i {
-				if overlaps(&relays[i], &relays[j]) {
+				if relaysOverlap(&relays[i], &relays[j]) {
 					want[tables[i].label()] = true
 				}
 			}
 		}
-		checkConflicts(relays, tables)
+		checkConflicts(&nat.Spec{Relays: relays}, &written{relays: tables})
 		got := make(map[string]bool)
 		for _, e := range doc.errs {
 			got[e.Table] = true
@@ -121,7 +121,7 @@ func randomRelay(rng *rand.Rand) nat.Relay {
 	return r
 }
 
-func overlaps(a, b *nat.Relay) bool {
+func relaysOverlap(a, b *nat.Relay) bool {
 	shared := false
 	for _, p := range a.Protocols {
 		shared = shared || b.Carries(p)

@@ -13,13 +13,16 @@ import (
 // The names that a file may use, and those that a later natd will know. A feature that is not built yet is refused:
 // accepting it silently would promise what nothing does.
 const (
-	tableNames      = "daemon host relay"
-	tableNamesLater = "gateway static tunnel route flow_log metrics"
+	tableNames      = "daemon host relay gateway static"
+	tableNamesLater = "tunnel route flow_log metrics"
 
-	daemonKeys     = "log_level resync on_stop protect socket_group resolver"
-	hostKeys       = "ip_forward forward conntrack_max flowtable metadata"
-	relayKeys      = "name listen protocol from to snat egress on_change log enabled override_local"
-	relayKeysLater = "balance health fail mss max_connections max_per_source rate"
+	daemonKeys  = "log_level resync on_stop protect socket_group resolver"
+	hostKeys    = "ip_forward forward conntrack_max flowtable metadata"
+	relayKeys   = "name listen protocol from to snat egress balance health on_change fail mss max_connections max_per_source rate log enabled override_local"
+	backendKeys = "address weight backup"
+	healthKeys  = "type interval timeout rise fall port"
+	gatewayKeys = "name from to snat egress enabled"
+	staticKeys  = "name external internal from snat enabled override_local"
 )
 
 // later is the rule for what the configuration describes and natd cannot do yet.
@@ -93,7 +96,7 @@ func (d *document) table(name, keys string) *table {
 	case nil:
 	case map[string]any:
 		t.values = v
-		t.checkKeys(strings.Fields(keys), nil)
+		t.checkKeys(strings.Fields(keys))
 	case []map[string]any:
 		d.fail(name, "there can be one only: write ["+name+"]")
 	default:
@@ -102,8 +105,8 @@ func (d *document) table(name, keys string) *table {
 	return t
 }
 
-// tables returns the tables [[name]], which have some keys and will have others later.
-func (d *document) tables(name, keys, keysLater string) []table {
+// tables returns the tables [[name]].
+func (d *document) tables(name, keys string) []table {
 	var all []map[string]any
 	switch v := d.values[name].(type) {
 	case nil:
@@ -114,11 +117,11 @@ func (d *document) tables(name, keys, keysLater string) []table {
 	default:
 		d.fail(name, "must be an array of tables: write [["+name+"]]")
 	}
-	known, coming := strings.Fields(keys), strings.Fields(keysLater)
+	known := strings.Fields(keys)
 	tables := make([]table, len(all))
 	for i, values := range all {
 		tables[i] = table{doc: d, kind: name, index: i + 1, lines: d.linesOf(name, i), values: values}
-		tables[i].checkKeys(known, coming)
+		tables[i].checkKeys(known)
 	}
 	return tables
 }

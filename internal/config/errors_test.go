@@ -31,8 +31,8 @@ func TestSettingsErrors(t *testing.T) {
 		{"[daemon]\nlog_level = \"inof\"", `2: daemon: log_level = "inof": must be "debug", "info", "warn" or "error"; did you mean "info"?`},
 		{"[daemon]\nlog_level = \"WARN\"", `2: daemon: log_level = "WARN": must be "debug", "info", "warn" or "error"; did you mean "warn"?`},
 		{"[daemon]\nlog_level = 3", `2: daemon: log_level = 3: must be a string, in quotes`},
-		{"[daemon]\nresync = 30", `2: daemon: resync = 30: must be a duration in quotes, such as "30s" or "5m"`},
-		{"[daemon]\nresync = \"30\"", `2: daemon: resync = "30": must be a duration in quotes, such as "30s" or "5m"`},
+		{"[daemon]\nresync = 30", `2: daemon: resync = 30: must be a duration in quotes, such as "30s"`},
+		{"[daemon]\nresync = \"30\"", `2: daemon: resync = "30": must be a duration in quotes, such as "30s"`},
 		{"[daemon]\nresync = \"999ms\"", `2: daemon: resync = "999ms": must be between "1s" and "24h"`},
 		{"[daemon]\nresync = \"24h1s\"", `2: daemon: resync = "24h1s": must be between "1s" and "24h"`},
 		{"[daemon]\nresync = \"-5s\"", `2: daemon: resync = "-5s": must be between "1s" and "24h"`},
@@ -40,7 +40,21 @@ func TestSettingsErrors(t *testing.T) {
 		{"[daemon]\nprotect = \"yes\"", `2: daemon: protect = "yes": must be "auto", "own", "guard" or "off"`},
 		{"[daemon]\nprotect = false", `2: daemon: protect = false: must be a string, in quotes`},
 		{"[daemon]\nsocket_group = \"nat d\"", `2: daemon: socket_group = "nat d": must be the name of a group, or "" for root only`},
-		{"[daemon]\nresolver = \"10.2.0.2:53\"", `2: daemon: resolver = "10.2.0.2:53": not supported yet`},
+		{"[daemon]\nresolver = \"10.2.0.2\"", `2: daemon: resolver = "10.2.0.2": has no port: write "10.2.0.2:53"`},
+		{"[daemon]\nresolver = \"fd00:2::2\"", `2: daemon: resolver = "fd00:2::2": has no port: write "[fd00:2::2]:53"`},
+		{"[daemon]\nresolver = \"[fd00:2::2]\"", `2: daemon: resolver = "[fd00:2::2]": has no port: write "[fd00:2::2]:53"`},
+		{"[daemon]\nresolver = \"[10.2.0.2]:53\"", `2: daemon: resolver = "[10.2.0.2]:53": brackets are for IPv6 addresses: leave them out`},
+		{"[daemon]\nresolver = \"[fd00:2::2:53\"", `2: daemon: resolver = "[fd00:2::2:53": has "[" without "]": write [V6]:PORT`},
+		{"[daemon]\nresolver = \"[fd00:2::2]53\"", `2: daemon: resolver = "[fd00:2::2]53": only ":" and a port can come after "]": write [V6]:PORT`},
+		{"[daemon]\nresolver = \"10.2.0.2:0\"", `2: daemon: resolver = "10.2.0.2:0": port 0 is not in 1-65535`},
+		{"[daemon]\nresolver = \":53\"", `2: daemon: resolver = ":53": "" is not an IP address`},
+		{"[daemon]\nresolver = \"dns.example:53\"", `2: daemon: resolver = "dns.example:53": "dns.example" is not an IP address`},
+		{"[daemon]\nresolver = \"0.0.0.0:53\"", `2: daemon: resolver = "0.0.0.0:53": 0.0.0.0 is not the address of a DNS server`},
+		{"[daemon]\nresolver = \"224.0.0.251:5353\"", `2: daemon: resolver = "224.0.0.251:5353": 224.0.0.251 is not the address of a DNS server`},
+		{"[daemon]\nresolver = \"[fe80::1]:53\"", `2: daemon: resolver = "[fe80::1]:53": fe80::1 is not the address of a DNS server`},
+		{"[daemon]\nresolver = \"[fe80::1%ens5]:53\"", `2: daemon: resolver = "[fe80::1%ens5]:53": "fe80::1%ens5" has a zone: only link-local addresses need one, and they are never routed`},
+		{"[daemon]\nresolver = \"[::ffff:10.2.0.2]:53\"", `2: daemon: resolver = "[::ffff:10.2.0.2]:53": ::ffff:10.2.0.2 is an IPv4 address in the notation of IPv6: write 10.2.0.2`},
+		{"[daemon]\nresolver = [\"10.2.0.2:53\"]", `2: daemon: resolver = ["10.2.0.2:53"]: must be a string, in quotes`},
 		{"[daemon]\nlog-level = \"info\"", `2: daemon: log-level = "info": unknown key; did you mean "log_level"?`},
 		{"[daemon]\nlisten = \":80\"", `2: daemon: listen = ":80": unknown key`},
 		{"[host]\nip_forward = \"true\"", `2: host: ip_forward = "true": must be true or false, without quotes`},
@@ -79,8 +93,8 @@ func TestDocumentErrors(t *testing.T) {
 		{"relay = \"web\"", `1: relay = "web": must be an array of tables: write [[relay]]`},
 		{"relay = [5]", `1: relay = [5]: must hold tables only: write [[relay]]`},
 		{"relay = [[{name=\"a\"}], {}]", `1: relay = [[{…}], {…}]: must hold tables only: write [[relay]]`},
-		{"[[gateway]]\nname = \"a\"\n[[gateway]]", `1: gateway: not supported yet`},
-		{"[[static]]", `1: static: not supported yet`},
+		{"[gateway]\nname = \"a\"", `1: gateway: must be an array of tables: write [[gateway]]`},
+		{"static = {}", `1: static: must be an array of tables: write [[static]]`},
 		{"[[tunnel]]", `1: tunnel: not supported yet`},
 		{"\n[[route]]\n[[route.via]]", `2: route: not supported yet`},
 		{"[flow_log]", `1: flow_log: not supported yet`},
@@ -136,7 +150,9 @@ forward = "opne"
 
 [daemon]
 resync = 5
+[[route]]
 [[gateway]]
+[[static]]
 `,
 		`1: relay "web": listen: missing: what clients dial, such as listen = "10.2.0.100:80"`,
 		`3: relay "web": lisen = "10.2.0.100:80": unknown key; did you mean "listen"?`,
@@ -145,18 +161,23 @@ resync = 5
 		`9: relay 2: name: missing: a unique name, such as name = "web"`,
 		`9: relay 2: listen: missing: what clients dial, such as listen = "10.2.0.100:80"`,
 		`9: relay 2: to: missing: where connections go, such as to = ["10.3.0.100:80"]`,
-		`12: daemon: resync = 5: must be a duration in quotes, such as "30s" or "5m"`,
-		`13: gateway: not supported yet`)
+		`12: daemon: resync = 5: must be a duration in quotes, such as "30s"`,
+		`13: route: not supported yet`,
+		`14: gateway 1: name: missing: a unique name, such as name = "private-subnets"`,
+		`14: gateway 1: from: missing: the hosts behind, such as from = ["10.100.20.0/24"]`,
+		`15: static 1: name: missing: a unique name, such as name = "overlap-c"`,
+		`15: static 1: external: missing: what clients dial, such as external = "10.2.64.0/24"`,
+		`15: static 1: internal: missing: what it becomes, such as internal = "192.168.1.0/24"`)
 
 	checkErrors(t, `relay = [
   {name = "a", listen = ":1", to = ["10.3.0.100"], colour = 1},
   {name = "B", listen = ":2", to = [
-    "10.3.0.100:x" ], health = {type = "tcp"}},
+    "10.3.0.100:x" ], health = {type = "http"}},
 ]`,
 		`2: relay "a": colour = 1: unknown key`,
 		`3: relay 2: name = "B": must be 1-48 characters of a-z, 0-9 and "-", the first not "-"`,
 		`3: relay 2: to = ["10.3.0.100:x"]: port "x" is not a number in 1-65535`,
-		`4: relay 2: health = {…}: not supported yet`)
+		`4: relay 2: health.type = "http": must be "tcp"`)
 }
 
 // TestManyUnknown would take minutes if a table's keys were searched for each of its keys.

@@ -18,20 +18,32 @@ type tableLines struct {
 	keys []keyLine // in the order of the file; a key with dots in it may come several times
 }
 
-// keyLine is where one key stands.
+// keyLine is where one key stands. A file of the largest size has fewer lines than an int32 counts.
 type keyLine struct {
 	key  string
-	line int
+	line int32
+	item int32 // for the header of a table in an array, as [[relay.to]]: which one, from 1; else 0
 }
 
 // find returns the line of the key; without such a key, the line of the table.
 func (t tableLines) find(key string) (line int, written bool) {
 	for _, k := range t.keys {
 		if k.key == key {
-			return k.line, true
+			return int(k.line), true
 		}
 	}
 	return t.line, false
+}
+
+// item returns the line of the i-th table in an array, from 0; of the key when it is written in another notation.
+func (t tableLines) item(key string, i int) int {
+	for _, k := range t.keys {
+		if k.key == key && k.item == int32(i)+1 {
+			return int(k.line)
+		}
+	}
+	line, _ := t.find(key)
+	return line
 }
 
 // maxNesting is how deep arrays, inline tables and dotted keys may go. The configuration needs 3; the TOML library
@@ -46,6 +58,7 @@ type locator struct {
 	line     int
 	sections map[string]*section
 	names    map[string]string // see intern
+	items    map[string]int32  // how many headers [[a.b]] the last table has, by b
 	tooDeep  int               // the line where nesting went beyond maxNesting, 0 if nowhere
 }
 
@@ -68,7 +81,7 @@ func (p keyPath) join(name string) keyPath {
 
 // locate returns the lines of everything in the text. A tooDeep that is not 0 is the line where it gave up.
 func locate(text string) (sections map[string]*section, tooDeep int) {
-	l := &locator{text: text, line: 1, sections: make(map[string]*section), names: make(map[string]string)}
+	l := &locator{text: text, line: 1, sections: make(map[string]*section), names: make(map[string]string), items: make(map[string]int32)}
 	var table keyPath
 	for l.space(); l.more(); l.space() {
 		if l.text[l.pos] == '[' {
@@ -92,8 +105,12 @@ func (l *locator) header() keyPath {
 	}
 	if array && p.depth == 1 {
 		l.open(p.top, line)
-	} else {
-		l.note(p, line)
+		return p
+	}
+	k := l.note(p, line)
+	if array && p.depth == 2 {
+		l.items[p.key]++
+		k.item = l.items[p.key]
 	}
 	return p
 }
@@ -160,19 +177,21 @@ func (l *locator) open(name string, line int) {
 		room = len(s.tables[n-1].keys)
 	}
 	s.tables = append(s.tables, tableLines{line: line, keys: make([]keyLine, 0, room)})
+	clear(l.items)
 }
 
-// note remembers the line of a path.
-func (l *locator) note(p keyPath, line int) {
+// note remembers the line of a path, and returns where; nil for one that is a table alone.
+func (l *locator) note(p keyPath, line int) *keyLine {
 	s := l.section(p.top, line)
 	if p.depth < 2 {
-		return
+		return nil
 	}
 	if len(s.tables) == 0 {
 		s.tables = []tableLines{{line: s.line}}
 	}
 	t := &s.tables[len(s.tables)-1]
-	t.keys = append(t.keys, keyLine{p.key, line})
+	t.keys = append(t.keys, keyLine{key: p.key, line: int32(line)})
+	return &t.keys[len(t.keys)-1]
 }
 
 func (l *locator) section(name string, line int) *section {

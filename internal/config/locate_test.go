@@ -105,10 +105,11 @@ func checkTable(t *testing.T, name string, values map[string]any, lines tableLin
 		if _, ok := values[k.key]; !ok {
 			t.Errorf("%s has no key %q", name, k.key)
 		}
-		if k.line < previous || k.line > last {
-			t.Errorf("%s: key %q is in line %d, the one before in %d, the last is %d", name, k.key, k.line, previous, last)
+		line := int(k.line)
+		if line < previous || line > last {
+			t.Errorf("%s: key %q is in line %d, the one before in %d, the last is %d", name, k.key, line, previous, last)
 		}
-		previous = k.line
+		previous = line
 	}
 	if len(located) != len(values) {
 		t.Errorf("%s has %d keys located, want %d", name, len(located), len(values))

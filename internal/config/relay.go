@@ -1,7 +1,6 @@
 package config
 
 import (
-	"errors"
 	"fmt"
 	"net/netip"
 	"slices"
@@ -13,42 +12,39 @@ import (
 
 // relayOf reads a [[relay]] table. What is wrong stays the zero value, which conflicts.go leaves alone.
 func relayOf(t *table) nat.Relay {
-	name, listen := t.relayName(), t.listen()
-	return nat.Relay{
+	name, listen := t.name("web"), t.listen()
+	r := nat.Relay{
 		Name:      name,
 		Listen:    listen,
 		Protocols: t.protocols(),
-		From:      t.from(),
-		Backend:   t.backend(listen.Ports),
+		From:      t.sources(),
+		Backends:  t.backends(listen.Ports),
 		SNAT:      t.snat(),
 		Egress:    t.egress(),
+		Balance: choose(t, "balance", nat.RoundRobin, choice[nat.Balance]{"round-robin", nat.RoundRobin},
+			choice[nat.Balance]{"random", nat.Random}, choice[nat.Balance]{"source", nat.Source}),
 		OnChange: choose(t, "on_change", nat.Drain,
 			choice[nat.OnChange]{"drain", nat.Drain}, choice[nat.OnChange]{"close", nat.Close}),
-		Log:           t.flag("log", false),
-		Enabled:       t.flag("enabled", true),
-		OverrideLocal: t.flag("override_local", false),
+		Fail: choose(t, "fail", nat.FailOpen,
+			choice[nat.Fail]{"open", nat.FailOpen}, choice[nat.Fail]{"closed", nat.FailClosed}),
+		Log:            t.flag("log", false),
+		Enabled:        t.flag("enabled", true),
+		OverrideLocal:  t.flag("override_local", false),
+		MaxConnections: t.limit("max_connections"),
+		MaxPerSource:   t.limit("max_per_source"),
+		Rate:           t.rate(),
 	}
-}
-
-// relayValue writes a key that the host has a say in as the file could have written it; "" for any other.
-func relayValue(r *nat.Relay, key string) string {
-	switch {
-	case key == "listen":
-		return show(r.Listen.String())
-	case key == "to":
-		return show([]any{r.Backend.String()})
-	case key == "snat" && r.SNAT.Mode == nat.SNATFixed:
-		return show(r.SNAT.Addr.String())
-	case key == "egress" && r.Egress != "":
-		return show(r.Egress)
-	}
-	return ""
+	r.Health = t.health(&r)
+	r.MSS = t.mss(&r)
+	t.checkFamilies(&r)
+	t.checkLimits(&r)
+	return r
 }
 
 // maxName leaves room beside the name in the comments of rules: NFTNL_UDATA_COMMENT_MAXLEN is 128 in libnftnl.
 const maxName = 48
 
-// isName tells whether a relay can have the name: it stands in log lines, rule comments and commands.
+// isName tells whether a relay, gateway or static can have the name: it stands in log lines, rule comments and commands.
 func isName(s string) bool {
 	if s == "" || len(s) > maxName || s[0] == '-' {
 		return false
@@ -58,7 +54,7 @@ func isName(s string) bool {
 	})
 }
 
-func (t *table) relayName() string {
+func (t *table) name(example string) string {
 	const key = "name"
 	s, ok := t.text(key)
 	switch {
@@ -67,7 +63,7 @@ func (t *table) relayName() string {
 	case ok:
 		t.fail(key, fmt.Sprintf(`must be 1-%d characters of a-z, 0-9 and "-", the first not "-"`, maxName))
 	default:
-		t.failMissing(key, `a unique name, such as name = "web"`)
+		t.failMissing(key, fmt.Sprintf("a unique name, such as name = %q", example))
 	}
 	return ""
 }
@@ -121,30 +117,34 @@ func (t *table) protocols() []nat.Protocol {
 }
 
 func parseProtocol(name string) (nat.Protocol, error) {
-	switch name {
-	case "tcp":
-		return nat.TCP, nil
-	case "udp":
-		return nat.UDP, nil
-	case "sctp":
-		return 0, errors.New("sctp is " + later)
+	words := make([]string, 0, 3)
+	for _, p := range []nat.Protocol{nat.TCP, nat.UDP, nat.SCTP} {
+		if p.String() == name {
+			return p, nil
+		}
+		words = append(words, p.String())
 	}
-	return 0, errors.New(`must be "tcp", "udp" or a list of both` + suggest(name, []string{"tcp", "udp"}))
+	return 0, fmt.Errorf(`must be %s, or a list of them%s`, alternatives(words), suggest(name, words))
 }
 
-func (t *table) from() []netip.Prefix {
-	const key = "from"
-	list, ok := t.list(key, "10.1.0.0/16")
+// sources reads the clients that may use something; none are everyone.
+func (t *table) sources() []netip.Prefix {
+	return t.networks("from", "10.1.0.0/16", "an empty list would admit nobody; leave the key out to admit everyone")
+}
+
+// networks reads a list of networks, each of them once.
+func (t *table) networks(key, example, whyNotEmpty string) []netip.Prefix {
+	list, ok := t.list(key, example)
 	if !ok {
 		return nil
 	}
 	if len(list) == 0 {
-		t.fail(key, "an empty list would admit nobody; leave the key out to admit everyone")
+		t.fail(key, whyNotEmpty)
 	}
-	sources := make([]netip.Prefix, 0, len(list))
+	all := make([]netip.Prefix, 0, len(list))
 	seen := make(map[netip.Prefix]bool, len(list))
 	for _, s := range list {
-		p, err := parseSource(s)
+		p, err := parseNetwork(s)
 		if err == nil && seen[p] {
 			err = fmt.Errorf("%q is listed twice", s)
 		}
@@ -153,78 +153,9 @@ func (t *table) from() []netip.Prefix {
 			continue
 		}
 		seen[p] = true
-		sources = append(sources, p)
+		all = append(all, p)
 	}
-	return sources
-}
-
-func (t *table) backend(listen nat.PortRange) nat.Backend {
-	const key, example = "to", "10.3.0.100:80"
-	if err := t.checkTo(key); err != nil {
-		t.fail(key, err.Error())
-		return nat.Backend{}
-	}
-	if _, ok := t.values[key]; !ok {
-		t.failMissing(key, fmt.Sprintf("where connections go, such as %s = [%q]", key, example))
-		return nat.Backend{}
-	}
-	list, ok := t.list(key, example)
-	if !ok {
-		return nat.Backend{}
-	}
-	b, err := parseBackend(list[0], listen)
-	if err != nil {
-		t.fail(key, err.Error())
-		return nat.Backend{}
-	}
-	return b
-}
-
-// checkTo refuses lists that name no backend, and those that a later natd will understand.
-func (t *table) checkTo(key string) error {
-	switch v := t.values[key].(type) {
-	case []map[string]any:
-		return errors.New("a backend as a table is " + later)
-	case []any:
-		for _, item := range v {
-			if _, ok := item.(map[string]any); ok {
-				return errors.New("a backend as a table is " + later)
-			}
-		}
-		if len(v) == 0 {
-			return errors.New("an empty list would lead nowhere: name a backend")
-		}
-		if len(v) > 1 {
-			return errors.New("more than one backend is " + later)
-		}
-	}
-	return nil
-}
-
-func (t *table) snat() nat.SNAT {
-	const key = "snat"
-	if _, isList := t.values[key].([]any); isList {
-		t.fail(key, "a list of addresses is "+later)
-		return nat.SNAT{}
-	}
-	s, ok := t.text(key)
-	switch {
-	case !ok || s == "auto":
-		return nat.SNAT{}
-	case s == "off":
-		return nat.SNAT{Mode: nat.SNATOff}
-	}
-	a, err := parseAddr(s)
-	switch first, _, isRange := strings.Cut(s, "-"); {
-	case err == nil:
-		return nat.SNAT{Mode: nat.SNATFixed, Addr: a}
-	case isRange && !isHostname(first):
-		err = errors.New("a range of addresses is " + later)
-	case !a.IsValid() && !isIPv6(s):
-		err = errors.New(`must be "auto", "off" or an IPv4 address` + suggest(s, []string{"auto", "off"}))
-	}
-	t.fail(key, err.Error())
-	return nat.SNAT{}
+	return all
 }
 
 // egress returns the interface name, or "" for auto.
@@ -238,7 +169,7 @@ func (t *table) egress() string {
 		t.fail(key, `must be "auto" or the name of an interface: 1-15 printable characters without blanks, "/", ":", "*" and quotes`)
 		return ""
 	}
-	return strings.Clone(s) // see relayName
+	return strings.Clone(s) // see name
 }
 
 // isInterface tells whether an interface can have the name: dev_valid_name in net/core/dev.c, IFNAMSIZ is 16 with the

@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"log/slog"
 	"math"
+	"net/netip"
 	"regexp"
 	"strings"
 	"time"
@@ -13,42 +14,32 @@ import (
 
 // daemonOf reads the [daemon] table.
 func daemonOf(t *table) Daemon {
-	t.checkResolver()
 	return Daemon{
 		LogLevel: choose(t, "log_level", slog.LevelInfo,
 			choice[slog.Level]{"debug", slog.LevelDebug}, choice[slog.Level]{"info", slog.LevelInfo},
 			choice[slog.Level]{"warn", slog.LevelWarn}, choice[slog.Level]{"error", slog.LevelError}),
-		Resync: t.resync(),
+		Resync: t.duration("resync", 30*time.Second, time.Second, 24*time.Hour),
 		OnStop: choose(t, "on_stop", Keep, choice[OnStop]{"keep", Keep}, choice[OnStop]{"remove", Remove}),
 		Protect: choose(t, "protect", nat.ProtectAuto,
 			choice[nat.Protect]{"auto", nat.ProtectAuto}, choice[nat.Protect]{"own", nat.ProtectOwn},
 			choice[nat.Protect]{"guard", nat.ProtectGuard}, choice[nat.Protect]{"off", nat.ProtectOff}),
 		SocketGroup: t.group("socket_group", "natd"),
+		Resolver:    t.resolver(),
 	}
 }
 
-func (t *table) resync() time.Duration {
-	const key = "resync"
-	v, ok := t.values[key]
-	if !ok {
-		return 30 * time.Second
+// resolver returns the DNS server, or the zero value for what resolv.conf says.
+func (t *table) resolver() netip.AddrPort {
+	const key = "resolver"
+	s, ok := t.text(key)
+	if !ok || s == "" {
+		return netip.AddrPort{}
 	}
-	s, ok := v.(string)
-	d, err := time.ParseDuration(s)
-	switch {
-	case !ok || err != nil:
-		t.fail(key, `must be a duration in quotes, such as "30s" or "5m"`)
-	case d < time.Second || d > 24*time.Hour:
-		t.fail(key, `must be between "1s" and "24h"`)
+	server, err := parseResolver(s)
+	if err != nil {
+		t.fail(key, err.Error())
 	}
-	return d
-}
-
-// checkResolver refuses a resolver: backends have no names yet that it would look up.
-func (t *table) checkResolver() {
-	if s, ok := t.text("resolver"); ok && s != "" {
-		t.fail("resolver", later)
-	}
+	return server
 }
 
 // group returns the group name under the key; it may be empty.
@@ -61,7 +52,7 @@ func (t *table) group(key, unset string) string {
 	if s != "" && !regexp.MustCompile(`^[A-Za-z_][A-Za-z0-9_.-]{0,31}$`).MatchString(s) {
 		t.fail(key, `must be the name of a group, or "" for root only`)
 	}
-	return strings.Clone(s) // see relayName
+	return strings.Clone(s) // see table.name
 }
 
 // hostOf reads the [host] table.

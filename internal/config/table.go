@@ -2,8 +2,10 @@ package config
 
 import (
 	"fmt"
+	"maps"
 	"slices"
 	"strings"
+	"time"
 )
 
 // table is one table of a document. Its methods read a key, check its type, and record what is wrong with it.
@@ -13,10 +15,26 @@ type table struct {
 	index  int // from 1 in an array of tables, 0 for a table that exists once
 	values map[string]any
 	lines  tableLines
+
+	owner *table // of a table within a table: the one that errors name
+	path  string // its key there
+}
+
+// below returns the table that is the value of a key, whose name errors show in front of each key. The keys have no lines of their own.
+func (t *table) below(path string, line int, values map[string]any, known string) *table {
+	sub := &table{doc: t.doc, owner: t, path: path, values: values, lines: tableLines{line: line}}
+	for _, key := range slices.Sorted(maps.Keys(values)) {
+		sub.lines.keys = append(sub.lines.keys, keyLine{key: key, line: int32(line)})
+	}
+	sub.checkKeys(strings.Fields(known))
+	return sub
 }
 
 // label names the table in an error.
 func (t *table) label() string {
+	if t.owner != nil {
+		return t.owner.label()
+	}
 	if t.index == 0 {
 		return t.kind
 	}
@@ -35,10 +53,49 @@ func (t *table) place() string {
 func (t *table) fail(key, rule string) {
 	line, _ := t.lines.find(key)
 	e := &Error{File: t.doc.file, Line: line, Table: t.label(), Key: showKey(key), Rule: rule}
+	if t.owner != nil {
+		e.Key = t.path + "." + e.Key
+	}
 	if v, ok := t.values[key]; ok {
 		e.Value = show(v)
 	}
 	t.doc.errs = append(t.doc.errs, e)
+}
+
+// failItem records that an item of the list under the key breaks the rule; i counts from 0, what users see from 1. The only item
+// is shown as the list.
+func (t *table) failItem(key string, i int, rule string) {
+	items := anyItems(t.values[key])
+	if len(items) < 2 {
+		t.fail(key, rule)
+		return
+	}
+	t.doc.errs = append(t.doc.errs, &Error{
+		File: t.doc.file, Line: t.lines.item(key, i), Table: t.label(), Key: itemKey(key, i, len(items)), Value: show(items[i]), Rule: rule,
+	})
+}
+
+// itemKey is how errors name an item of a list.
+func itemKey(key string, i, of int) string {
+	if of < 2 {
+		return key
+	}
+	return fmt.Sprintf("%s[%d]", key, i+1)
+}
+
+// anyItems returns the items of a list; tables have a type of their own in the TOML library.
+func anyItems(v any) []any {
+	switch v := v.(type) {
+	case []any:
+		return v
+	case []map[string]any:
+		items := make([]any, len(v))
+		for i := range v {
+			items[i] = v[i]
+		}
+		return items
+	}
+	return nil
 }
 
 // failMissing records that a key is not there; a value of the wrong type is recorded already.
@@ -49,14 +106,12 @@ func (t *table) failMissing(key, what string) {
 }
 
 // checkKeys refuses the keys that are not known. It goes by the lines, for a map has no order.
-func (t *table) checkKeys(known, coming []string) {
+func (t *table) checkKeys(known []string) {
 	for _, k := range t.lines.keys {
 		_, present := t.values[k.key]
 		switch {
 		case !present || slices.Contains(known, k.key):
 			continue
-		case slices.Contains(coming, k.key):
-			t.failAt(k, later)
 		default:
 			t.failAt(k, "unknown key"+suggest(k.key, known))
 		}
@@ -66,7 +121,8 @@ func (t *table) checkKeys(known, coming []string) {
 
 // failAt is fail for a key whose line is at hand: a table may have very many unknown keys.
 func (t *table) failAt(k keyLine, rule string) {
-	one := table{doc: t.doc, kind: t.kind, index: t.index, values: t.values, lines: tableLines{keys: []keyLine{k}}}
+	one := *t
+	one.lines = tableLines{keys: []keyLine{k}}
 	one.fail(k.key, rule)
 }
 
@@ -120,85 +176,47 @@ func (t *table) list(key, example string) ([]string, bool) {
 	return all, true
 }
 
-// choice is a word of the file and what it stands for.
-type choice[T any] struct {
-	word  string
-	means T
-}
-
-// choose returns what the word under the key stands for.
-func choose[T any](t *table, key string, unset T, choices ...choice[T]) T {
-	s, ok := t.text(key)
+// number returns the whole number under the key.
+func (t *table) number(key string, unset, least, most int) int {
+	v, ok := t.values[key]
 	if !ok {
 		return unset
 	}
-	var words []string
-	for _, c := range choices {
-		if c.word == s {
-			return c.means
-		}
-		words = append(words, c.word)
+	n, ok := v.(int64)
+	if !ok || n < int64(least) || n > int64(most) {
+		t.fail(key, fmt.Sprintf("must be a number in %d-%d, without quotes", least, most))
+		return unset
 	}
-	t.fail(key, "must be "+alternatives(words)+suggest(s, words))
+	return int(n)
+}
+
+// duration returns the duration under the key.
+func (t *table) duration(key string, unset, least, most time.Duration) time.Duration {
+	v, ok := t.values[key]
+	if !ok {
+		return unset
+	}
+	s, ok := v.(string)
+	d, err := time.ParseDuration(s)
+	switch {
+	case !ok || err != nil:
+		t.fail(key, fmt.Sprintf(`must be a duration in quotes, such as %q`, durationText(unset)))
+	case d < least || d > most:
+		t.fail(key, fmt.Sprintf("must be between %q and %q", durationText(least), durationText(most)))
+	default:
+		return d
+	}
 	return unset
 }
 
-// alternatives is "a", "b" or "c".
-func alternatives(words []string) string {
-	var b strings.Builder
-	for i, w := range words {
-		switch {
-		case i == 0:
-		case i == len(words)-1:
-			b.WriteString(" or ")
-		default:
-			b.WriteString(", ")
-		}
-		fmt.Fprintf(&b, "%q", w)
+// durationText is a duration as people write it: without the parts at its end that are zero.
+func durationText(d time.Duration) string {
+	s := d.String()
+	if short, ok := strings.CutSuffix(s, "m0s"); ok {
+		s = short + "m"
 	}
-	return b.String()
-}
-
-// maxTypos is how many letters may differ for a word to be taken for another one.
-const maxTypos = 2
-
-// suggest returns "; did you mean ...?" with the nearest of the words, or "" when none is near.
-func suggest(wrong string, words []string) string {
-	best, least := "", maxTypos+1
-	for _, w := range words {
-		if d := distance(strings.ToLower(wrong), w); d < least && 2*d < len(w) {
-			best, least = w, d
-		}
+	if short, ok := strings.CutSuffix(s, "h0m"); ok {
+		s = short + "h"
 	}
-	if best == "" {
-		return ""
-	}
-	return fmt.Sprintf("; did you mean %q?", best)
-}
-
-// distance counts the letters to change, add, drop or swap with the next to get from a to b (optimal string alignment).
-// It gives up on words that differ much in length.
-func distance(a, b string) int {
-	if len(a)-len(b) > maxTypos || len(b)-len(a) > maxTypos {
-		return maxTypos + 1
-	}
-	d := make([][]int, len(a)+1) // d[i][j] is the distance of a[:i] and b[:j]
-	for i := range d {
-		d[i] = make([]int, len(b)+1)
-		for j := range d[i] {
-			if i == 0 || j == 0 {
-				d[i][j] = i + j
-				continue
-			}
-			change := d[i-1][j-1]
-			if a[i-1] != b[j-1] {
-				change++
-			}
-			d[i][j] = min(change, d[i-1][j]+1, d[i][j-1]+1)
-			if i > 1 && j > 1 && a[i-1] == b[j-2] && a[i-2] == b[j-1] {
-				d[i][j] = min(d[i][j], d[i-2][j-2]+1)
-			}
-		}
-	}
-	return d[len(a)][len(b)]
+	return s
 }
