@@ -52,8 +52,8 @@ func (h *Host) Addresses() ([]Address, error) {
 	return addresses, nil
 }
 
-// linkLocal6 tells whether the address means something on one link only. Those of IPv4 can be told apart by themselves,
-// and Amazon's time and name servers have such addresses.
+// linkLocal6 tells whether the address means nothing without the name of a link. Those of IPv4 do: Amazon's name and time
+// servers have some.
 func linkLocal6(a netip.Addr) bool { return a.Is6() && a.IsLinkLocalUnicast() }
 
 // unproven tells whether the address is not known to be the host's alone. An optimistic one (RFC 4429) works meanwhile.
