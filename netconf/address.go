@@ -20,8 +20,10 @@ type Address struct {
 	Link string       // the interface that holds it
 }
 
-// Addresses lists the IPv4 unicast addresses of the host, in order. Those of 127.0.0.0/8 are left out, as nobody
-// else can reach them; other addresses on the loopback interface are addresses like any other.
+// Addresses lists the unicast addresses of the host, IPv4 before IPv6, in order. Those that nobody outside can reach, or
+// that work on one link only, are left out: 127.0.0.0/8, ::1 and fe80::/10; other addresses on the loopback interface are
+// addresses like any other. So are IPv6 addresses that another host may have: the kernel takes no packets for them
+// before it has checked (RFC 4862, section 5.4).
 func (h *Host) Addresses() ([]Address, error) {
 	held, err := h.dumpAddresses()
 	if err != nil {
@@ -30,7 +32,7 @@ func (h *Host) Addresses() ([]Address, error) {
 	addresses := make([]Address, 0, len(held))
 	for _, a := range held {
 		addr := addrOf(a.IP)
-		if !addr.IsValid() || addr.IsLoopback() || addr.IsMulticast() {
+		if !addr.IsValid() || addr.IsLoopback() || addr.IsMulticast() || linkLocal6(addr) || unproven(a.Flags) {
 			continue
 		}
 		link, err := h.linkName(a.LinkIndex)
@@ -50,10 +52,20 @@ func (h *Host) Addresses() ([]Address, error) {
 	return addresses, nil
 }
 
+// linkLocal6 tells whether the address means nothing without the name of a link. Those of IPv4 do: Amazon's name and time
+// servers have some.
+func linkLocal6(a netip.Addr) bool { return a.Is6() && a.IsLinkLocalUnicast() }
+
+// unproven tells whether the address is not known to be the host's alone. An optimistic one (RFC 4429) works meanwhile.
+func unproven(flags int) bool {
+	checking := flags&unix.IFA_F_TENTATIVE != 0 && flags&unix.IFA_F_OPTIMISTIC == 0
+	return checking || flags&unix.IFA_F_DADFAILED != 0
+}
+
 // dumpAddresses returns a whole list only: one that changed under way may lack an address that was there all along.
 func (h *Host) dumpAddresses() (held []netlink.Addr, err error) {
 	for range dumpTries {
-		held, err = h.rtnl.AddrList(nil, netlink.FAMILY_V4)
+		held, err = h.rtnl.AddrList(nil, netlink.FAMILY_ALL)
 		if err == nil {
 			return held, nil
 		}

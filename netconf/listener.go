@@ -24,7 +24,7 @@ const (
 
 // Listener is a port that a local service waits on.
 type Listener struct {
-	Protocol uint8      // IP protocol number: 6 TCP, 17 UDP
+	Protocol uint8      // IP protocol number: 6 TCP, 17 UDP, 132 SCTP
 	Addr     netip.Addr // unspecified: every address of its family
 	Port     uint16
 	UID      uint32 // the user that the service runs as
@@ -36,20 +36,26 @@ type diagQuery struct {
 	name     string
 	protocol uint8
 	state    uint8
+	optional bool // a kernel that cannot list such sockets may well have none
 }
 
-// Listeners lists the ports that local services wait on, each once and in order: TCP sockets that listen and UDP
+// Listeners lists the ports that local services wait on, each once and in order: TCP and SCTP sockets that listen and UDP
 // sockets that are bound and not connected. The kernel does the filtering, so established connections cost nothing. A
 // socket on the IPv6 wildcard that takes IPv4 too stands there twice, as :: and as 0.0.0.0. Sockets on loopback
 // addresses are left out: no packet from outside is for them.
 func (h *Host) Listeners() ([]Listener, error) {
 	var found []Listener
 	for _, query := range []diagQuery{
-		{"tcp", unix.IPPROTO_TCP, stateListen},
-		{"udp", unix.IPPROTO_UDP, stateClose},
+		{"tcp", unix.IPPROTO_TCP, stateListen, false},
+		{"udp", unix.IPPROTO_UDP, stateClose, false},
+		// Asking loads sctp_diag where SCTP is in use, and never SCTP itself (sock_load_diag_module in net/core/sock.c).
+		{"sctp", unix.IPPROTO_SCTP, stateListen, true},
 	} {
 		for _, family := range []uint8{unix.AF_INET, unix.AF_INET6} {
 			listeners, err := h.diagnose(query, family)
+			if query.optional && errors.Is(err, unix.ENOENT) {
+				continue
+			}
 			if errors.Is(err, unix.ENOENT) {
 				return nil, fmt.Errorf("list the local %s sockets: the kernel cannot; load its module %s_diag: %w",
 					query.name, query.name, err)
@@ -86,7 +92,7 @@ func (h *Host) diagnose(query diagQuery, family uint8) ([]Listener, error) {
 	}
 	var found []Listener
 	for _, message := range messages {
-		listeners, err := parseListener(query.protocol, message)
+		listeners, err := parseListener(query, message)
 		if err != nil {
 			return nil, err
 		}
@@ -104,10 +110,14 @@ func diagRequest(query diagQuery, family uint8) []byte {
 }
 
 // parseListener reads a struct inet_diag_msg and the attributes behind it. The result is empty for a socket
-// that nobody outside can reach, and has two entries for one that serves both families.
-func parseListener(protocol uint8, message []byte) ([]Listener, error) {
+// that nobody outside can reach, and has two entries for one that serves both families. SCTP describes sockets in other
+// states too (sctp_ep_dump in net/sctp/diag.c), and a socket with several addresses by the first.
+func parseListener(query diagQuery, message []byte) ([]Listener, error) {
 	if len(message) < diagMessageSize {
 		return nil, fmt.Errorf("the kernel describes a socket in %d bytes instead of %d", len(message), diagMessageSize)
+	}
+	if message[1] != query.state {
+		return nil, nil
 	}
 	width := 4
 	if message[0] == unix.AF_INET6 {
@@ -115,7 +125,7 @@ func parseListener(protocol uint8, message []byte) ([]Listener, error) {
 	}
 	addr, _ := netip.AddrFromSlice(message[8 : 8+width])
 	listener := Listener{
-		Protocol: protocol,
+		Protocol: query.protocol,
 		Addr:     addr.Unmap(),
 		Port:     binary.BigEndian.Uint16(message[4:]),
 		UID:      binary.NativeEndian.Uint32(message[64:]),

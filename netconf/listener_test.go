@@ -153,7 +153,7 @@ func TestListenersOnce(t *testing.T) {
 // diagMessage is a struct inet_diag_msg as the kernel writes it, of a listener on port 22.
 func diagMessage(family byte, addr netip.Addr, uid uint32, attributes ...byte) []byte {
 	message := make([]byte, diagMessageSize, diagMessageSize+len(attributes))
-	message[0] = family
+	message[0], message[1] = family, stateListen
 	binary.BigEndian.PutUint16(message[4:], 22)
 	copy(message[8:], addr.AsSlice())
 	binary.NativeEndian.PutUint32(message[64:], uid)
@@ -173,6 +173,8 @@ func TestParseListener(t *testing.T) {
 	both[4] = 0
 	v6, v4 := netip.IPv6Unspecified(), netip.MustParseAddr("10.0.0.1")
 	mapped := netip.AddrFrom16(v4.As16())
+	closed := diagMessage(unix.AF_INET, v4, 0)
+	closed[1] = stateClose
 	for _, test := range []struct {
 		name    string
 		message []byte
@@ -183,10 +185,11 @@ func TestParseListener(t *testing.T) {
 		{"mapped IPv4", diagMessage(unix.AF_INET6, mapped, 0), []Listener{at("10.0.0.1", 22, 0)}, false},
 		{"both", diagMessage(unix.AF_INET6, v6, 7, both...), []Listener{at("::", 22, 7), at("0.0.0.0", 22, 7)}, false},
 		{"IPv6 only", diagMessage(unix.AF_INET6, v6, 7, only...), []Listener{at("::", 22, 7)}, false},
+		{"SCTP that does not listen", closed, nil, false},
 		{"cut short", diagMessage(unix.AF_INET, v4, 0)[:60], nil, true},
 		{"broken attribute", diagMessage(unix.AF_INET6, v6, 0, 200, 0, diagAttrIPv6Only, 0), nil, true},
 	} {
-		got, err := parseListener(6, test.message)
+		got, err := parseListener(diagQuery{"tcp", 6, stateListen, false}, test.message)
 		if (err != nil) != test.fails || !test.fails && !slices.Equal(got, test.want) {
 			t.Errorf("%s: got %v, %v, want %v", test.name, got, err, test.want)
 		}

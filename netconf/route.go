@@ -21,7 +21,7 @@ var (
 type Route struct {
 	Link    string     // the interface they leave by
 	Index   int        // its number
-	Source  netip.Addr // the address they carry; invalid when the host has none to give
+	Source  netip.Addr // the address they carry; invalid when the host has none to give that works beyond the link
 	Gateway netip.Addr // invalid when the destination is on the link
 	Local   bool       // the destination is the host itself
 }
@@ -35,7 +35,14 @@ func (h *Host) RouteTo(dst netip.Addr, link string) (Route, error) {
 		// The kernel would take the unspecified address for the loopback address (ip_route_output_key_hash_rcu).
 		return Route{}, fmt.Errorf("find the way to %q: it is no address of a host", dst)
 	}
+	if linkLocal6(dst) {
+		return Route{}, fmt.Errorf("find the way to %s: %w: it is a link-local address, which nothing is relayed to; "+
+			"use another address of that host", dst, ErrNoRoute)
+	}
 	route, err := h.routeBy(dst.Unmap(), link)
+	if err == nil && linkLocal6(route.Source) {
+		route.Source = netip.Addr{}
+	}
 	if err != nil {
 		if link != "" {
 			return Route{}, fmt.Errorf("find the way to %s by %s: %w", dst, link, err)
@@ -54,13 +61,16 @@ func (h *Host) routeBy(dst netip.Addr, link string) (Route, error) {
 		return Route{}, err
 	}
 	answer, err := h.lookup(dst, netlink.RouteGetOptions{OifIndex: index})
+	if dst.Is6() && errors.Is(err, unix.ENETUNREACH) {
+		return h.notBy(dst)
+	}
 	if err != nil {
 		return Route{}, err
 	}
 	if answer.Table != unix.RT_TABLE_UNSPEC {
 		return h.route(answer)
 	}
-	// No table knows a way by this interface. For packets of its own the kernel then assumes a neighbour
+	// No table knows a way by this interface. For IPv4 packets of its own the kernel then assumes a neighbour
 	// (ip_route_output_key_hash_rcu in net/ipv4/route.c), for those that it forwards it does not.
 	return h.notBy(dst)
 }
@@ -115,7 +125,7 @@ func (h *Host) lookup(dst netip.Addr, options netlink.RouteGetOptions) (netlink.
 	case unix.RTN_UNICAST, unix.RTN_LOCAL:
 		return answer, nil
 	case unix.RTN_BROADCAST, unix.RTN_MULTICAST, unix.RTN_ANYCAST:
-		return answer, fmt.Errorf("%w: it is a broadcast or multicast address, not a host", ErrNoRoute)
+		return answer, fmt.Errorf("%w: it is a broadcast, multicast or anycast address, not a host", ErrNoRoute)
 	}
 	// IPv6 may answer with the entry that refuses, where IPv4 answers with an error.
 	return answer, fmt.Errorf("%w: a route of type %d refuses packets to there", ErrNoRoute, answer.Type)

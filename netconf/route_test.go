@@ -27,6 +27,17 @@ func twoLinks(t *testing.T) {
 		"route add blackhole 10.21.0.0/24",
 		"route add prohibit 10.22.0.0/24",
 		"-6 addr add 2001:db8:2::100/64 dev eth0 nodad",
+		"-6 addr add 2001:db8:2::200/64 dev eth0 nodad", // the kernel prefers the newest
+		"-6 addr add 2001:db8:5::1/64 dev eth1 nodad",
+		"-6 addr add 2001:db8:5::2/64 dev eth1 nodad preferred_lft 0",
+		"-6 addr add 2001:db8:6::1/64 dev eth1 nodad preferred_lft 0",
+		"-6 addr add 2001:db8::9/128 dev lo nodad",
+		"-6 route add 2001:db8:3::/64 via 2001:db8:2::1 src 2001:db8:2::100",
+		"-6 route add 2001:db8:4::/64 via 2001:db8:5::3",
+		"-6 route add 2001:db8:4::/64 via 2001:db8:2::1 metric 2000",
+		"-6 route add 2001:db8:7::/64 via fe80::1 dev eth1",
+		"-6 route add blackhole 2001:db8:21::/48",
+		"-6 route add prohibit 2001:db8:22::/48",
 		"-6 route add default via 2001:db8:2::1",
 		"-6 route add unreachable 2001:db8:20::/48",
 		"route add 10.6.0.0/24 via inet6 2001:db8:2::1 dev eth0",
@@ -51,7 +62,17 @@ func TestRouteTo(t *testing.T) {
 		{"to an own address on lo", "10.9.9.9", "", "lo 10.9.9.9 - local"},
 		{"to loopback", "127.0.0.1", "", "lo 127.0.0.1 - local"},
 		{"over a gateway of the other family", "10.6.0.1", "", "eth0 10.2.0.100 2001:db8:2::1"},
-		{"IPv6", "2001:db8:9::1", "", "eth0 2001:db8:2::100 2001:db8:2::1"},
+		{"IPv6 by the default route", "2001:db8:9::1", "", "eth0 2001:db8:2::200 2001:db8:2::1"},
+		{"IPv6 on the link", "2001:db8:5::7", "", "eth1 2001:db8:5::1 -"},
+		{"IPv6 on the link of a deprecated address", "2001:db8:6::7", "", "eth1 2001:db8:5::1 -"},
+		{"IPv6 with the source that the route names", "2001:db8:3::100", "", "eth0 2001:db8:2::100 2001:db8:2::1"},
+		{"IPv6 by the better of two routes", "2001:db8:4::1", "", "eth1 2001:db8:5::1 2001:db8:5::3"},
+		{"IPv6 by the worse of two when asked for", "2001:db8:4::1", "eth0", "eth0 2001:db8:2::200 2001:db8:2::1"},
+		{"IPv6 via a router's link-local address", "2001:db8:7::1", "", "eth1 2001:db8:5::1 fe80::1"},
+		{"IPv6 to an own address", "2001:db8:2::100", "", "lo 2001:db8:2::100 - local"},
+		{"IPv6 to an own address, by another interface", "2001:db8:2::100", "eth1", "lo 2001:db8:2::100 - local"},
+		{"IPv6 to an own address on lo", "2001:db8::9", "", "lo 2001:db8::9 - local"},
+		{"IPv6 to loopback", "::1", "", "lo ::1 - local"},
 		{"IPv4 in IPv6 notation", "::ffff:10.3.0.100", "", "eth0 10.2.0.200 10.2.0.1"},
 	} {
 		got, err := h.RouteTo(netip.MustParseAddr(test.dst), test.link)
@@ -91,10 +112,21 @@ func TestRouteToNowhere(t *testing.T) {
 		{"10.21.0.1", "", ErrNoRoute, "blackhole"},
 		{"10.22.0.1", "", ErrNoRoute, "prohibit"},
 		{"2001:db8:20::1", "", ErrNoRoute, "unreachable"},
+		{"2001:db8:21::1", "", ErrNoRoute, "blackhole"},
+		{"2001:db8:22::1", "", ErrNoRoute, "prohibit"},
+		{"2001:db8:22::1", "eth1", ErrNoRoute, "prohibit"},
+		{"2001:db8:3::100", "eth1", ErrNoRoute, "leave by eth0"},
+		{"2001:db8:9::1", "lo", ErrNoRoute, "leave by eth0"},
+		{"ff02::1", "", ErrNoRoute, "multicast"},
+		{"ff05::1", "eth0", ErrNoRoute, "multicast"},
+		{"fe80::7", "", ErrNoRoute, "link-local"},
+		{"fe80::7", "eth0", ErrNoRoute, "link-local"},
+		{"2001:db8:3::100", "eth2", ErrLinkDown, "ip link set eth2 up"},
+		{"::", "", nil, "no address"},
 		{"10.3.0.100", "eth1", ErrNoRoute, "leave by eth0"},
 		{"8.8.8.8", "lo", ErrNoRoute, "leave by eth0"},
 		{"10.2.0.255", "", ErrNoRoute, "broadcast"},
-		{"224.0.0.1", "", ErrNoRoute, "broadcast or multicast"},
+		{"224.0.0.1", "", ErrNoRoute, "multicast"},
 		{"10.3.0.100", "eth7", ErrNoLink, "ip link"},
 		{"10.3.0.100", "a-name-that-is-longer-than-any", ErrNoLink, "ip link"},
 		{"10.3.0.100", "eth2", ErrLinkDown, "ip link set eth2 up"},
@@ -154,5 +186,12 @@ func TestRouteToSourceless(t *testing.T) {
 	got, err := openHost(t).RouteTo(netip.MustParseAddr("10.3.0.1"), "")
 	if err != nil || got.Link != "eth0" || got.Source.IsValid() {
 		t.Errorf("got %+v, %v, want a route by eth0 without a source", got, err)
+	}
+	// A link-local address is none for packets that are to come back from somewhere else.
+	ip(t, "-6 addr add fe80::1234/64 dev eth0 nodad")
+	ip(t, "-6 route add default via fe80::1 dev eth0")
+	got, err = openHost(t).RouteTo(netip.MustParseAddr("2001:db8::1"), "")
+	if err != nil || describe(got) != "eth0 - fe80::1" {
+		t.Errorf("got %q, %v, want a route by eth0 without a source", describe(got), err)
 	}
 }

@@ -38,15 +38,15 @@ func Open() (*Conntrack, error) {
 // Close ends the connection.
 func (c *Conntrack) Close() error { return c.socket.Close() }
 
-func request(b *nfnl.Builder, message uint8, flags uint16) {
-	b.Begin(nfnl.Type(unix.NFNL_SUBSYS_CTNETLINK, message), flags, unix.AF_INET, 0)
+func request(b *nfnl.Builder, message uint8, flags uint16, family uint8) {
+	b.Begin(nfnl.Type(unix.NFNL_SUBSYS_CTNETLINK, message), flags, family, 0)
 }
 
-// Entries calls each for every tracked IPv4 connection of TCP and UDP. The entry is valid during the call only: Clone
+// Entries calls each for every tracked connection, of IPv4 and IPv6 and of every protocol. The entry is valid during the call only: Clone
 // keeps it. Connections that come and go meanwhile may be missed or seen twice.
 func (c *Conntrack) Entries(each func(*Entry)) error {
 	var b nfnl.Builder
-	request(&b, msgGet, 0)
+	request(&b, msgGet, 0, unix.AF_UNSPEC)
 	b.End()
 	var e Entry
 	err := c.socket.Dump(&b, func(m nfnl.Message) error {
@@ -64,7 +64,7 @@ func (c *Conntrack) Entries(each func(*Entry)) error {
 // Clone is a copy that outlives the call it was handed to.
 func (e *Entry) Clone() Entry {
 	c := *e
-	c.id, c.zone = slices.Clone(e.id), slices.Clone(e.zone)
+	c.tuple, c.id, c.zone = slices.Clone(e.tuple), slices.Clone(e.id), slices.Clone(e.zone)
 	return c
 }
 
@@ -75,8 +75,8 @@ func (c *Conntrack) Delete(entries []Entry) (deleted int, err error) {
 	for chunk := range slices.Chunk(entries, deleteAtOnce) {
 		b.Reset()
 		for i := range chunk {
-			request(&b, msgDelete, unix.NLM_F_ACK)
-			encodeTuple(&b, &chunk[i])
+			request(&b, msgDelete, unix.NLM_F_ACK, chunk[i].family())
+			b.Bytes(ctaTupleOrig|unix.NLA_F_NESTED, chunk[i].tuple)
 			b.Bytes(ctaID, chunk[i].id)
 			if len(chunk[i].zone) > 0 {
 				b.Bytes(ctaZone, chunk[i].zone)

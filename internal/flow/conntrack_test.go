@@ -5,6 +5,8 @@ import (
 	"net/netip"
 	"regexp"
 	"slices"
+	"strconv"
+	"strings"
 	"testing"
 
 	"github.com/google/go-cmp/cmp"
@@ -43,8 +45,11 @@ func (c *tracker) insert(proto, client, listen, target, source string, args ...s
 	if target != "" {
 		all = append(all, "--dst-nat", target, "--src-nat", source)
 	}
-	if proto == "tcp" {
+	if proto != "udp" {
 		all = append(all, "--state", "ESTABLISHED")
+	}
+	if proto == "sctp" {
+		all = append(all, "--orig-vtag", "1", "--reply-vtag", "2")
 	}
 	c.host.Output(c.t, "conntrack", append(all, args...)...)
 }
@@ -69,22 +74,34 @@ func (c *tracker) entries() (entries []Entry, texts []string) {
 	return entries, texts
 }
 
-// listed is what conntrack(8) lists of TCP and UDP over IPv4, in the same form.
+// listed is what conntrack(8) lists over IPv4 and IPv6, in the same form.
 func (c *tracker) listed() (texts []string) {
 	c.t.Helper()
-	lines, err := c.host.Conntrack(c.t.Context(), "-f", "ipv4")
-	lab.Check(c.t, err)
-	tuple := regexp.MustCompile(`src=(\S+) dst=(\S+) sport=(\d+) dport=(\d+)`)
-	for _, line := range lines {
-		m := tuple.FindAllStringSubmatch(line, -1)
-		if len(m) != 2 || (line[:3] != "tcp" && line[:3] != "udp") {
-			continue
+	tuple := regexp.MustCompile(`src=(\S+) dst=(\S+) (?:sport=(\d+) dport=(\d+))?`)
+	for _, family := range []string{"ipv4", "ipv6"} {
+		lines, err := c.host.Conntrack(c.t.Context(), "-f", family)
+		lab.Check(c.t, err)
+		for _, line := range lines {
+			m := tuple.FindAllStringSubmatch(line, -1)
+			if len(m) != 2 {
+				c.t.Fatalf("conntrack lists %q", line)
+			}
+			words := strings.Fields(line) // the name of the protocol, and its number
+			if words[0] == "icmp" || words[0] == "icmpv6" {
+				words[0] = words[1]
+			}
+			texts = append(texts, fmt.Sprintf("%s %v>%v %v>%v", words[0], end(m[0][1], m[0][3]), end(m[0][2], m[0][4]),
+				end(m[1][1], m[1][3]), end(m[1][2], m[1][4])))
 		}
-		texts = append(texts, fmt.Sprintf("%s %s:%s>%s:%s %s:%s>%s:%s", line[:3],
-			m[0][1], m[0][3], m[0][2], m[0][4], m[1][1], m[1][3], m[1][2], m[1][4]))
 	}
 	slices.Sort(texts)
 	return texts
+}
+
+// end is an address and a port, "" for none.
+func end(addr, port string) netip.AddrPort {
+	n, _ := strconv.ParseUint(port, 10, 16)
+	return netip.AddrPortFrom(netip.MustParseAddr(addr), uint16(n))
 }
 
 // insertSome makes entries of every kind.
@@ -95,12 +112,17 @@ func (c *tracker) insertSome() {
 	c.insert("udp", "10.1.0.5:5353", host+":53", "10.3.0.53:53", host+":5353", "-u", "SEEN_REPLY")
 	c.insert("udp", "10.1.0.5:5354", host+":53", "", "")
 	c.insert("udp", "10.1.0.5:5355", host+":53", "10.3.0.53:53", host+":5355", "-w", "7")
-	c.host.Output(c.t, "conntrack", "-I", "-p", "icmp", "-t", "600", "-s", "10.1.0.5", "-d", host,
-		"--icmp-type", "8", "--icmp-code", "0", "--icmp-id", "1")
-	c.host.Output(c.t, "conntrack", "-I", "-p", "udp", "-t", "600", "-s", "fd00::1", "-d", "fd00::2", "--sport", "1", "--dport", "2")
+	c.insert("sctp", "10.1.0.7:40000", host+":80", "10.3.0.100:8080", host+":40002", "-u", "SEEN_REPLY,ASSURED")
+	c.insert("tcp", client6, "["+host6+"]:80", "[2001:db8:3::100]:8080", "["+host6+"]:40000", "-u", "SEEN_REPLY,ASSURED")
+	c.insert("udp", "[2001:db8:1::6]:40000", "["+host6+"]:80", "", "")
+	for _, ping := range []string{"icmp -s 10.1.0.5 -d " + host + " --icmp-type 8", "icmpv6 -s 2001:db8:1::5 -d " + host6 + " --icmpv6-type 128"} {
+		family, _, _ := strings.Cut(ping, " ")
+		line := "-I -t 600 -p " + ping + " --" + family + "-code 0 --" + family + "-id 77"
+		c.host.Output(c.t, "conntrack", strings.Fields(line)...)
+	}
 }
 
-// Natd reads what conntrack(8) lists, and nothing else.
+// Natd reads what conntrack(8) lists.
 func TestEntries(t *testing.T) {
 	t.Parallel()
 	c := newTracker(t)
@@ -109,8 +131,8 @@ func TestEntries(t *testing.T) {
 	if diff := cmp.Diff(c.listed(), got); diff != "" {
 		t.Errorf("(-conntrack -L +Entries):\n%s", diff)
 	}
-	if len(entries) != 5 {
-		t.Errorf("%d entries, want 5", len(entries))
+	if len(entries) != 10 {
+		t.Errorf("%d entries, want 10", len(entries))
 	}
 	for _, e := range entries {
 		if e.Timeout == 0 || e.Timeout > 600 || len(e.id) != 4 {
@@ -134,6 +156,12 @@ func TestEntriesHaveTheirState(t *testing.T) {
 		"10.1.0.5:5353":  {"REPLIED", true, true, false, 0},
 		"10.1.0.5:5354":  {"UNREPLIED", false, false, false, 0},
 		"10.1.0.5:5355":  {"UNREPLIED", true, false, false, 2},
+		"10.1.0.7:40000": {"ESTABLISHED", true, true, true, 0},
+		"10.1.0.5:0":     {"UNREPLIED", false, false, false, 0},
+
+		"[2001:db8:1::5]:40000": {"ESTABLISHED", true, true, true, 0},
+		"[2001:db8:1::6]:40000": {"UNREPLIED", false, false, false, 0},
+		"[2001:db8:1::5]:0":     {"UNREPLIED", false, false, false, 0},
 	}
 	got := make(map[string]state)
 	lab.Check(t, c.Entries(func(e *Entry) {
@@ -150,22 +178,20 @@ func TestDelete(t *testing.T) {
 	c := newTracker(t)
 	c.insertSome()
 	entries, _ := c.entries()
-	condemned := slices.DeleteFunc(entries, func(e Entry) bool {
-		return e.Orig.Src != addrPort("10.1.0.6:40000") && e.Orig.Src != addrPort("10.1.0.5:5355")
-	})
+	doomed := []string{"10.1.0.6:40000", "10.1.0.5:5355", "10.1.0.7:40000", "10.1.0.5:0", "[2001:db8:1::5]:40000", "[2001:db8:1::5]:0"}
+	isDoomed := func(client string) bool { return slices.Contains(doomed, client) }
+	condemned := slices.DeleteFunc(entries, func(e Entry) bool { return !isDoomed(e.Orig.Src.String()) })
 	want := slices.DeleteFunc(c.listed(), func(s string) bool {
-		return regexp.MustCompile(`10.1.0.6:40000|10.1.0.5:5355`).MatchString(s)
+		client, _, _ := strings.Cut(strings.Fields(s)[1], ">")
+		return isDoomed(client)
 	})
-	for _, left := range []int{2, 0} {
+	for _, left := range []int{len(doomed), 0} {
 		if n, err := c.Delete(condemned); err != nil || n != left {
 			t.Errorf("Delete removed %d, %v, want %d", n, err, left)
 		}
 	}
-	if diff := cmp.Diff(want, c.listed()); diff != "" {
-		t.Errorf("(-want +conntrack -L):\n%s", diff)
-	}
-	if n := len(c.host.Output(t, "conntrack", "-L", "-f", "ipv6")); n == 0 {
-		t.Error("the IPv6 connection is gone")
+	if diff := cmp.Diff(want, c.listed()); diff != "" || len(want) != 4 {
+		t.Errorf("%d are left, want 4; (-want +conntrack -L):\n%s", len(want), diff)
 	}
 	if n, err := c.Delete(nil); err != nil || n != 0 {
 		t.Errorf("Delete of nothing removed %d, %v", n, err)

@@ -1,8 +1,9 @@
 package flow
 
 import (
-	"encoding/binary"
 	"net/netip"
+
+	"golang.org/x/sys/unix"
 
 	"natd/internal/nfnl"
 	"natd/nat"
@@ -24,12 +25,15 @@ const (
 	ctaTupleProto = 2
 	ctaIPv4Src    = 1
 	ctaIPv4Dst    = 2
+	ctaIPv6Src    = 3
+	ctaIPv6Dst    = 4
 	ctaProtoNum   = 1
 	ctaProtoSrc   = 2
 	ctaProtoDst   = 3
 
-	ctaProtoInfoTCP      = 1
-	ctaProtoInfoTCPState = 1
+	ctaProtoInfoTCP   = 1
+	ctaProtoInfoSCTP  = 3
+	ctaProtoInfoState = 1 // CTA_PROTOINFO_TCP_STATE, CTA_PROTOINFO_SCTP_STATE
 
 	ctaCountersPackets = 1
 	ctaCountersBytes   = 2
@@ -39,10 +43,11 @@ const (
 const (
 	statusSeenReply = 1 << 1
 	statusAssured   = 1 << 2
+	statusSrcNAT    = 1 << 4
 	statusDstNAT    = 1 << 5
 )
 
-// Tuple is one direction of a connection.
+// Tuple is one direction of a connection. The ports are 0 where the protocol has none.
 type Tuple struct {
 	Src, Dst netip.AddrPort
 }
@@ -52,7 +57,7 @@ type Volume struct {
 	Packets, Bytes uint64
 }
 
-// Entry is one tracked connection. Orig is what the client sent before any translation, Reply what the answers look
+// Entry is one tracked connection, of any protocol. Orig is what the client sent before any translation, Reply what the answers look
 // like before they are translated back: its Src is the real target and its Dst the real source address.
 type Entry struct {
 	Proto       nat.Protocol
@@ -61,10 +66,11 @@ type Entry struct {
 	ToTarget    Volume
 	ToClient    Volume
 
-	status   uint32
-	tcpState uint8
-	id       []byte // as the kernel wrote it: it tells this connection from a later one with the same tuple
-	zone     []byte
+	status uint32
+	state  uint8  // of TCP and SCTP
+	tuple  []byte // Orig as the kernel wrote it: what takes the place of ports differs by protocol
+	id     []byte // likewise: it tells this connection from a later one with the same tuple
+	zone   []byte
 }
 
 // Listen is what the client dialled.
@@ -78,38 +84,61 @@ func (e *Entry) Translated() bool { return e.status&statusDstNAT != 0 }
 // Replied tells whether the target has answered.
 func (e *Entry) Replied() bool { return e.status&statusSeenReply != 0 }
 
-// Assured tells whether the connection was established: the handshake of TCP was completed, or datagrams have gone back
-// and forth.
+// Masqueraded tells whether the source was translated, and the destination was not.
+func (e *Entry) Masqueraded() bool { return e.status&(statusSrcNAT|statusDstNAT) == statusSrcNAT }
+
+// Assured tells whether the connection was established: the handshake of TCP or SCTP was completed, or datagrams have gone
+// back and forth.
 func (e *Entry) Assured() bool { return e.status&statusAssured != 0 }
 
 // Over tells whether the connection has ended and is only remembered, so that late packets find their way: TCP's
-// TIME_WAIT and CLOSE (enum tcp_conntrack). Datagrams never say that they are the last.
+// TIME_WAIT and CLOSE (enum tcp_conntrack), SCTP's CLOSED (enum sctp_conntrack). Datagrams never say that they are the last.
 func (e *Entry) Over() bool {
-	const timeWait, closed = 7, 8
-	return e.Proto == nat.TCP && (e.tcpState == timeWait || e.tcpState == closed)
+	const tcpTimeWait, tcpClose, sctpClosed = 7, 8, 1
+	switch e.Proto {
+	case nat.TCP:
+		return e.state == tcpTimeWait || e.state == tcpClose
+	case nat.SCTP:
+		return e.state == sctpClosed
+	}
+	return false
 }
 
-// State is the state as `conntrack -L` has it: that of TCP (enum tcp_conntrack), else whether there was a reply.
+// State is the state as `conntrack -L` has it: that of TCP or SCTP, else whether there was a reply.
 func (e *Entry) State() string {
-	states := [...]string{
-		"NONE", "SYN_SENT", "SYN_RECV", "ESTABLISHED", "FIN_WAIT", "CLOSE_WAIT", "LAST_ACK", "TIME_WAIT", "CLOSE", "SYN_SENT2",
-	}
-	switch {
-	case e.Proto == nat.TCP && int(e.tcpState) < len(states):
-		return states[e.tcpState]
+	switch states := stateNames(e.Proto); {
+	case int(e.state) < len(states):
+		return states[e.state]
 	case e.Replied():
 		return "REPLIED"
 	}
 	return "UNREPLIED"
 }
 
-// decodeEntry reads an entry from the attributes of a message; false when it is none of IPv4 TCP or UDP.
+// stateNames is the names of a protocol's states, in the order of enum tcp_conntrack and enum sctp_conntrack.
+func stateNames(p nat.Protocol) []string {
+	switch p {
+	case nat.TCP:
+		return []string{
+			"NONE", "SYN_SENT", "SYN_RECV", "ESTABLISHED", "FIN_WAIT", "CLOSE_WAIT", "LAST_ACK", "TIME_WAIT", "CLOSE", "SYN_SENT2",
+		}
+	case nat.SCTP:
+		return []string{
+			"NONE", "CLOSED", "COOKIE_WAIT", "COOKIE_ECHOED", "ESTABLISHED", "SHUTDOWN_SENT", "SHUTDOWN_RECD",
+			"SHUTDOWN_ACK_SENT", "HEARTBEAT_SENT", "HEARTBEAT_ACKED",
+		}
+	}
+	return nil
+}
+
+// decodeEntry reads an entry from the attributes of a message; false when it is not a connection.
 func decodeEntry(attrs []byte, e *Entry) bool {
-	*e = Entry{id: e.id[:0], zone: e.zone[:0]}
+	*e = Entry{tuple: e.tuple[:0], id: e.id[:0], zone: e.zone[:0]}
 	for typ, b := range nfnl.Attrs(attrs) {
 		switch typ {
 		case ctaTupleOrig:
 			e.Orig, e.Proto = decodeTuple(b)
+			e.tuple = append(e.tuple[:0], b...)
 		case ctaTupleReply:
 			e.Reply, _ = decodeTuple(b)
 		case ctaStatus:
@@ -117,37 +146,60 @@ func decodeEntry(attrs []byte, e *Entry) bool {
 		case ctaTimeout:
 			e.Timeout = nfnl.Uint32(b)
 		case ctaProtoInfo:
-			if state := nfnl.Attr(nfnl.Attr(b, ctaProtoInfoTCP), ctaProtoInfoTCPState); len(state) == 1 {
-				e.tcpState = state[0]
-			}
+			e.state = decodeState(b)
 		case ctaCountersOrig:
 			e.ToTarget = decodeVolume(b)
 		case ctaCountersReply:
 			e.ToClient = decodeVolume(b)
 		case ctaID:
-			e.id = append(e.id, b...)
+			e.id = append(e.id[:0], b...)
 		case ctaZone:
-			e.zone = append(e.zone, b...)
+			e.zone = append(e.zone[:0], b...)
 		}
 	}
-	known := e.Proto == nat.TCP || e.Proto == nat.UDP
-	return known && e.Orig.Dst.IsValid() && e.Reply.Src.IsValid()
+	return e.Orig.Dst.IsValid() && e.Reply.Src.IsValid()
+}
+
+// decodeState reads the state of the protocol that the information is of.
+func decodeState(b []byte) uint8 {
+	for typ, info := range nfnl.Attrs(b) {
+		if typ != ctaProtoInfoTCP && typ != ctaProtoInfoSCTP {
+			continue
+		}
+		if state := nfnl.Attr(info, ctaProtoInfoState); len(state) == 1 {
+			return state[0]
+		}
+	}
+	return 0
 }
 
 func decodeTuple(b []byte) (t Tuple, proto nat.Protocol) {
-	ip, l4 := nfnl.Attr(b, ctaTupleIP), nfnl.Attr(b, ctaTupleProto)
+	l4 := nfnl.Attr(b, ctaTupleProto)
 	if num := nfnl.Attr(l4, ctaProtoNum); len(num) == 1 {
 		proto = nat.Protocol(num[0])
 	}
-	src, okSrc := netip.AddrFromSlice(nfnl.Attr(ip, ctaIPv4Src))
-	dst, okDst := netip.AddrFromSlice(nfnl.Attr(ip, ctaIPv4Dst))
-	if !okSrc || !okDst {
+	src, dst, ok := decodeAddrs(nfnl.Attr(b, ctaTupleIP))
+	if !ok {
 		return Tuple{}, proto
 	}
 	return Tuple{
 		Src: netip.AddrPortFrom(src, nfnl.Uint16(nfnl.Attr(l4, ctaProtoSrc))),
 		Dst: netip.AddrPortFrom(dst, nfnl.Uint16(nfnl.Attr(l4, ctaProtoDst))),
 	}, proto
+}
+
+// decodeAddrs reads the two addresses of a tuple, which are of the same family.
+func decodeAddrs(ip []byte) (src, dst netip.Addr, ok bool) {
+	for typ, b := range nfnl.Attrs(ip) {
+		addr, _ := netip.AddrFromSlice(b)
+		switch typ {
+		case ctaIPv4Src, ctaIPv6Src:
+			src = addr
+		case ctaIPv4Dst, ctaIPv6Dst:
+			dst = addr
+		}
+	}
+	return src, dst, src.IsValid() && src.BitLen() == dst.BitLen()
 }
 
 func decodeVolume(b []byte) Volume {
@@ -157,17 +209,10 @@ func decodeVolume(b []byte) Volume {
 	}
 }
 
-// encodeTuple writes the original tuple, by which the kernel finds the entry.
-func encodeTuple(b *nfnl.Builder, e *Entry) {
-	tuple := b.Nest(ctaTupleOrig)
-	ip := b.Nest(ctaTupleIP)
-	b.Bytes(ctaIPv4Src, e.Orig.Src.Addr().AsSlice())
-	b.Bytes(ctaIPv4Dst, e.Orig.Dst.Addr().AsSlice())
-	b.Unnest(ip)
-	l4 := b.Nest(ctaTupleProto)
-	b.Uint8(ctaProtoNum, uint8(e.Proto))
-	b.Bytes(ctaProtoSrc, binary.BigEndian.AppendUint16(nil, e.Orig.Src.Port()))
-	b.Bytes(ctaProtoDst, binary.BigEndian.AppendUint16(nil, e.Orig.Dst.Port()))
-	b.Unnest(l4)
-	b.Unnest(tuple)
+// family is the address family that requests about the entry name.
+func (e *Entry) family() uint8 {
+	if e.Orig.Dst.Addr().Is4() {
+		return unix.AF_INET
+	}
+	return unix.AF_INET6
 }

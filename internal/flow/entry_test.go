@@ -10,24 +10,40 @@ import (
 	"natd/nat"
 )
 
+// encodedTuple is a tuple as the kernel writes it.
+func encodedTuple(proto nat.Protocol, t Tuple) []byte {
+	var b nfnl.Builder
+	src, dst := uint16(ctaIPv4Src), uint16(ctaIPv4Dst)
+	if t.Src.Addr().Is6() {
+		src, dst = ctaIPv6Src, ctaIPv6Dst
+	}
+	ip := b.Nest(ctaTupleIP)
+	b.Bytes(src, t.Src.Addr().AsSlice())
+	b.Bytes(dst, t.Dst.Addr().AsSlice())
+	b.Unnest(ip)
+	l4 := b.Nest(ctaTupleProto)
+	b.Uint8(ctaProtoNum, uint8(proto))
+	b.Uint16(ctaProtoSrc, t.Src.Port())
+	b.Uint16(ctaProtoDst, t.Dst.Port())
+	b.Unnest(l4)
+	return b.Payload()
+}
+
 // encoded is an entry as the kernel dumps it.
 func encoded(e *Entry) []byte {
 	var b nfnl.Builder
-	encodeTuple(&b, e)
-	reply := b.Nest(ctaTupleReply)
-	tuple := Entry{Proto: e.Proto, Orig: e.Reply}
-	var inner nfnl.Builder
-	encodeTuple(&inner, &tuple)
-	for typ, payload := range nfnl.Attrs(nfnl.Attr(inner.Payload(), ctaTupleOrig)) {
-		b.Bytes(typ, payload)
-	}
-	b.Unnest(reply)
+	b.Bytes(ctaTupleOrig, encodedTuple(e.Proto, e.Orig))
+	b.Bytes(ctaTupleReply, encodedTuple(e.Proto, e.Reply))
 	b.Uint32(ctaStatus, e.status)
 	b.Uint32(ctaTimeout, e.Timeout)
+	protocol := uint16(ctaProtoInfoTCP)
+	if e.Proto == nat.SCTP {
+		protocol = ctaProtoInfoSCTP
+	}
 	info := b.Nest(ctaProtoInfo)
-	tcp := b.Nest(ctaProtoInfoTCP)
-	b.Uint8(ctaProtoInfoTCPState, e.tcpState)
-	b.Unnest(tcp)
+	state := b.Nest(protocol)
+	b.Uint8(ctaProtoInfoState, e.state)
+	b.Unnest(state)
 	b.Unnest(info)
 	for typ, v := range map[uint16]Volume{ctaCountersOrig: e.ToTarget, ctaCountersReply: e.ToClient} {
 		counters := b.Nest(typ)
@@ -43,26 +59,38 @@ func encoded(e *Entry) []byte {
 // example is an entry with everything that an entry can have.
 func example() *Entry {
 	e := translated(nat.TCP, client, host+":80", "10.3.0.100:8080", established)
-	e.Timeout, e.tcpState = 431999, 3
+	return complete(e)
+}
+
+// example6 is the same of IPv6 and SCTP.
+func example6() *Entry {
+	e := translated(nat.SCTP, client6, "["+host6+"]:80", "[2001:db8:3::100]:8080", established)
+	return complete(e)
+}
+
+func complete(e *Entry) *Entry {
+	e.Timeout, e.state = 431999, 3
 	e.ToTarget, e.ToClient = Volume{5, 500}, Volume{4, 4000}
-	e.id, e.zone = []byte{1, 2, 3, 4}, []byte{0, 7}
+	e.tuple, e.id, e.zone = encodedTuple(e.Proto, e.Orig), []byte{1, 2, 3, 4}, []byte{0, 7}
 	return e
 }
 
 func TestDecodeEntry(t *testing.T) {
 	t.Parallel()
-	var got Entry
-	if !decodeEntry(encoded(example()), &got) {
-		t.Fatal("the entry was not recognised")
-	}
-	if diff := cmp.Diff(example(), &got, cmp.AllowUnexported(Entry{}), cmp.Comparer(func(a, b netip.AddrPort) bool { return a == b })); diff != "" {
-		t.Errorf("(-want +got):\n%s", diff)
-	}
-	if got.Listen() != (nat.Endpoint{Addr: netip.MustParseAddr(host), Proto: nat.TCP, Port: 80}) {
-		t.Errorf("Listen() = %v", got.Listen())
-	}
-	if !got.Translated() || !got.Replied() || !got.Assured() {
-		t.Errorf("translated %v, replied %v, assured %v", got.Translated(), got.Replied(), got.Assured())
+	for _, want := range []*Entry{example(), example6()} {
+		var got Entry
+		if !decodeEntry(encoded(want), &got) {
+			t.Fatalf("%v was not recognised", want.Orig)
+		}
+		if diff := cmp.Diff(want, &got, cmp.AllowUnexported(Entry{}), cmp.Comparer(func(a, b netip.AddrPort) bool { return a == b })); diff != "" {
+			t.Errorf("(-want +got):\n%s", diff)
+		}
+		if got.Listen() != (nat.Endpoint{Addr: want.Orig.Dst.Addr(), Proto: want.Proto, Port: 80}) {
+			t.Errorf("Listen() = %v", got.Listen())
+		}
+		if !got.Translated() || !got.Replied() || !got.Assured() || got.Masqueraded() {
+			t.Errorf("translated %v, replied %v, assured %v, masqueraded %v", got.Translated(), got.Replied(), got.Assured(), got.Masqueraded())
+		}
 	}
 }
 
@@ -75,20 +103,20 @@ func TestDecodeEntryForgetsTheLast(t *testing.T) {
 	if !decodeEntry(encoded(next), &e) {
 		t.Fatal("the entry was not recognised")
 	}
-	if e.Timeout != 0 || e.tcpState != 0 || e.ToTarget != (Volume{}) || len(e.zone) != 0 || e.status != 0 {
+	if e.Timeout != 0 || e.state != 0 || e.ToTarget != (Volume{}) || len(e.zone) != 0 || e.status != 0 {
 		t.Errorf("the next entry has something of the last: %+v", e)
 	}
-	if kept.id[0] != 1 || kept.zone[1] != 7 {
-		t.Errorf("the clone changed with its original: id %v, zone %v", kept.id, kept.zone)
+	if diff := cmp.Diff(*example(), kept, cmp.AllowUnexported(Entry{}), cmp.Comparer(func(a, b netip.AddrPort) bool { return a == b })); diff != "" {
+		t.Errorf("the clone changed with its original:\n%s", diff)
 	}
 }
 
 func TestDecodeEntryOfOtherKinds(t *testing.T) {
 	t.Parallel()
-	icmp := example()
-	icmp.Proto = 1
+	mixed := example()
+	mixed.Orig.Src = addrPort(client6)
 	for name, attrs := range map[string][]byte{
-		"nothing": nil, "ICMP": encoded(icmp), "cut off": encoded(example())[:20],
+		"nothing": nil, "two families": encoded(mixed), "cut off": encoded(example())[:20],
 	} {
 		if decodeEntry(attrs, new(Entry)) {
 			t.Errorf("%s was taken for a connection", name)
@@ -99,13 +127,15 @@ func TestDecodeEntryOfOtherKinds(t *testing.T) {
 func TestState(t *testing.T) {
 	t.Parallel()
 	for want, e := range map[string]Entry{
-		"NONE":        {Proto: nat.TCP},
-		"SYN_SENT":    {Proto: nat.TCP, tcpState: 1},
-		"ESTABLISHED": {Proto: nat.TCP, tcpState: 3},
-		"TIME_WAIT":   {Proto: nat.TCP, tcpState: 7},
-		"SYN_SENT2":   {Proto: nat.TCP, tcpState: 9},
-		"UNREPLIED":   {Proto: nat.UDP},
-		"REPLIED":     {Proto: nat.TCP, tcpState: 99, status: statusSeenReply},
+		"NONE":            {Proto: nat.TCP},
+		"SYN_SENT":        {Proto: nat.TCP, state: 1},
+		"ESTABLISHED":     {Proto: nat.TCP, state: 3},
+		"TIME_WAIT":       {Proto: nat.TCP, state: 7},
+		"SYN_SENT2":       {Proto: nat.TCP, state: 9},
+		"HEARTBEAT_ACKED": {Proto: nat.SCTP, state: 9},
+		"SHUTDOWN_SENT":   {Proto: nat.SCTP, state: 5},
+		"UNREPLIED":       {Proto: nat.UDP},
+		"REPLIED":         {Proto: nat.TCP, state: 99, status: statusSeenReply},
 	} {
 		if got := e.State(); got != want {
 			t.Errorf("State() = %s, want %s", got, want)
@@ -115,13 +145,13 @@ func TestState(t *testing.T) {
 
 func FuzzDecodeEntry(f *testing.F) {
 	f.Add(encoded(example()))
+	f.Add(encoded(example6()))
 	f.Fuzz(func(_ *testing.T, b []byte) {
 		var e Entry
 		if decodeEntry(b, &e) {
 			newJudge().Condemned(&e)
-			_ = e.State()
-			var request nfnl.Builder
-			encodeTuple(&request, &e)
+			_, _ = e.State(), e.family()
+			new(PortUse).Add(0, &e)
 		}
 	})
 }

@@ -1,25 +1,31 @@
 package flow
 
 import (
+	"slices"
+
 	"natd/nat"
 )
 
 // Why an entry is removed.
 const (
 	WhyRemoved  = "its relay was removed"
+	WhyGone     = "its gateway or static was removed or narrowed"
 	WhySource   = "its source may not use the relay any more"
 	WhyBackend  = "its backend left the relay"
+	WhyDown     = "its backend is down"
+	WhyDrained  = "its backend takes no new connections"
 	WhyBypass   = "it bypassed the relay"
 	WhyNoSource = "its source address left the host"
 )
 
 // Judge decides which tracked connections contradict the configuration. It looks at what is, not at what has changed,
-// so it finds also what was missed while natd was not running.
+// so it finds also what was missed while natd was not running. Only what was removed it has to be told.
 type Judge struct {
 	Spec    *nat.Spec
-	Places  []nat.Placement // one for each relay
+	Places  *nat.Placements
 	Index   *nat.Index
 	Retired map[nat.Endpoint]bool // listens that the kernel had and that nothing serves any more
+	Gone    []Box                 // of gateways and statics that were removed or narrowed
 }
 
 // Relay is the relay that a translated connection belongs to, with its position; nil when it is none of natd's.
@@ -37,52 +43,79 @@ func (j *Judge) Condemned(e *Entry) (why string) {
 		return "" // natd's rules work in the default zone, whose entries name none
 	}
 	r, i := j.Relay(e)
-	switch {
-	case r == nil:
+	if r == nil {
 		return j.unclaimed(e)
-	case e.Translated():
-		return j.translated(e, r, &j.Places[i])
-	case !j.Places[i].Held:
-		return j.bypass(e, r)
 	}
-	return ""
-}
-
-// unclaimed judges a connection to something that no relay claims: it was natd's if the kernel had the listen.
-func (j *Judge) unclaimed(e *Entry) string {
-	if !e.Translated() {
+	p := &j.Places.Relays[i]
+	if e.Translated() {
+		return j.translated(e, r, p)
+	}
+	// A relay on every address has those of the families that its backends have.
+	if p.Held || !slices.Contains(p.Addrs, e.Orig.Dst.Addr()) {
 		return ""
 	}
-	if listen := e.Listen(); j.Retired[listen] && !j.Index.Anywhere(listen) {
+	return j.bypass(e, r)
+}
+
+// unclaimed judges a connection to something that no relay claims: it was natd's if the kernel had the listen, or if a
+// gateway or static made it.
+func (j *Judge) unclaimed(e *Entry) string {
+	listen := e.Listen()
+	switch {
+	case e.Translated() && j.Retired[listen] && !j.Index.Anywhere(listen):
 		return WhyRemoved
+	case j.gone(e):
+		return WhyGone
 	}
 	return ""
 }
 
 func (j *Judge) translated(e *Entry, r *nat.Relay, p *nat.Placement) string {
-	moved := e.Reply.Src != r.Target(e.Orig.Dst.Port())
-	// While a relay is held another program may translate in its place, as Docker does for the ports that containers publish.
-	if p.Held && moved && !j.Retired[e.Listen()] {
+	target := p.Target(r.Listen.Ports, e.Orig.Dst.Port(), e.Reply.Src)
+	switch {
+	case target == nil && j.gone(e):
+		return WhyGone
+	case target == nil && !j.served(e, p):
 		return ""
-	}
-	if !r.Admits(e.Orig.Src.Addr()) {
+	case !r.Admits(e.Orig.Src.Addr()):
 		return WhySource
-	}
-	if moved {
-		// Datagrams have no connection to drain: the next one would go to the old backend for as long as they come.
-		// Nor has a connection that the old backend never answered.
-		if r.OnChange == nat.Close || e.Proto == nat.UDP || !e.Replied() {
+	case target == nil:
+		if r.OnChange == nat.Close || sticks(e) {
 			return WhyBackend
 		}
 		return ""
 	}
-	// TCP waits for an address that comes back. Datagrams would be sent from it into nowhere for ever.
+	return j.targeted(e, r, p, target)
+}
+
+// served tells whether it was the relay that translated the connection. While a relay is held, or does not have the address,
+// another program may translate in its place, as Docker does for the ports that containers publish.
+func (j *Judge) served(e *Entry, p *nat.Placement) bool {
+	return j.Retired[e.Listen()] || !p.Held && slices.Contains(p.Addrs, e.Orig.Dst.Addr())
+}
+
+// targeted judges a connection to a target that the relay has.
+func (j *Judge) targeted(e *Entry, r *nat.Relay, p *nat.Placement, target *nat.Target) string {
+	if target.Closing {
+		return WhyDown
+	}
+	// Without another target to go to, the next packet would take the same way.
+	if target.Weight == 0 && sticks(e) && (r.Fail == nat.FailClosed || slices.ContainsFunc(p.Targets, takesNew)) {
+		return WhyDrained
+	}
+	// TCP and SCTP wait for an address that comes back. Datagrams would be sent from it into nowhere for ever.
 	source := e.Reply.Dst.Addr()
-	if e.Proto == nat.UDP && p.SNAT.IsValid() && source != p.SNAT && !j.Index.Local(source) {
+	if e.Proto == nat.UDP && len(target.SNAT) > 0 && !slices.Contains(target.SNAT, source) && !j.Index.Local(source) {
 		return WhyNoSource
 	}
 	return ""
 }
+
+func takesNew(t nat.Target) bool { return t.Weight > 0 }
+
+// sticks tells whether the entry only keeps its client from a better target. Datagrams have no connection to drain: the next
+// one would go to the old target for as long as they come. Nor has a connection that was never answered.
+func sticks(e *Entry) bool { return e.Proto == nat.UDP || !e.Replied() }
 
 // bypass judges a connection to a listen that was not translated: its first packet came before the rules.
 func (j *Judge) bypass(e *Entry, r *nat.Relay) string {
@@ -90,7 +123,7 @@ func (j *Judge) bypass(e *Entry, r *nat.Relay) string {
 		return ""
 	}
 	// An established connection to a local service on the port is somebody's login.
-	if e.Proto == nat.TCP && e.Assured() {
+	if e.Proto != nat.UDP && e.Assured() {
 		return ""
 	}
 	return WhyBypass

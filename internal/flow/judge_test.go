@@ -7,7 +7,11 @@ import (
 	"natd/nat"
 )
 
-const host = "10.2.0.100" // the host's address, and the source of what it relays
+// The host's addresses, which are also the sources of what it relays.
+const (
+	host  = "10.2.0.100"
+	host6 = "2001:db8:2::100"
+)
 
 func addrPort(s string) netip.AddrPort { return netip.MustParseAddrPort(s) }
 
@@ -18,7 +22,7 @@ func relay(name string, port uint16, backend string, proto nat.Protocol, edits .
 		Name:      name,
 		Listen:    nat.Listen{Addr: netip.MustParseAddr(host), Ports: nat.PortRange{First: port, Last: port}},
 		Protocols: []nat.Protocol{proto},
-		Backend:   nat.Backend{Addr: to.Addr(), Ports: nat.PortRange{First: to.Port(), Last: to.Port()}},
+		Backends:  []nat.Backend{{Addr: to.Addr(), Ports: nat.PortRange{First: to.Port(), Last: to.Port()}, Weight: 1}},
 		Enabled:   true,
 	}
 	for _, edit := range edits {
@@ -34,7 +38,7 @@ func disabled(r *nat.Relay) { r.Enabled = false }
 
 func tenWide(r *nat.Relay) {
 	r.Listen.Ports.Last += 9
-	r.Backend.Ports.Last += 9
+	r.Backends[0].Ports.Last += 9
 }
 
 // newJudge judges for a host with the addresses .100 and .101.
@@ -51,17 +55,22 @@ func newJudge() *Judge {
 		relay("range", 8000, "10.3.0.100:9000", nat.TCP, tenWide),
 		relay("no-snat", 54, "10.3.0.53:53", nat.UDP),
 	}}
-	own := netip.MustParseAddr(host)
-	places := make([]nat.Placement, len(spec.Relays))
-	for i := range places {
-		places[i] = nat.Placement{Addrs: []netip.Addr{own}, SNAT: own}
+	own, second, own6 := netip.MustParseAddr(host), netip.MustParseAddr("10.2.0.101"), netip.MustParseAddr(host6)
+	places := &nat.Placements{Relays: make([]nat.Placement, len(spec.Relays))}
+	for i := range places.Relays {
+		p, b := &places.Relays[i], &spec.Relays[i].Backends[0]
+		p.Addrs = []netip.Addr{own}
+		if spec.Relays[i].Listen.Any() {
+			p.Addrs = []netip.Addr{own, second}
+		}
+		p.Targets = []nat.Target{{Addr: b.Addr, Ports: b.Ports, Weight: 1, SNAT: []netip.Addr{own}}}
 	}
-	places[5].Held, places[6].Held = true, true
-	places[9].SNAT = netip.Addr{}
+	places.Relays[5].Held, places.Relays[6].Held = true, true
+	places.Relays[9].Targets[0].SNAT = nil
 	return &Judge{
 		Spec:   spec,
 		Places: places,
-		Index:  nat.NewIndex(spec, []netip.Addr{own, netip.MustParseAddr("10.2.0.101")}),
+		Index:  nat.NewIndex(spec, []netip.Addr{own, second, own6}),
 		Retired: map[nat.Endpoint]bool{
 			{Addr: own, Proto: nat.TCP, Port: 7}:                                true,
 			{Addr: own, Proto: nat.TCP, Port: 91}:                               true,
@@ -79,12 +88,15 @@ const (
 
 // translated is a connection from client to listen that was sent on to target, with the host as source.
 func translated(proto nat.Protocol, client, listen, target string, status uint32) *Entry {
-	from := addrPort(client)
+	from, host := addrPort(client), host
+	if from.Addr().Is6() {
+		host = host6
+	}
 	return &Entry{
 		Proto:  proto,
 		Orig:   Tuple{Src: from, Dst: addrPort(listen)},
 		Reply:  Tuple{Src: addrPort(target), Dst: netip.AddrPortFrom(netip.MustParseAddr(host), from.Port())},
-		status: status | statusDstNAT,
+		status: status | statusDstNAT | statusSrcNAT,
 	}
 }
 
@@ -121,6 +133,7 @@ func judge(t *testing.T, j *Judge, cases map[string]judgement) {
 
 const (
 	client  = "10.1.0.5:40000"
+	client6 = "[2001:db8:1::5]:40000"
 	foreign = "192.0.2.5:40000"
 )
 

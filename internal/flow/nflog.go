@@ -26,8 +26,9 @@ const (
 	logPayload = 9 // NFULA_PAYLOAD
 )
 
-// copyRange is how many bytes of each packet the kernel hands over: an IPv4 header of any length, and the ports.
-const copyRange = 64
+// copyRange is how many bytes of each packet the kernel hands over: an IPv4 header of any length, or an IPv6 header with
+// more extension headers than an honest packet has, and the ports.
+const copyRange = 256
 
 // Dialled is the first packet of a connection, as the client sent it.
 type Dialled struct {
@@ -70,23 +71,4 @@ func (l *Log) Run(ctx context.Context, each func(Dialled), lost func()) error {
 		}
 		return nil
 	}, lost)
-}
-
-// decodePacket reads addresses and ports from the beginning of an IPv4 packet of TCP or UDP (RFC 791, 768, 9293). Connection
-// tracking has put fragments together before.
-func decodePacket(b []byte) (d Dialled, ok bool) {
-	const shortest = 20
-	if len(b) < shortest || b[0]>>4 != 4 {
-		return d, false
-	}
-	header := int(b[0]&0x0f) * 4
-	proto := nat.Protocol(b[9])
-	if header < shortest || len(b) < header+4 || proto != nat.TCP && proto != nat.UDP {
-		return d, false
-	}
-	src, dst := netip.AddrFrom4([4]byte(b[12:16])), netip.AddrFrom4([4]byte(b[16:20]))
-	return Dialled{
-		Client: netip.AddrPortFrom(src, binary.BigEndian.Uint16(b[header:])),
-		Listen: nat.Endpoint{Addr: dst, Proto: proto, Port: binary.BigEndian.Uint16(b[header+2:])},
-	}, true
 }

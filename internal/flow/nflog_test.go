@@ -86,10 +86,13 @@ func loggingRelay(t *testing.T, p *lab.Peering) {
 		Name:      "web",
 		Listen:    nat.Listen{Addr: p.B.Addr, Ports: nat.PortRange{First: 80, Last: 80}},
 		Protocols: []nat.Protocol{nat.TCP, nat.UDP},
-		Backend:   nat.Backend{Addr: p.C.Addr, Ports: nat.PortRange{First: 8080, Last: 8080}},
+		Backends:  []nat.Backend{{Addr: p.C.Addr, Ports: nat.PortRange{First: 8080, Last: 8080}, Weight: 1}},
 		Enabled:   true, Log: true,
 	}
-	want := nat.Build(&nat.Spec{Relays: []nat.Relay{r}}, []nat.Placement{{Addrs: []netip.Addr{p.B.Addr}, SNAT: p.B.Addr}})
+	own := []netip.Addr{p.B.Addr}
+	target := nat.Target{Addr: p.C.Addr, Ports: r.Backends[0].Ports, Weight: 1, SNAT: own}
+	places := &nat.Placements{Relays: []nat.Placement{{Addrs: own, Targets: []nat.Target{target}}}}
+	want := nat.Build(&nat.Spec{Relays: []nat.Relay{r}}, places)
 	lab.Check(t, p.B.Do(func() error {
 		k, err := nat.Open()
 		if err != nil {

@@ -9,9 +9,13 @@ import (
 func TestOver(t *testing.T) {
 	t.Parallel()
 	for state := range uint8(10) {
-		e := Entry{Proto: nat.TCP, tcpState: state}
+		e := Entry{Proto: nat.TCP, state: state}
 		if want := e.State() == "TIME_WAIT" || e.State() == "CLOSE"; e.Over() != want {
 			t.Errorf("a connection in %s is over: %t", e.State(), e.Over())
+		}
+		e.Proto = nat.SCTP
+		if want := e.State() == "CLOSED"; e.Over() != want {
+			t.Errorf("an association in %s is over: %t", e.State(), e.Over())
 		}
 		e.Proto = nat.UDP
 		if e.Over() {

@@ -1,0 +1,98 @@
+package flow
+
+import (
+	"iter"
+	"net/netip"
+	"slices"
+
+	"natd/nat"
+)
+
+// Box is the connections that a gateway or static makes, by the addresses that their first packet carries. The kernel does
+// not tell which rule translated a connection, but with what is wanted, what lies in a box and is translated in its way is
+// known.
+type Box struct {
+	Src, Dst netip.Prefix
+	Inward   bool // the destination is translated; else only the source
+}
+
+// Boxes is what the enabled gateways and statics of the spec make.
+func Boxes(spec *nat.Spec) []Box { return slices.Collect(boxes(spec)) }
+
+// Removed is the boxes that the one spec makes and the other one does not: a Judge's Gone when the one becomes the other.
+func Removed(was, is *nat.Spec) (gone []Box) {
+	kept := make(map[Box]bool)
+	for b := range boxes(is) {
+		kept[b] = true
+	}
+	for b := range boxes(was) {
+		if !kept[b] {
+			gone = append(gone, b)
+		}
+	}
+	return gone
+}
+
+// boxes is Boxes one by one.
+func boxes(spec *nat.Spec) iter.Seq[Box] {
+	return func(yield func(Box) bool) {
+		for i := range spec.Gateways {
+			if g := &spec.Gateways[i]; g.Enabled && !gatewayBoxes(g, yield) {
+				return
+			}
+		}
+		for i := range spec.Statics {
+			if s := &spec.Statics[i]; s.Enabled && !staticBoxes(s, yield) {
+				return
+			}
+		}
+	}
+}
+
+func gatewayBoxes(g *nat.Gateway, yield func(Box) bool) bool {
+	for _, src := range g.From {
+		for _, dst := range g.To {
+			if src.Addr().Is4() == dst.Addr().Is4() && !yield(Box{Src: src, Dst: dst}) {
+				return false
+			}
+		}
+	}
+	return true
+}
+
+// staticBoxes is both directions: what clients dial, and what the hosts inside dial.
+func staticBoxes(s *nat.Static, yield func(Box) bool) bool {
+	clients := s.From
+	if len(clients) == 0 {
+		everyone := netip.IPv6Unspecified()
+		if s.External.Addr().Is4() {
+			everyone = netip.IPv4Unspecified()
+		}
+		clients = []netip.Prefix{netip.PrefixFrom(everyone, 0)}
+	}
+	for _, c := range clients {
+		if !yield(Box{Src: c, Dst: s.External, Inward: true}) || !yield(Box{Src: s.Internal, Dst: c}) {
+			return false
+		}
+	}
+	return true
+}
+
+// holds tells whether the connection lies in the box and was translated in its way.
+func (b Box) holds(e *Entry) bool {
+	return (b.Inward && e.Translated() || !b.Inward && e.Masqueraded()) &&
+		b.Src.Contains(e.Orig.Src.Addr()) && b.Dst.Contains(e.Orig.Dst.Addr())
+}
+
+// gone tells whether a gateway or static made the connection that was removed, and no other one would make it now.
+func (j *Judge) gone(e *Entry) bool {
+	if !slices.ContainsFunc(j.Gone, func(b Box) bool { return b.holds(e) }) {
+		return false
+	}
+	for b := range boxes(j.Spec) {
+		if b.holds(e) {
+			return false
+		}
+	}
+	return true
+}
