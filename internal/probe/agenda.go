@@ -141,7 +141,7 @@ func (q jobs) Swap(i, k int) {
 
 // Push is for container/heap.
 func (q *jobs) Push(x any) {
-	j := x.(*job) //nolint:errcheck // only jobs are pushed
+	j := x.(*job) // nothing else is pushed
 	j.index = len(*q)
 	*q = append(*q, j)
 }

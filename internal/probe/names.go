@@ -59,6 +59,7 @@ type Names struct {
 	log      *slog.Logger
 	changed  func()
 	resolver *resolver
+	lookup   func(ctx context.Context, host string, f Family) (found, error) // the resolver's
 	store    store
 	agenda   *agenda
 	unsaved  chan struct{} // a token: what the store holds is old
@@ -87,6 +88,7 @@ func NewNames(o Options) *Names {
 		unsaved:  make(chan struct{}, 1),
 		names:    map[Name]*followed{},
 	}
+	n.lookup = n.resolver.lookup
 	n.shelf = n.store.load(time.Now())
 	return n
 }
@@ -166,7 +168,7 @@ func (n *Names) Run(ctx context.Context) error {
 // ask asks for a name once and returns when to do so again.
 func (n *Names) ask(ctx context.Context, e *followed) time.Time {
 	began := time.Now()
-	got, err := n.resolver.lookup(ctx, e.name.Host, e.name.Family)
+	got, err := n.lookup(ctx, e.name.Host, e.name.Family)
 	now := time.Now()
 	if ctx.Err() != nil {
 		return now // the end of natd is no failure of the resolver
