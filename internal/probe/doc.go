@@ -1,0 +1,9 @@
+// Package probe finds out what moves and dies behind a relay: which backends take connections, and which addresses the
+// DNS names of backends have at present.
+//
+// A Prober connects to backends and gives a verdict on each. Names asks a resolver for addresses and keeps the last good
+// answer, also over a restart. Both have a Run that works until its context ends, both call back when something changed,
+// and both answer at any time, from any goroutine, with what they know. What follows from it is decided elsewhere.
+//
+// Sockets are opened in the network namespace of the process.
+package probe
