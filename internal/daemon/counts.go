@@ -13,6 +13,7 @@ type counts struct {
 	table             *nat.Table // its counters; nil when it could not be read
 	relays            map[string]*count
 	gateways, statics map[string]*count
+	ports             flow.PortUse
 }
 
 // count is what belongs to one relay, gateway or static.
@@ -20,7 +21,6 @@ type count struct {
 	connections    control.Connections
 	bytes, packets control.Volume
 	active         map[netip.AddrPort]uint64 // open connections by where they go; of a relay only
-	ports          flow.PortUse
 }
 
 func countsOf[T any](things []T, name func(*T) string) map[string]*count {
@@ -54,10 +54,10 @@ func (d *Daemon) counts() *counts {
 // add counts an entry where it belongs. After a reload that failed, the judge may know what the configuration does not.
 func (c *counts) add(judge *flow.Judge, e *flow.Entry) {
 	if e.Translated() {
-		if r, _ := judge.Relay(e); r != nil {
+		if r, i := judge.Relay(e); r != nil {
+			c.ports.Add(i, e)
 			if one := c.relays[r.Name]; one != nil {
 				one.add(e)
-				one.ports.Add(e)
 				if !e.Over() {
 					one.active[e.Reply.Src]++
 				}
@@ -89,11 +89,13 @@ func (c *count) add(e *flow.Entry) {
 	c.packets.ToClient += e.ToClient.Packets
 }
 
-// portUse is how far the relay's source ports are used up; nil while it has no connections.
-func (c *count) portUse() *control.PortUse {
-	source, target, used := c.ports.Worst()
-	if used == 0 {
-		return nil
+// portUse is how far the source ports of each relay are used up, by its position.
+func (c *counts) portUse() map[int]*control.PortUse {
+	uses := make(map[int]*control.PortUse)
+	for i, worst := range c.ports.Worst() {
+		uses[i] = &control.PortUse{
+			Source: worst.Source.String(), Target: worst.Target.String(), Used: worst.Used, Max: flow.SourcePorts,
+		}
 	}
-	return &control.PortUse{Source: source.String(), Target: target.String(), Used: used, Max: flow.MaxPorts}
+	return uses
 }

@@ -4,10 +4,13 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"net/netip"
 	"strings"
+	"time"
 
 	"natd/internal/config"
 	"natd/internal/control"
+	"natd/internal/probe"
 	"natd/nat"
 	"natd/netconf"
 )

@@ -17,6 +17,7 @@ func (d *Daemon) relayStatus(all *counts) []control.Relay {
 	if all.table != nil {
 		totals = all.table.RelayCounts()
 	}
+	ports := all.portUse()
 	relays := make([]control.Relay, len(d.cfg.NAT.Relays))
 	for i := range relays {
 		r := &d.cfg.NAT.Relays[i]
@@ -28,7 +29,7 @@ func (d *Daemon) relayStatus(all *counts) []control.Relay {
 		*s = control.Relay{
 			Name: r.Name, Listen: []string{r.Listen.String()}, Balance: r.Balance.String(),
 			Protocol: texts(r.Protocols), From: texts(r.From), SNAT: []string{},
-			Connections: c.connections, Bytes: c.bytes, Packets: c.packets, Ports: c.portUse(),
+			Connections: c.connections, Bytes: c.bytes, Packets: c.packets, Ports: ports[i],
 			Refused: control.Refused{Connections: total.Refused.Connections, PerSource: total.Refused.PerSource, Rate: total.Refused.Rate},
 		}
 		s.Connections.Total = total.Total

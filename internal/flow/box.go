@@ -96,3 +96,25 @@ func (j *Judge) gone(e *Entry) bool {
 	}
 	return true
 }
+
+// Gateway is the gateway that makes the connection; nil when none does. A static comes before it.
+func (j *Judge) Gateway(e *Entry) *nat.Gateway {
+	for i := range j.Spec.Gateways {
+		g := &j.Spec.Gateways[i]
+		if g.Enabled && !gatewayBoxes(g, func(b Box) bool { return !b.holds(e) }) {
+			return g
+		}
+	}
+	return nil
+}
+
+// Static is the static that makes the connection; nil when none does.
+func (j *Judge) Static(e *Entry) *nat.Static {
+	for i := range j.Spec.Statics {
+		s := &j.Spec.Statics[i]
+		if s.Enabled && !staticBoxes(s, func(b Box) bool { return !b.holds(e) }) {
+			return s
+		}
+	}
+	return nil
+}
