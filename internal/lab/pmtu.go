@@ -40,12 +40,20 @@ func (p *Peering) Narrow(ctx context.Context, mtu int) (*Host, error) {
 	if err := errors.Join(p.R.DelLink("c"), m.forward(), m.Nft(ctx, silence), p.R.Nft(ctx, silence)); err != nil {
 		return nil, err
 	}
-	up, down := End{Host: p.R, Name: "c", MTU: mtu}, End{Host: m, Name: "r", MTU: mtu}
-	router, host := End{Host: m, Name: "c", MTU: vpcMTU}, End{Host: p.C, Name: Device, MTU: vpcMTU}
 	families := []vpcFamily{vpcIPv4(3)}
 	if hasIPv6() {
 		families = append(families, vpcIPv6(3))
 	}
+	if err := p.insert(m, mtu, families); err != nil {
+		return nil, fmt.Errorf("putting a router before host C: %w", err)
+	}
+	return m, nil
+}
+
+// insert links R, M and C, and routes.
+func (p *Peering) insert(m *Host, mtu int, families []vpcFamily) error {
+	up, down := End{Host: p.R, Name: "c", MTU: mtu}, End{Host: m, Name: "r", MTU: mtu}
+	router, host := End{Host: m, Name: "c", MTU: vpcMTU}, End{Host: p.C, Name: Device, MTU: vpcMTU}
 	for _, f := range families {
 		near, far := linkAddrs(f)
 		up.Addrs, down.Addrs = append(up.Addrs, near), append(down.Addrs, far)
@@ -53,18 +61,21 @@ func (p *Peering) Narrow(ctx context.Context, mtu int) (*Host, error) {
 		host.Addrs = append(host.Addrs, netip.PrefixFrom(f.host, f.subnetBits))
 	}
 	for _, link := range [][2]End{{up, down}, {router, host}} {
-		if err := errors.Join(Connect(link[0], link[1]), link[0].noOffload(), link[1].noOffload()); err != nil {
-			return nil, err
+		if err := Connect(link[0], link[1]); err != nil {
+			return err
+		}
+		if err := errors.Join(link[0].noOffload(), link[1].noOffload()); err != nil {
+			return err
 		}
 	}
 	for _, f := range families {
 		near, far := linkAddrs(f)
 		if err := errors.Join(p.R.AddRoute(f.vpc, far.Addr()), m.AddRoute(f.everything, near.Addr()),
 			m.AddRoute(f.vpc, f.host), p.C.AddRoute(f.everything, f.router)); err != nil {
-			return nil, err
+			return err
 		}
 	}
-	return m, nil
+	return nil
 }
 
 // linkAddrs are the addresses of R and M on their link.
