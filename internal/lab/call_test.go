@@ -7,13 +7,15 @@ import (
 	"time"
 )
 
-// relayRules relay a port of B to three addresses of C: in turn with the weights 2, 1 and 1, and the next port by the
-// client's address.
+// relayRules relay ports of B to three addresses of C: 7 in turn with the weights 2, 1 and 1, 8 by the client's address, and 9
+// in turn.
 const relayRules = `table inet relay {
 	chain pre {
 		type nat hook prerouting priority dstnat
 		meta l4proto { tcp, udp } th dport 7 dnat ip to numgen inc mod 4 map { 0 : 10.3.0.101, 1 : 10.3.0.102, 2 : 10.3.0.101, 3 : 10.3.0.103 }
 		meta l4proto { tcp, udp } th dport 7 dnat ip6 to numgen inc mod 4 map { 0 : fd00:10:3::101, 1 : fd00:10:3::102, 2 : fd00:10:3::101, 3 : fd00:10:3::103 }
+		tcp dport 9 dnat ip to numgen inc mod 3 map { 0 : 10.3.0.101, 1 : 10.3.0.102, 2 : 10.3.0.103 }
+		tcp dport 9 dnat ip6 to numgen inc mod 3 map { 0 : fd00:10:3::101, 1 : fd00:10:3::102, 2 : fd00:10:3::103 }
 		tcp dport 8 dnat ip to jhash ip saddr mod 3 map { 0 : 10.3.0.101, 1 : 10.3.0.102, 2 : 10.3.0.103 }
 	}
 	chain post {
