@@ -21,7 +21,8 @@ type Answer struct {
 }
 
 // Zone is a running name server, dnsmasq, that answers as told. What it is told may change while it runs. A name that
-// it was not told of does not exist: NXDOMAIN.
+// it was not told of does not exist: NXDOMAIN. With Stop nobody listens any more, and between SIGSTOP and SIGCONT nobody
+// answers.
 type Zone struct {
 	*Process
 	host    *Host

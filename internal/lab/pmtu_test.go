@@ -28,7 +28,7 @@ const relayHTTP = `table inet relay {
 // 40 of IPv6, passes, and what does not fit never arrives.
 func TestNarrow(t *testing.T) {
 	t.Parallel()
-	Require(t, "nginx", "curl")
+	Require(t, "nginx", "curl", "tcpdump")
 	for _, tt := range []struct {
 		mss    int
 		v4, v6 bool
@@ -49,9 +49,16 @@ func TestNarrow(t *testing.T) {
 			large := strings.Repeat("natd", 1<<18)
 			Check(t, n.Publish("large", large))
 			Check(t, n.Publish("small", "natd"))
+			capture, err := p.C.Capture(t.Context(), Device, "tcp src port 80 and greater 1415") // 1400 bytes, and 14 of Ethernet
+			Check(t, err)
 			downloads(t, p, netip.AddrPortFrom(p.B.Addr, 80), large, tt.v4)
 			if p.B.Addr6.IsValid() {
 				downloads(t, p, netip.AddrPortFrom(p.B.Addr6, 80), large, tt.v6)
+			}
+			tooLarge, err := capture.Stop(t.Context())
+			Check(t, err)
+			if fit := tt.v4 && (tt.v6 || !p.B.Addr6.IsValid()); fit != (len(tooLarge) == 0) {
+				t.Errorf("C sent %d packets that are too large, want none: %v", len(tooLarge), fit)
 			}
 		})
 	}

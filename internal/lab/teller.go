@@ -66,7 +66,8 @@ func (s *Teller) Told() int { return int(s.told.Load()) }
 // Stop closes the server. Another may start on its address.
 func (s *Teller) Stop() error { return ignoreClosed(s.socket.Close()) }
 
-// Ask asks a teller for its name, over a datagram socket that may ask again.
+// Ask asks a teller for its name, over a datagram socket that may ask again. After a question that was not answered in time,
+// the next one may get the late answer.
 func Ask(c net.Conn, within time.Duration) (string, error) {
 	if err := c.SetDeadline(time.Now().Add(within)); err != nil {
 		return "", err
