@@ -14,7 +14,7 @@ import (
 
 // Packet is one packet as tcpdump saw it.
 type Packet struct {
-	Proto    string // tcp, udp or icmp; "" for what has no ports and is not ICMP
+	Proto    string // tcp, udp, sctp or icmp; "" for what has no ports and is not ICMP
 	Src, Dst netip.AddrPort
 	Flags    string // of TCP, as tcpdump prints them: "S", "S.", "P.", ...
 	Line     string // the line of tcpdump
@@ -121,6 +121,8 @@ func parsePacket(line string) (Packet, bool) {
 		p.Flags, _, _ = strings.Cut(flags, "]")
 	case strings.HasPrefix(fields[5], "ICMP"):
 		p.Proto = "icmp"
+	case strings.HasPrefix(fields[5], "sctp "):
+		p.Proto = "sctp"
 	case src.Port() != 0 || dst.Port() != 0:
 		p.Proto = "udp"
 	}

@@ -103,7 +103,7 @@ func (h *Host) Curl(ctx context.Context, url string, args ...string) (string, er
 }
 
 // Conntrack lists the connections that the host tracks, one per line as conntrack(8) prints them. The arguments narrow
-// the list, for example "-p", "tcp".
+// the list, for example "-p", "tcp"; "-f", "ipv6" lists that family instead of IPv4.
 func (h *Host) Conntrack(ctx context.Context, args ...string) ([]string, error) {
 	out, err := h.Run(ctx, "conntrack", append([]string{"-L"}, args...)...)
 	if err != nil {

@@ -2,6 +2,7 @@ package lab
 
 import (
 	"errors"
+	"fmt"
 	"io"
 	"net"
 	"net/netip"
@@ -42,25 +43,34 @@ func (h *Host) EchoTCP(addr string) (*Echo, error) {
 	return e, nil
 }
 
-// EchoUDP starts a UDP echo server in the host. Port 0 picks one.
+// EchoUDP starts a UDP echo server in the host. Port 0 picks one. It answers from the address that it was spoken to.
 func (h *Host) EchoUDP(addr string) (*Echo, error) {
-	c, err := h.ListenPacket("udp", addr)
+	p, err := h.ListenPacket("udp", addr)
 	if err != nil {
 		return nil, err
 	}
+	c, ok := p.(*net.UDPConn)
+	if !ok {
+		return nil, fmt.Errorf("host %s: %s is not UDP", h.Name, addr)
+	}
+	if err := tellDestinations(c); err != nil {
+		return nil, fmt.Errorf("host %s: preparing the echo server on %s: %w", h.Name, addr, err)
+	}
 	e := &Echo{Addr: addrPort(c.LocalAddr())}
-	go func() {
-		buf := make([]byte, 1<<16)
-		for {
-			n, from, err := c.ReadFrom(buf)
-			if err != nil {
-				return
-			}
-			e.met(addrPort(from), nil)
-			_, _ = c.WriteTo(buf[:n], from) // a datagram may get lost
-		}
-	}()
+	go e.echoDatagrams(c)
 	return e, nil
+}
+
+func (e *Echo) echoDatagrams(c *net.UDPConn) {
+	buf, told := make([]byte, 1<<16), make([]byte, 128)
+	for {
+		n, m, _, from, err := c.ReadMsgUDPAddrPort(buf, told)
+		if err != nil || asSource(told[:m]) != nil {
+			return
+		}
+		e.met(netip.AddrPortFrom(from.Addr().Unmap(), from.Port()), nil)
+		_, _, _ = c.WriteMsgUDPAddrPort(buf[:n], told[:m], from) // a datagram may get lost
+	}
 }
 
 // Peers are the clients as the server saw them: one for each connection, or for each datagram.

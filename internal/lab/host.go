@@ -67,21 +67,23 @@ func (h *Host) Dial(ctx context.Context, network, addr string) (net.Conn, error)
 
 // DialFrom is Dial with the source address given.
 func (h *Host) DialFrom(ctx context.Context, network string, from netip.Addr, addr string) (net.Conn, error) {
-	var d net.Dialer
-	if from.IsValid() {
-		switch {
-		case strings.HasPrefix(network, "udp"):
-			d.LocalAddr = net.UDPAddrFromAddrPort(netip.AddrPortFrom(from, 0))
-		default:
-			d.LocalAddr = net.TCPAddrFromAddrPort(netip.AddrPortFrom(from, 0))
-		}
-	}
 	var c net.Conn
 	err := h.Do(func() (err error) {
-		c, err = d.DialContext(ctx, network, addr)
+		c, err = dialer(network, from).DialContext(ctx, network, addr)
 		return err
 	})
 	return c, err
+}
+
+// dialer dials from an address, or any when it is the zero Addr.
+func dialer(network string, from netip.Addr) *net.Dialer {
+	switch {
+	case !from.IsValid():
+		return &net.Dialer{}
+	case strings.HasPrefix(network, "udp"):
+		return &net.Dialer{LocalAddr: net.UDPAddrFromAddrPort(netip.AddrPortFrom(from, 0))}
+	}
+	return &net.Dialer{LocalAddr: net.TCPAddrFromAddrPort(netip.AddrPortFrom(from, 0))}
 }
 
 // Listen opens a listening socket in the host. It is closed with the lab, if not before.

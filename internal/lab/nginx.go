@@ -16,8 +16,10 @@ const serverPatience = 10 * time.Second
 // Nginx is a running nginx.
 type Nginx struct {
 	*Process
-	Root string // the directory it serves
-	dir  string
+	Root   string // the directory it serves
+	host   *Host
+	dir    string
+	listen []netip.AddrPort
 }
 
 // One process without a master: it keeps the user, and with it the kernel's promise to end it with the lab, which a
@@ -48,24 +50,30 @@ func (h *Host) StartNginx(ctx context.Context, listen ...netip.AddrPort) (*Nginx
 	if err != nil {
 		return nil, err
 	}
-	n := &Nginx{Root: filepath.Join(dir, "root"), dir: dir}
-	if err := n.writeFiles(listen); err != nil {
+	n := &Nginx{Root: filepath.Join(dir, "root"), host: h, dir: dir, listen: listen}
+	if err := n.writeFiles(); err != nil {
 		return nil, fmt.Errorf("preparing nginx: %w", err)
 	}
-	args := []string{"-p", dir, "-c", "nginx.conf"}
-	// Before it reads its configuration nginx opens the error log that it was built with, unless told otherwise: since 1.19.5.
-	if help, err := h.Command(ctx, "nginx", "-h").CombinedOutput(); err == nil && strings.Contains(string(help), "-e filename") {
-		args = append(args, "-e", "stderr")
-	}
-	if n.Process, err = h.Start("nginx", args...); err != nil {
-		return nil, err
-	}
-	return n, n.awaitListening(ctx, listen)
+	return n, n.Restart(ctx)
 }
 
-func (n *Nginx) writeFiles(listen []netip.AddrPort) error {
+// Restart starts nginx again after it was stopped or killed, with its files and its access log as they are, and waits
+// until it listens.
+func (n *Nginx) Restart(ctx context.Context) (err error) {
+	args := []string{"-p", n.dir, "-c", "nginx.conf"}
+	// Before it reads its configuration nginx opens the error log that it was built with, unless told otherwise: since 1.19.5.
+	if help, err := n.host.Command(ctx, "nginx", "-h").CombinedOutput(); err == nil && strings.Contains(string(help), "-e filename") {
+		args = append(args, "-e", "stderr")
+	}
+	if n.Process, err = n.host.Start("nginx", args...); err != nil {
+		return err
+	}
+	return n.awaitListening(ctx)
+}
+
+func (n *Nginx) writeFiles() error {
 	var directives strings.Builder
-	for _, a := range listen {
+	for _, a := range n.listen {
 		fmt.Fprintf(&directives, "\t\tlisten %s;\n", a)
 	}
 	for _, dir := range []string{"root", "tmp"} {
@@ -85,10 +93,10 @@ func (n *Nginx) writeFiles(listen []netip.AddrPort) error {
 }
 
 // awaitListening connects to each address. A connection without a request leaves no line in the access log.
-func (n *Nginx) awaitListening(ctx context.Context, listen []netip.AddrPort) error {
+func (n *Nginx) awaitListening(ctx context.Context) error {
 	return n.Await(ctx, serverPatience, func() error {
-		for _, a := range listen {
-			c, err := n.cmd.host.Dial(ctx, "tcp", a.String())
+		for _, a := range n.listen {
+			c, err := n.host.Dial(ctx, "tcp", a.String())
 			if err != nil {
 				return err
 			}
@@ -98,6 +106,14 @@ func (n *Nginx) awaitListening(ctx context.Context, listen []netip.AddrPort) err
 		}
 		return nil
 	})
+}
+
+// Publish puts a file into Root.
+func (n *Nginx) Publish(name, content string) error {
+	if err := os.WriteFile(filepath.Join(n.Root, name), []byte(content), 0o644); err != nil {
+		return fmt.Errorf("giving nginx a page: %w", err)
+	}
+	return nil
 }
 
 // AccessLog is the lines of the access log so far, in nginx's combined format: the client's address comes first.

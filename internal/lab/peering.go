@@ -123,6 +123,19 @@ func (p *Peering) attach(h *Host, n byte) error {
 	return nil
 }
 
+// RouteTo makes the router send a prefix to one of its hosts, as a route in the table of a VPC does.
+func (p *Peering) RouteTo(prefix netip.Prefix, h *Host) error {
+	return p.R.AddRoute(prefix, h.addr(prefix.Addr()))
+}
+
+// addr is the host's address of the family of another.
+func (h *Host) addr(like netip.Addr) netip.Addr {
+	if like.Is6() {
+		return h.Addr6
+	}
+	return h.Addr
+}
+
 // vpcFamily is one VPC in one address family.
 type vpcFamily struct {
 	host, router    netip.Addr

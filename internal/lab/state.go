@@ -9,13 +9,13 @@ import (
 	"testing"
 )
 
-// State is everything of a host that natd may change: rulesets, and the settings of IPv4 and connection tracking.
+// State is everything of a host that natd may change: rulesets, and the settings of IPv4, IPv6 and connection tracking.
 func (h *Host) State(t testing.TB) string {
 	t.Helper()
 	var text strings.Builder
 	text.WriteString(h.Output(t, "nft", "-s", "list", "ruleset"))
 	Check(t, h.Do(func() error {
-		for _, dir := range []string{"/proc/sys/net/ipv4", "/proc/sys/net/netfilter"} {
+		for _, dir := range []string{"/proc/sys/net/ipv4", "/proc/sys/net/ipv6", "/proc/sys/net/netfilter"} {
 			if err := filepath.WalkDir(dir, func(path string, entry fs.DirEntry, _ error) error {
 				value, err := os.ReadFile(path)
 				if err == nil && entry.Name() != "nf_conntrack_count" {
