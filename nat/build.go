@@ -1,125 +1,160 @@
 package nat
 
 import (
-	"fmt"
+	"cmp"
+	"maps"
 	"net/netip"
 	"slices"
 	"strings"
 )
 
-// Names of the sets in the table. A map of relays for sources of one prefix length has the length behind its name.
+// Kinds of sets. Behind them stands the digit of the family, and where there are several of a kind what they differ in.
 const (
-	setRelays  = "relays4"
-	setFrom    = "relays4_from"
-	setSNAT    = "snat4"
-	setListens = "listens4"
-	setTargets = "targets4"
-	setLogged  = "logged4"
+	setRelays  = "relays"  // what clients dial -> backend, of relays with one
+	setBalance = "balance" // what clients dial -> the chain that chooses a slot, of relays with several backends
+	setTurns   = "turns"   // what clients dial and slot -> backend
+	setSNAT    = "snat"    // what clients dial and backend -> source address
+	setPools   = "pools"   // what clients dial, backend and slot -> source address
+	setListens = "listens" // what clients dial
+	setTargets = "targets" // backends
+	setLogged  = "logged"
+	setClosed  = "closed" // what clients dial and nobody answers
 )
 
 // Build is the ruleset for the spec, as the placements decide about it. The number of rules depends on the features in
 // use, never on the number of relays.
 func Build(spec *Spec, places *Placements) *Ruleset {
-	b := builder{from: make(map[int]*Set), targets: make(map[Key]string)}
+	b := newBuilder()
 	for i := range spec.Relays {
-		if !places.Relays[i].Held {
-			b.relay(&spec.Relays[i], &places.Relays[i])
+		if r, p := &spec.Relays[i], &places.Relays[i]; r.Enabled && !p.Held {
+			b.relay(r, p, i)
+		}
+	}
+	for i := range spec.Gateways {
+		if g := &spec.Gateways[i]; g.Enabled && !places.Gateways[i].Held {
+			b.gateway(g)
+		}
+	}
+	for i := range spec.Statics {
+		if s := &spec.Statics[i]; s.Enabled && !places.Statics[i].Held {
+			b.static(s)
 		}
 	}
 	return b.ruleset(spec.Forwarding)
 }
 
-// builder collects the elements of each set.
+// builder collects the elements of each set, and what of the features in use is not to be seen from the sets that there
+// are.
 type builder struct {
-	relays, snat, listens, logged []Element
-	from                          map[int]*Set // by prefix length
-	targets                       map[Key]string
+	sets     map[string]*Set
+	families []*familyUse
+	chosen   map[chooser]bool
 }
 
-func (b *builder) relay(r *Relay, p *Placement) {
-	for _, proto := range r.Protocols {
-		for offset := range r.Listen.Ports.Width() {
-			port := r.Listen.Ports.First + uint16(offset)
-			target := netip.AddrPortFrom(p.Targets[0].Addr, p.Targets[0].Port(r.Listen.Ports, port))
-			b.target(Endpoint{target.Addr(), proto, target.Port()}, r.Name)
-			for _, addr := range p.Addrs {
-				b.listen(r, p, Endpoint{addr, proto, port}, target)
+// familyUse is what is in use of one family.
+type familyUse struct {
+	family
+	targets   map[Key]string
+	lengths   map[int]bool // of the prefixes of sources that relays name
+	protocols map[Protocol]bool
+	limits    map[limit]map[Protocol]bool
+}
+
+func newBuilder() *builder {
+	b := &builder{sets: make(map[string]*Set), chosen: make(map[chooser]bool)}
+	for i, f := range families() {
+		use := &familyUse{
+			family: f, targets: make(map[Key]string), lengths: make(map[int]bool),
+			protocols: map[Protocol]bool{TCP: true, UDP: true}, limits: make(map[limit]map[Protocol]bool),
+		}
+		b.families = append(b.families, use)
+		// The journal is there in any case: what is in it waits for Kernel.Release.
+		b.set(f.name(setListens), f.endpoint(), nil).Keep = true
+		if i == 0 {
+			b.common(use)
+		}
+	}
+	return b
+}
+
+// common makes the sets that every relay of the family uses.
+func (b *builder) common(f *familyUse) {
+	b.relays(f)
+	b.set(f.name(setSNAT), append(f.endpoint(), f.dest), []Field{f.dest})
+	b.set(f.name(setTargets), f.endpoint(), nil)
+}
+
+// set is the set of that name, made when it is not there yet.
+func (b *builder) set(name string, key, data []Field) *Set {
+	s := b.sets[name]
+	if s == nil {
+		s = newSetOf(name, key, data)
+		b.sets[name] = s
+	}
+	return s
+}
+
+func (s *Set) add(key Key, value Value, comment string) {
+	s.Elements = append(s.Elements, Element{Key: key, Value: value, Comment: comment})
+}
+
+// relays is the map of relays with one backend that are for every source.
+func (b *builder) relays(f *familyUse) *Set {
+	s := b.set(f.name(setRelays), f.endpoint(), []Field{f.dest, portField()})
+	s.Counter = true
+	return s
+}
+
+// relay adds a relay; lane is its position among all of them.
+func (b *builder) relay(r *Relay, p *Placement, lane int) {
+	for i, f := range b.families {
+		addrs := ofFamily(p.Addrs, i, func(a netip.Addr) netip.Addr { return a })
+		if len(addrs) == 0 {
+			continue
+		}
+		b.common(f)
+		targets := ofFamily(p.Targets, i, func(t Target) netip.Addr { return t.Addr })
+		w := relayWork{builder: b, f: f, relay: r, addrs: addrs, targets: targets}
+		w.choose(lane)
+		for _, proto := range r.Protocols {
+			f.protocols[proto] = true
+			for offset := range r.Listen.Ports.Width() {
+				w.port(proto, r.Listen.Ports.First+uint16(offset))
 			}
 		}
 	}
 }
 
-// target remembers the first relay by name that uses a backend's port: the element is shared.
-func (b *builder) target(e Endpoint, name string) {
-	k := e.key()
-	if old, ok := b.targets[k]; !ok || name < old {
-		b.targets[k] = name
+func ofFamily[T any](all []T, family int, addr func(T) netip.Addr) []T {
+	other := func(t T) bool { return familyIndex(addr(t)) != family }
+	if !slices.ContainsFunc(all, other) {
+		return all
 	}
+	return slices.DeleteFunc(slices.Clone(all), other)
 }
 
-func (b *builder) listen(r *Relay, p *Placement, e Endpoint, target netip.AddrPort) {
-	own := Element{Key: e.key(), Comment: r.Name}
-	b.listens = append(b.listens, own)
-	if r.Log {
-		b.logged = append(b.logged, own)
-	}
-	if snat := p.Targets[0].SNAT; len(snat) > 0 {
-		b.snat = append(b.snat, Element{Key: own.Key, Value: addrValue(snat[0]), Comment: r.Name})
-	}
-	dnat := Element{Key: own.Key, Value: addrPortValue(target), Comment: r.Name}
-	if len(r.From) == 0 {
-		b.relays = append(b.relays, dnat)
-		return
-	}
-	for _, prefix := range r.From {
-		dnat.Key = e.keyFrom(prefix.Masked().Addr())
-		set := b.fromSet(prefix.Bits())
-		set.Elements = append(set.Elements, dnat)
-	}
-}
-
-func (b *builder) fromSet(bits int) *Set {
-	set := b.from[bits]
-	if set == nil {
-		set = &Set{
-			Name:    fmt.Sprintf("%s%d", setFrom, bits),
-			Key:     []Field{addrField(), addrField(), protoField(), portField()},
-			Data:    []Field{addrField(), portField()},
-			Counter: true,
-		}
-		b.from[bits] = set
-	}
-	return set
-}
-
+// ruleset is what was collected, in order.
 func (b *builder) ruleset(policy Forwarding) *Ruleset {
-	endpoint := []Field{addrField(), protoField(), portField()}
-	sets := []Set{
-		{Name: setRelays, Key: endpoint, Data: []Field{addrField(), portField()}, Counter: true, Elements: b.relays},
-		{Name: setSNAT, Key: endpoint, Data: []Field{addrField()}, Elements: b.snat},
-		{Name: setListens, Key: endpoint, Keep: true, Elements: b.listens},
-		{Name: setTargets, Key: endpoint, Elements: b.targetElements()},
+	for _, f := range b.families {
+		if targets := b.sets[f.name(setTargets)]; targets != nil {
+			for key, name := range f.targets {
+				targets.add(key, "", name)
+			}
+		}
 	}
-	if len(b.logged) > 0 {
-		sets = append(sets, Set{Name: setLogged, Key: endpoint, Elements: b.logged})
+	r := &Ruleset{Chains: b.chains(policy)}
+	for _, s := range b.sets {
+		sortElements(s.Elements)
+		r.Sets = append(r.Sets, *s)
 	}
-	lengths := make([]int, 0, len(b.from))
-	for bits, set := range b.from {
-		lengths = append(lengths, bits)
-		sets = append(sets, *set)
-	}
-	slices.SortFunc(lengths, func(a, b int) int { return b - a })
-	slices.SortFunc(sets, func(a, b Set) int { return strings.Compare(a.Name, b.Name) })
-	for i := range sets {
-		sortElements(sets[i].Elements)
-	}
-	return &Ruleset{Chains: chains(policy, lengths, len(b.logged) > 0), Sets: sets}
+	slices.SortFunc(r.Sets, func(a, b Set) int { return strings.Compare(a.Name, b.Name) })
+	return r
 }
 
-func (b *builder) targetElements() []Element {
-	elements := make([]Element, 0, len(b.targets))
-	for key, name := range b.targets {
-		elements = append(elements, Element{Key: key, Comment: name})
-	}
-	return elements
+// has tells whether there is a set of that name, and with it a need for the rules that use it.
+func (b *builder) has(name string) bool { return b.sets[name] != nil }
+
+// longestFirst is the numbers in falling order.
+func longestFirst(lengths map[int]bool) []int {
+	return slices.SortedFunc(maps.Keys(lengths), func(a, b int) int { return cmp.Compare(b, a) })
 }

@@ -2,89 +2,135 @@ package nat
 
 import (
 	"slices"
+	"time"
 
 	"golang.org/x/sys/unix"
 
 	"natd/internal/nfnl"
 )
 
+// setHeader is what the kernel says of a set, in its own terms.
+type setHeader struct {
+	flags, keyType, keyLen, dataType, dataLen uint32
+	foreign                                   bool // it has what natd never gives a set
+}
+
 // decodeSet reads a set without its elements. One that has what natd never gives a set has no Key.
 func decodeSet(attrs []byte) (s Set) {
-	var keyType, keyLen, dataType, dataLen, setFlags uint32
-	foreign := false
+	var h setHeader
 	for typ, b := range nfnl.Attrs(attrs) {
 		switch typ {
 		case unix.NFTA_SET_NAME:
 			s.Name = nfnl.String(b)
 		case unix.NFTA_SET_FLAGS:
-			setFlags = nfnl.Uint32(b)
+			h.flags = nfnl.Uint32(b)
 		case unix.NFTA_SET_KEY_TYPE:
-			keyType = nfnl.Uint32(b)
+			h.keyType = nfnl.Uint32(b)
 		case unix.NFTA_SET_KEY_LEN:
-			keyLen = nfnl.Uint32(b)
+			h.keyLen = nfnl.Uint32(b)
 		case unix.NFTA_SET_DATA_TYPE:
-			dataType = nfnl.Uint32(b)
+			h.dataType = nfnl.Uint32(b)
 		case unix.NFTA_SET_DATA_LEN:
-			dataLen = nfnl.Uint32(b)
+			h.dataLen = nfnl.Uint32(b)
 		case attrSetExpr:
 			s.Counter = nfnl.String(nfnl.Attr(b, unix.NFTA_EXPR_NAME)) == "counter"
-			foreign = foreign || !s.Counter
+			h.foreign = h.foreign || !s.Counter
 		case unix.NFTA_SET_DESC:
-			foreign = foreign || nfnl.Attr(b, unix.NFTA_SET_DESC_SIZE) != nil
-		case unix.NFTA_SET_POLICY, attrSetExpressions:
-			foreign = true
+			s.Size = nfnl.Uint32(nfnl.Attr(b, unix.NFTA_SET_DESC_SIZE))
+		case unix.NFTA_SET_TIMEOUT:
+			s.Timeout = time.Duration(nfnl.Uint64(b)) * time.Millisecond
+		case unix.NFTA_SET_USERDATA:
+			s.userdata = typeUserdata(b)
+		case unix.NFTA_SET_POLICY, unix.NFTA_SET_GC_INTERVAL, attrSetExpressions:
+			h.foreign = true
 		}
 	}
-	if setFlags&unix.NFT_SET_MAP != 0 {
-		s.Data = fieldsOf(dataType, dataLen)
-		foreign = foreign || s.Data == nil
-	}
-	// Other flags stand for intervals, time-outs and the like.
-	if !foreign && setFlags&^unix.NFT_SET_MAP == 0 {
-		s.Key = fieldsOf(keyType, keyLen)
-	}
+	s.typed(h)
 	return s
 }
 
-// fieldsOf turns nft's number of a concatenation back into data types: nil when one of them is none of natd's.
-func fieldsOf(id, length uint32) []Field {
-	var fields []Field
-	for ; id != 0; id >>= 6 {
-		known := []Field{addrField(), protoField(), portField()}
-		i := slices.IndexFunc(known, func(f Field) bool { return f.id == id&0x3f })
-		if i < 0 {
-			return nil
+// typed turns the header into types; a set that is none of natd's stays without.
+func (s *Set) typed(h setHeader) {
+	s.Interval = h.flags&unix.NFT_SET_INTERVAL != 0
+	s.State = h.flags&unix.NFT_SET_EVAL != 0
+	if h.flags&unix.NFT_SET_MAP != 0 {
+		s.Data = fieldsOf(h.dataType, h.dataLen)
+		length := uint32(fieldsLen(s.Data))
+		s.Prefixes = len(s.Data) == 1 && length > 0 && h.dataLen == 2*length
+		if s.Data == nil || !s.verdicts() && uint32(s.dataLen()) != h.dataLen {
+			return
 		}
-		fields = append(fields, known[i])
 	}
-	slices.Reverse(fields)
-	if fieldsLen(fields) != int(length) {
-		return nil
+	key := fieldsOf(h.keyType, h.keyLen)
+	// Other flags stand for constant sets, objects and the like; a set of intervals with one field has another form.
+	if h.foreign || s.flags() != h.flags || uint32(fieldsLen(key)) != h.keyLen {
+		return
 	}
-	return fields
+	s.Key = key
 }
 
-// decodeElement reads an element; names has one copy of each comment, however many elements have it.
-func decodeElement(b []byte, names map[string]string) (e Element) {
+// typeUserdata is what of a set's user data is about its types.
+func typeUserdata(b []byte) string {
+	var kept []byte
+	for typ, value := range userdataItems(b) {
+		if typ == udataKeyTypeof || typ == udataDataTypeof || typ == udataDataInterval {
+			kept = udata(kept, typ, value)
+		}
+	}
+	return string(kept)
+}
+
+// elementReader reads the elements of one set. It has one copy of each comment and value, however many elements have it.
+type elementReader struct {
+	known map[string]string
+}
+
+// once is the bytes as a string that is made the first time only.
+func (r *elementReader) once(b []byte) string {
+	if s, ok := r.known[string(b)]; ok {
+		return s
+	}
+	s := string(b)
+	r.known[s] = s
+	return s
+}
+
+func (r *elementReader) decode(b []byte) (e Element) {
+	var last []byte
 	for typ, b := range nfnl.Attrs(b) {
 		switch typ {
 		case unix.NFTA_SET_ELEM_KEY:
-			copy(e.Key[:], nfnl.Attr(b, unix.NFTA_DATA_VALUE))
+			e.Key = Key(nfnl.Attr(b, unix.NFTA_DATA_VALUE))
+		case attrKeyEnd:
+			last = nfnl.Attr(b, unix.NFTA_DATA_VALUE)
 		case unix.NFTA_SET_ELEM_DATA:
-			copy(e.Value[:], nfnl.Attr(b, unix.NFTA_DATA_VALUE))
+			e.Value = Value(r.once(decodeValue(b)))
 		case unix.NFTA_SET_ELEM_USERDATA:
-			name := decodeComment(b)
-			if known, ok := names[name]; ok {
-				name = known
-			} else {
-				names[name] = name
-			}
-			e.Comment = name
+			e.Comment = r.once(decodeComment(b))
 		case unix.NFTA_SET_ELEM_EXPR:
 			counter := nfnl.Attr(b, unix.NFTA_EXPR_DATA)
 			e.Packets = nfnl.Uint64(nfnl.Attr(counter, unix.NFTA_COUNTER_PACKETS))
 			e.Bytes = nfnl.Uint64(nfnl.Attr(counter, unix.NFTA_COUNTER_BYTES))
 		}
 	}
+	if last != nil {
+		e.Key += Key(last)
+	}
 	return e
+}
+
+// decodeValue is the bytes of a value, or the name of the chain that a verdict goes to. Another verdict has no bytes.
+func decodeValue(b []byte) []byte {
+	verdict := nfnl.Attr(b, unix.NFTA_DATA_VERDICT)
+	if verdict == nil {
+		return nfnl.Attr(b, unix.NFTA_DATA_VALUE)
+	}
+	if nfnl.Uint32(nfnl.Attr(verdict, unix.NFTA_VERDICT_CODE)) != verdictGoto {
+		return nil
+	}
+	chain := nfnl.Attr(verdict, unix.NFTA_VERDICT_CHAIN)
+	if i := slices.Index(chain, 0); i >= 0 {
+		chain = chain[:i]
+	}
+	return chain
 }

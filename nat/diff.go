@@ -1,9 +1,9 @@
 package nat
 
 import (
-	"bytes"
 	"fmt"
 	"slices"
+	"strings"
 )
 
 // Diff is the plan that makes the kernel hold the wanted ruleset. It touches only what differs. A nil want means no
@@ -56,18 +56,18 @@ func rebuildReason(want *Ruleset, have *Table, hold Hold) string {
 	}
 	for i := range have.Chains {
 		c := &have.Chains[i]
-		w := slices.IndexFunc(want.Chains, func(o Chain) bool { return o.Name == c.Name })
-		if w < 0 {
+		w := findChain(want.Chains, c.Name)
+		if w == nil && !knownChain(c) {
 			return fmt.Sprintf("it has a chain %s that is not natd's", c.Name)
 		}
-		if !c.sameHook(&want.Chains[w]) {
+		if w != nil && !c.sameHook(w) {
 			return fmt.Sprintf("its chain %s hangs at another hook", c.Name)
 		}
 	}
 	for i := range have.Sets {
 		s := &have.Sets[i]
 		w := find(want.Sets, s.Name)
-		if w == nil && !knownSet(s.Name) {
+		if w == nil && kindOf(s.Name) == "" {
 			return fmt.Sprintf("it has a set %s that is not natd's", s.Name)
 		}
 		if w != nil && !s.sameShape(w) {
@@ -75,15 +75,6 @@ func rebuildReason(want *Ruleset, have *Table, hold Hold) string {
 		}
 	}
 	return ""
-}
-
-// knownSet tells whether natd itself may have made the set for an earlier configuration.
-func knownSet(name string) bool {
-	return name == setLogged || len(name) > len(setFrom) && name[:len(setFrom)] == setFrom
-}
-
-func (s *Set) sameShape(o *Set) bool {
-	return slices.Equal(s.Key, o.Key) && slices.Equal(s.Data, o.Data) && s.Counter == o.Counter
 }
 
 // all makes everything; counters go on from where they stood in a table that is replaced.
@@ -133,7 +124,9 @@ func (p *Plan) sets(want *Ruleset, have *Table) {
 			p.newSets = append(p.newSets, w)
 			continue
 		}
-		p.setElements(&w, h)
+		if !w.State {
+			p.setElements(&w, h)
+		}
 	}
 	for _, h := range have.Sets {
 		if find(want.Sets, h.Name) == nil {
@@ -168,15 +161,20 @@ func (p *Plan) setElements(want, have *Set) {
 
 func (p *Plan) chains(want *Ruleset, have *Table) {
 	for _, w := range want.Chains {
-		i := slices.IndexFunc(have.Chains, func(c Chain) bool { return c.Name == w.Name })
+		h := findChain(have.Chains, w.Name)
 		switch {
-		case i < 0:
+		case h == nil:
 			p.newChains = append(p.newChains, w)
-		case have.Chains[i].Drop != w.Drop:
+		case h.Drop != w.Drop:
 			p.newPolicies = append(p.newPolicies, w)
 		}
-		if i < 0 || !slices.EqualFunc(have.Chains[i].Rules, w.Rules, sameRule) {
+		if h == nil || !slices.EqualFunc(h.Rules, w.Rules, sameRule) {
 			p.rewriteRules = append(p.rewriteRules, w)
+		}
+	}
+	for _, h := range have.Chains {
+		if findChain(want.Chains, h.Name) == nil {
+			p.oldChains = append(p.oldChains, h)
 		}
 	}
 }
@@ -194,7 +192,7 @@ func walk(want, have []Element, each func(w, h *Element)) {
 		case j == len(have):
 			order = -1
 		default:
-			order = bytes.Compare(want[i].Key[:], have[j].Key[:])
+			order = strings.Compare(string(want[i].Key), string(have[j].Key))
 		}
 		var w, h *Element
 		if order <= 0 {

@@ -10,10 +10,15 @@ import (
 
 // Attribute numbers of linux/netfilter/nf_tables.h that golang.org/x/sys/unix lacks.
 const (
-	attrTableOwner     = 7    // NFTA_TABLE_OWNER
-	attrFlowtableTable = 1    // NFTA_FLOWTABLE_TABLE
-	attrSetExpr        = 0x11 // NFTA_SET_EXPR
-	attrSetExpressions = 0x12 // NFTA_SET_EXPRESSIONS: more than one
+	attrTableOwner     = 7          // NFTA_TABLE_OWNER
+	attrFlowtableTable = 1          // NFTA_FLOWTABLE_TABLE
+	attrSetExpr        = 0x11       // NFTA_SET_EXPR
+	attrSetExpressions = 0x12       // NFTA_SET_EXPRESSIONS: more than one
+	attrDescConcat     = 2          // NFTA_SET_DESC_CONCAT
+	attrFieldLen       = 1          // NFTA_SET_FIELD_LEN
+	attrKeyEnd         = 10         // NFTA_SET_ELEM_KEY_END
+	flagConcat         = 0x80       // NFT_SET_CONCAT
+	verdictGoto        = 0xfffffffc // NFT_GOTO
 )
 
 // elementsPerMessage bounds the bytes of elements in one message. They are one attribute, whose length has 16 bits: what
@@ -21,13 +26,16 @@ const (
 const elementsPerMessage = nfnl.MaxAttr - 4096
 
 // encode writes the plan as one transaction. Rules go before the sets that they look into are deleted, and come after
-// the sets that they look into are made.
+// the sets that they look into are made; chains likewise with the elements that go to them.
 func (p *Plan) encode(b *nfnl.Batch, hold Hold) {
 	if p.remove {
 		deleteTable(b, TableName)
 	}
 	if p.create || p.adopt {
 		newTable(b, TableName, hold.Protect == ProtectOwn)
+	}
+	for _, c := range slices.Concat(p.newChains, p.newPolicies) {
+		newChain(b, TableName, &c)
 	}
 	for i, s := range p.newSets {
 		newSet(b, &s, uint32(i+1))
@@ -36,9 +44,6 @@ func (p *Plan) encode(b *nfnl.Batch, hold Hold) {
 	for _, c := range p.elements {
 		changeElements(b, unix.NFT_MSG_DELSETELEM, &c.set, c.del)
 		changeElements(b, unix.NFT_MSG_NEWSETELEM, &c.set, c.add)
-	}
-	for _, c := range slices.Concat(p.newChains, p.newPolicies) {
-		newChain(b, TableName, &c)
 	}
 	for _, c := range p.rewriteRules {
 		if !p.create {
@@ -50,6 +55,9 @@ func (p *Plan) encode(b *nfnl.Batch, hold Hold) {
 	}
 	for _, s := range p.oldSets {
 		deleteSet(b, s.Name)
+	}
+	for _, c := range p.oldChains {
+		deleteChain(b, c.Name)
 	}
 	p.encodeGuard(b)
 }
@@ -77,12 +85,21 @@ func newChain(b *nfnl.Batch, table string, c *Chain) {
 	begin(b, unix.NFT_MSG_NEWCHAIN, unix.NLM_F_CREATE)
 	b.String(unix.NFTA_CHAIN_TABLE, table)
 	b.String(unix.NFTA_CHAIN_NAME, c.Name)
-	hook := b.Nest(unix.NFTA_CHAIN_HOOK)
-	b.Uint32(unix.NFTA_HOOK_HOOKNUM, c.Hook)
-	b.Uint32(unix.NFTA_HOOK_PRIORITY, uint32(c.Priority))
-	b.Unnest(hook)
-	b.Uint32(unix.NFTA_CHAIN_POLICY, policy(c.Drop))
-	b.String(unix.NFTA_CHAIN_TYPE, c.Type)
+	if c.Type != "" {
+		hook := b.Nest(unix.NFTA_CHAIN_HOOK)
+		b.Uint32(unix.NFTA_HOOK_HOOKNUM, c.Hook)
+		b.Uint32(unix.NFTA_HOOK_PRIORITY, uint32(c.Priority))
+		b.Unnest(hook)
+		b.Uint32(unix.NFTA_CHAIN_POLICY, policy(c.Drop))
+		b.String(unix.NFTA_CHAIN_TYPE, c.Type)
+	}
+	b.End()
+}
+
+func deleteChain(b *nfnl.Batch, name string) {
+	begin(b, unix.NFT_MSG_DELCHAIN, 0)
+	b.String(unix.NFTA_CHAIN_TABLE, TableName)
+	b.String(unix.NFTA_CHAIN_NAME, name)
 	b.End()
 }
 
@@ -108,85 +125,4 @@ func deleteRules(b *nfnl.Batch, chain string) {
 	b.String(unix.NFTA_RULE_TABLE, TableName)
 	b.String(unix.NFTA_RULE_CHAIN, chain)
 	b.End()
-}
-
-func newSet(b *nfnl.Batch, s *Set, id uint32) {
-	begin(b, unix.NFT_MSG_NEWSET, unix.NLM_F_CREATE)
-	b.String(unix.NFTA_SET_TABLE, TableName)
-	b.String(unix.NFTA_SET_NAME, s.Name)
-	b.Uint32(unix.NFTA_SET_ID, id)
-	b.Uint32(unix.NFTA_SET_KEY_TYPE, fieldsID(s.Key))
-	b.Uint32(unix.NFTA_SET_KEY_LEN, uint32(fieldsLen(s.Key)))
-	if s.Data != nil {
-		b.Uint32(unix.NFTA_SET_FLAGS, unix.NFT_SET_MAP)
-		b.Uint32(unix.NFTA_SET_DATA_TYPE, fieldsID(s.Data))
-		b.Uint32(unix.NFTA_SET_DATA_LEN, uint32(fieldsLen(s.Data)))
-	}
-	if s.Counter {
-		counter := b.Nest(attrSetExpr)
-		b.String(unix.NFTA_EXPR_NAME, "counter")
-		b.Unnest(b.Nest(unix.NFTA_EXPR_DATA))
-		b.Unnest(counter)
-	}
-	b.End()
-}
-
-func deleteSet(b *nfnl.Batch, name string) {
-	begin(b, unix.NFT_MSG_DELSET, 0)
-	b.String(unix.NFTA_SET_TABLE, TableName)
-	b.String(unix.NFTA_SET_NAME, name)
-	b.End()
-}
-
-// changeElements adds or deletes elements, in as many messages as it takes.
-func changeElements(b *nfnl.Batch, message uint8, s *Set, elements []Element) {
-	for len(elements) > 0 {
-		flags := uint16(0)
-		if message == unix.NFT_MSG_NEWSETELEM {
-			flags = unix.NLM_F_CREATE
-		}
-		begin(b, message, flags)
-		b.String(unix.NFTA_SET_ELEM_LIST_TABLE, TableName)
-		b.String(unix.NFTA_SET_ELEM_LIST_SET, s.Name)
-		list := b.Nest(unix.NFTA_SET_ELEM_LIST_ELEMENTS)
-		for len(elements) > 0 && b.Len()-list < elementsPerMessage {
-			encodeElement(b, s, &elements[0], message == unix.NFT_MSG_NEWSETELEM)
-			elements = elements[1:]
-		}
-		b.Unnest(list)
-		b.End()
-	}
-}
-
-// encodeElement writes one element; to delete one, its key is all the kernel needs.
-func encodeElement(b *nfnl.Batch, s *Set, e *Element, whole bool) {
-	element := b.Nest(unix.NFTA_LIST_ELEM)
-	key := b.Nest(unix.NFTA_SET_ELEM_KEY)
-	b.Bytes(unix.NFTA_DATA_VALUE, e.Key[:fieldsLen(s.Key)])
-	b.Unnest(key)
-	if whole {
-		if s.Data != nil {
-			data := b.Nest(unix.NFTA_SET_ELEM_DATA)
-			b.Bytes(unix.NFTA_DATA_VALUE, e.Value[:fieldsLen(s.Data)])
-			b.Unnest(data)
-		}
-		if e.Comment != "" {
-			b.Bytes(unix.NFTA_SET_ELEM_USERDATA, encodeComment(e.Comment))
-		}
-		if s.Counter && e.Packets > 0 {
-			encodeCounter(b, e)
-		}
-	}
-	b.Unnest(element)
-}
-
-// encodeCounter lets the element's counter begin where it stood.
-func encodeCounter(b *nfnl.Batch, e *Element) {
-	counter := b.Nest(unix.NFTA_SET_ELEM_EXPR)
-	b.String(unix.NFTA_EXPR_NAME, "counter")
-	data := b.Nest(unix.NFTA_EXPR_DATA)
-	b.Uint64(unix.NFTA_COUNTER_BYTES, e.Bytes)
-	b.Uint64(unix.NFTA_COUNTER_PACKETS, e.Packets)
-	b.Unnest(data)
-	b.Unnest(counter)
 }

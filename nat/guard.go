@@ -1,7 +1,6 @@
 package nat
 
 import (
-	"github.com/google/nftables/expr"
 	"golang.org/x/sys/unix"
 
 	"natd/internal/nfnl"
@@ -22,7 +21,7 @@ const guardName = "natd_guard"
 // alone is not enough.
 func guardChain() Chain {
 	return Chain{Name: "keep", Type: "nat", Hook: unix.NF_INET_PRE_ROUTING, Priority: priorityFilter, Rules: []Rule{
-		rule("keeps NAT alive while table inet natd is restored", "ct state new", ctStateIs(expr.CtStateBitNEW)),
+		rule("keeps NAT alive while table inet natd is restored", ctNew()),
 	}}
 }
 

@@ -3,6 +3,7 @@ package nat
 import (
 	"errors"
 	"fmt"
+	"net/netip"
 	"time"
 
 	"golang.org/x/sys/unix"
@@ -93,7 +94,10 @@ func (k *Kernel) Apply(p *Plan, generation uint32, hold Hold) error {
 // Release deletes listens that a plan retired, once the connections that were made through them are gone.
 func (k *Kernel) Release(retired []Element) error {
 	b := nfnl.NewBatch(0)
-	changeElements(b, unix.NFT_MSG_DELSETELEM, &Set{Name: setListens, Key: []Field{addrField(), protoField(), portField()}}, retired)
+	for i, f := range families() {
+		listens := ofFamily(retired, i, func(e Element) netip.Addr { return e.Listen().Addr })
+		changeElements(b, unix.NFT_MSG_DELSETELEM, newSetOf(f.name(setListens), f.endpoint(), nil), listens)
+	}
 	err := k.commit(b)
 	if errors.Is(err, unix.ENOENT) {
 		return ErrStale // another program took them away: look again
@@ -120,7 +124,7 @@ func (k *Kernel) commit(b *nfnl.Batch) error {
 func messageName(typ uint16) string {
 	names := map[uint16]string{
 		unix.NFT_MSG_NEWTABLE: "to make the table", unix.NFT_MSG_DELTABLE: "to delete the table",
-		unix.NFT_MSG_NEWCHAIN: "to make a chain", unix.NFT_MSG_NEWRULE: "to make a rule", unix.NFT_MSG_DELRULE: "to delete rules",
+		unix.NFT_MSG_NEWCHAIN: "to make a chain", unix.NFT_MSG_DELCHAIN: "to delete a chain", unix.NFT_MSG_NEWRULE: "to make a rule", unix.NFT_MSG_DELRULE: "to delete rules",
 		unix.NFT_MSG_NEWSET: "to make a set", unix.NFT_MSG_DELSET: "to delete a set",
 		unix.NFT_MSG_NEWSETELEM: "to add elements to a set", unix.NFT_MSG_DELSETELEM: "to delete elements of a set",
 	}

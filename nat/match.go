@@ -1,160 +1,149 @@
 package nat
 
 import (
-	"encoding/binary"
 	"fmt"
-	"net"
 	"slices"
+	"strings"
+	"time"
 
 	"github.com/google/nftables/expr"
 	"golang.org/x/sys/unix"
 )
 
-// Registers: NFT_REG_1 and the 32-bit registers that lie in it and behind it. Concatenated keys fill them from
-// the first on.
-const firstReg = unix.NFT_REG_1
-
-// reg is the register of the n-th field of a key. The first one goes by its old name, as nft has it.
-func reg(n int) uint32 {
-	if n == 0 {
-		return firstReg
-	}
-	return unix.NFT_REG32_00 + uint32(n)
+// part is a piece of a rule: what `nft list` prints of it, and its expressions. Parts that follow from what comes behind
+// them have no text.
+type part struct {
+	text  string
+	exprs []expr.Any
 }
 
-// field loads one part of a key into a register.
-type field func(register uint32) []expr.Any
-
-// load fills the registers with the parts of a key, in order.
-func load(fields ...field) []expr.Any {
-	var exprs []expr.Any
-	for i, f := range fields {
-		exprs = append(exprs, f(reg(i))...)
-	}
-	return exprs
-}
-
-func payload(base expr.PayloadBase, offset, size uint32) field {
-	return func(r uint32) []expr.Any {
-		return []expr.Any{&expr.Payload{DestRegister: r, Base: base, Offset: offset, Len: size}}
-	}
-}
-
-// Offsets in the IPv4 header (RFC 791) and of the ports in the TCP and UDP headers (RFC 9293, RFC 768).
-func ipSaddr() field { return payload(expr.PayloadBaseNetworkHeader, 12, 4) }
-func ipDaddr() field { return payload(expr.PayloadBaseNetworkHeader, 16, 4) }
-func thSport() field { return payload(expr.PayloadBaseTransportHeader, 0, 2) }
-func thDport() field { return payload(expr.PayloadBaseTransportHeader, 2, 2) }
-
-// ipSaddrMasked is the network of that prefix length that the source lies in.
-func ipSaddrMasked(bits int) field {
-	return func(r uint32) []expr.Any {
-		exprs := ipSaddr()(r)
-		if bits == 32 {
-			return exprs
+// join makes one part of several.
+func join(parts ...part) (whole part) {
+	var texts []string
+	for _, p := range parts {
+		if p.text != "" {
+			texts = append(texts, p.text)
 		}
-		return append(exprs, mask(r, net.CIDRMask(bits, 32))...)
+		whole.exprs = append(whole.exprs, p.exprs...)
 	}
+	whole.text = strings.Join(texts, " ")
+	return whole
 }
 
-func maskText(bits int) string {
-	if bits == 32 {
-		return ""
-	}
-	return fmt.Sprintf(" & %s", net.IP(net.CIDRMask(bits, 32)))
+// then is the part's expressions and more.
+func (p part) then(more ...expr.Any) []expr.Any { return slices.Concat(p.exprs, more) }
+
+func compare(op expr.CmpOp, data []byte) expr.Any {
+	return &expr.Cmp{Op: op, Register: firstReg, Data: data}
 }
 
-func l4proto() field {
-	return func(r uint32) []expr.Any { return []expr.Any{&expr.Meta{Key: expr.MetaKeyL4PROTO, Register: r}} }
-}
-
-// Direction 0 of a tracked tuple is the original one: what the client sent before any translation.
-func ctOriginalDaddr() field {
-	return func(r uint32) []expr.Any { return []expr.Any{&expr.Ct{Key: ctKeyDstIP, Register: r}} }
-}
-
-func ctOriginalDport() field {
-	return func(r uint32) []expr.Any { return []expr.Any{&expr.Ct{Key: expr.CtKeyPROTODST, Register: r}} }
-}
-
-// ctKeyDstIP is NFT_CT_DST_IP of linux/netfilter/nf_tables.h, which the library lacks: the IPv4 address alone.
-const ctKeyDstIP = expr.CtKey(unix.NFT_CT_DST_IP)
-
-func mask(r uint32, m []byte) []expr.Any {
-	return []expr.Any{&expr.Bitwise{SourceRegister: r, DestRegister: r, Len: uint32(len(m)), Mask: m, Xor: make([]byte, len(m))}}
-}
-
-func compare(op expr.CmpOp, data []byte) []expr.Any {
-	return []expr.Any{&expr.Cmp{Op: op, Register: firstReg, Data: data}}
-}
-
-// ipv4 matches IPv4 packets.
-func ipv4() []expr.Any {
-	return append([]expr.Any{&expr.Meta{Key: expr.MetaKeyNFPROTO, Register: firstReg}},
-		compare(expr.CmpOpEq, []byte{unix.NFPROTO_IPV4})...)
-}
-
-// l4protoIs matches packets of one transport protocol.
-func l4protoIs(p Protocol) []expr.Any {
-	return append(l4proto()(firstReg), compare(expr.CmpOpEq, []byte{byte(p)})...)
-}
-
-// hasBits matches when the loaded host-order word has one of the bits.
-func hasBits(bits uint32) []expr.Any {
-	return append(mask(firstReg, binary.NativeEndian.AppendUint32(nil, bits)), compare(expr.CmpOpNeq, make([]byte, 4))...)
-}
-
-// ctStateIs matches packets in one of the states of connection tracking.
-func ctStateIs(states uint32) []expr.Any {
-	return append([]expr.Any{&expr.Ct{Key: expr.CtKeySTATE, Register: firstReg}}, hasBits(states)...)
-}
-
-// ipsDstNAT is IPS_DST_NAT of linux/netfilter/nf_conntrack_common.h: the destination was translated.
-const ipsDstNAT = 1 << 5
-
-func ctStatusDNAT() []expr.Any {
-	return append([]expr.Any{&expr.Ct{Key: expr.CtKeySTATUS, Register: firstReg}}, hasBits(ipsDstNAT)...)
-}
-
-// tcpNotOpening matches TCP segments other than a lone SYN. The flags are byte 13 of the header (RFC 9293).
-func tcpNotOpening() []expr.Any {
-	const syn, ack = 0x02, 0x10
-	return slices.Concat(l4protoIs(TCP),
-		payload(expr.PayloadBaseTransportHeader, 13, 1)(firstReg),
-		mask(firstReg, []byte{syn | ack}),
-		compare(expr.CmpOpNeq, []byte{syn}))
-}
-
-// in matches when the loaded key is in the set.
-func in(set string) []expr.Any {
-	return []expr.Any{&expr.Lookup{SourceRegister: firstReg, SetName: set}}
-}
-
-// dnatBy sends the packet to the address and port that the map has for the loaded key, if it has any.
-func dnatBy(set string) []expr.Any {
-	return append(lookup(set), &expr.NAT{
-		Type: expr.NATTypeDestNAT, Family: unix.NFPROTO_IPV4, RegAddrMin: firstReg, RegProtoMin: reg(1),
-	})
-}
-
-// snatBy gives the packet the source address that the map has for the loaded key; the port is kept where it is free.
-func snatBy(set string) []expr.Any {
-	return append(lookup(set), &expr.NAT{
-		Type: expr.NATTypeSourceNAT, Family: unix.NFPROTO_IPV4, RegAddrMin: firstReg,
-	})
-}
-
-func lookup(set string) []expr.Any {
-	return []expr.Any{&expr.Lookup{SourceRegister: firstReg, DestRegister: firstReg, IsDestRegSet: true, SetName: set}}
-}
-
-func logToGroup() []expr.Any {
-	return []expr.Any{&expr.Log{
-		Key:     1<<unix.NFTA_LOG_GROUP | 1<<unix.NFTA_LOG_SNAPLEN,
-		Group:   LogGroup,
-		Snaplen: logSnap,
+// is matches packets of the family, for a rule that looks into their header: nft does not print what that implies.
+func (f family) is() part {
+	return part{exprs: []expr.Any{
+		&expr.Meta{Key: expr.MetaKeyNFPROTO, Register: firstReg}, compare(expr.CmpOpEq, []byte{f.nfproto}),
 	}}
 }
 
-func accept() []expr.Any { return []expr.Any{&expr.Verdict{Kind: expr.VerdictAccept}} }
-func drop() []expr.Any   { return []expr.Any{&expr.Verdict{Kind: expr.VerdictDrop}} }
+// named matches packets of the family, for any other rule.
+func (f family) named() part {
+	p := f.is()
+	p.text = "meta nfproto ipv" + f.digit
+	return p
+}
+
+// l4protoIs matches packets of one transport protocol.
+func l4protoIs(p Protocol) part {
+	return part{"meta l4proto " + p.String(), append(l4proto().load(firstReg), compare(expr.CmpOpEq, []byte{byte(p)}))}
+}
+
+// hasBits matches when the loaded word, in host order, has one of the bits.
+func hasBits(bits uint32) []expr.Any {
+	return append(mask(firstReg, hostOrder(bits)), compare(expr.CmpOpNeq, make([]byte, 4)))
+}
+
+// ctStateIs matches packets in one of the states of connection tracking.
+func ctStateIs(text string, states uint32) part {
+	return part{"ct state " + text, append([]expr.Any{&expr.Ct{Key: expr.CtKeySTATE, Register: firstReg}}, hasBits(states)...)}
+}
+
+func ctNew() part { return ctStateIs("new", expr.CtStateBitNEW) }
+
+func ctEstablished() part {
+	return ctStateIs("established,related", expr.CtStateBitESTABLISHED|expr.CtStateBitRELATED)
+}
+
+// Bits of enum ip_conntrack_status in linux/netfilter/nf_conntrack_common.h.
+const (
+	ipsAssured   = 1 << 2 // the connection was answered, and more
+	ipsConfirmed = 1 << 3 // its first packet has left the host
+	ipsSrcNAT    = 1 << 4
+	ipsDstNAT    = 1 << 5
+)
+
+func loadStatus() expr.Any { return &expr.Ct{Key: expr.CtKeySTATUS, Register: firstReg} }
+
+func ctStatusHas(text string, bits uint32) part {
+	return part{"ct status " + text, append([]expr.Any{loadStatus()}, hasBits(bits)...)}
+}
+
+func ctAssured() part    { return ctStatusHas("assured", ipsAssured) }
+func ctDNAT() part       { return ctStatusHas("dnat", ipsDstNAT) }
+func ctTranslated() part { return ctStatusHas("snat,dnat", ipsSrcNAT|ipsDstNAT) }
+
+// ctNotDNAT matches packets whose destination is the one that their sender gave them.
+func ctNotDNAT() part {
+	return part{"ct status ! dnat", slices.Concat([]expr.Any{loadStatus()}, mask(firstReg, hostOrder(ipsDstNAT)),
+		[]expr.Any{compare(expr.CmpOpEq, make([]byte, 4))})}
+}
+
+// ctFirstDNAT matches the first packet of a translated connection: the second one of a flow without answers is new, too,
+// but confirmed.
+func ctFirstDNAT() part {
+	return part{"ct status dnat / confirmed,dnat", slices.Concat([]expr.Any{loadStatus()},
+		mask(firstReg, hostOrder(ipsConfirmed|ipsDstNAT)), []expr.Any{compare(expr.CmpOpEq, hostOrder(ipsDstNAT))})}
+}
+
+// Flags in byte 13 of the TCP header (RFC 9293).
+const (
+	tcpSYN = 0x02
+	tcpACK = 0x10
+)
+
+func tcpFlags(text string, bits byte, op expr.CmpOp, value byte) part {
+	return part{"tcp flags " + text, slices.Concat(l4protoIs(TCP).exprs,
+		payload("", expr.PayloadBaseTransportHeader, 13, 1).load(firstReg),
+		mask(firstReg, []byte{bits}), []expr.Any{compare(op, []byte{value})})}
+}
+
+// tcpNotOpening matches TCP segments other than a lone SYN, tcpSyn those that have one: SYN and SYN-ACK.
+func tcpNotOpening() part { return tcpFlags("!= syn / syn,ack", tcpSYN|tcpACK, expr.CmpOpNeq, tcpSYN) }
+func tcpSyn() part        { return tcpFlags("syn", tcpSYN, expr.CmpOpNeq, 0) }
+
+// in matches when the loaded key is in the set, notIn when it is not.
+func in(set string) part {
+	return part{"@" + set, []expr.Any{&expr.Lookup{SourceRegister: firstReg, SetName: set}}}
+}
+
+func notIn(set string) part {
+	return part{"!= @" + set, []expr.Any{&expr.Lookup{SourceRegister: firstReg, SetName: set, Invert: true}}}
+}
+
+// tally adds the key to a State set, with an expression that matches when the element is over its limit.
+func tally(verb, set string, key, over part) part {
+	operation := map[string]uint32{"add": unix.NFT_DYNSET_OP_ADD, "update": unix.NFT_DYNSET_OP_UPDATE}[verb]
+	return part{fmt.Sprintf("%s @%s { %s %s }", verb, set, key.text, over.text), key.then(
+		&expr.Dynset{SrcRegKey: firstReg, SetName: set, Operation: operation, Exprs: over.exprs})}
+}
+
+// ctCountOver matches when more connections than that are open.
+func ctCountOver(n int) part {
+	return part{fmt.Sprintf("ct count over %d", n), []expr.Any{&expr.Connlimit{Count: uint32(n), Flags: expr.NFT_CONNLIMIT_F_INV}}}
+}
+
+// rateOver matches what is more than the rate. What was saved up is at most one unit's worth.
+func rateOver(r Rate) part {
+	unit := map[time.Duration]string{time.Second: "second", time.Minute: "minute", time.Hour: "hour"}[r.Per]
+	return part{fmt.Sprintf("limit rate over %d/%s burst %d packets", r.Count, unit, r.Count), []expr.Any{&expr.Limit{
+		Type: expr.LimitTypePkts, Rate: uint64(r.Count), Over: true, Unit: expr.LimitTime(r.Per / time.Second), Burst: uint32(r.Count),
+	}}}
+}

@@ -39,6 +39,7 @@ type Plan struct {
 	elements                []setChange
 	newChains, rewriteRules []Chain
 	newPolicies             []Chain // of chains that stand
+	oldChains               []Chain
 }
 
 // setChange is the elements to delete from and to add to one set.
@@ -50,7 +51,7 @@ type setChange struct {
 // Empty tells whether there is nothing to do.
 func (p *Plan) Empty() bool {
 	return !p.remove && !p.create && !p.adopt && !p.makeGuard && !p.removeGuard &&
-		len(p.newSets)+len(p.oldSets)+len(p.elements)+len(p.newChains)+len(p.newPolicies)+len(p.rewriteRules) == 0
+		len(p.newSets)+len(p.oldSets)+len(p.elements)+len(p.newChains)+len(p.newPolicies)+len(p.rewriteRules)+len(p.oldChains) == 0
 }
 
 // Heals tells whether the plan changes the table's content, and not only who holds it.
@@ -86,6 +87,9 @@ func (p *Plan) Steps(limit int) []string {
 	}
 	for _, set := range p.oldSets {
 		s.addf("delete set %s", set.Name)
+	}
+	for _, c := range p.oldChains {
+		s.addf("delete chain %s", c.Name)
 	}
 	if s.dropped > 0 {
 		s.lines = append(s.lines, fmt.Sprintf("and %d more", s.dropped))

@@ -129,7 +129,7 @@ func (r *reader) rules() error {
 			case unix.NFTA_RULE_EXPRESSIONS:
 				rule.canon = canonical(b)
 			case unix.NFTA_RULE_USERDATA:
-				rule.Comment = decodeComment(b)
+				rule.Comment = string(decodeComment(b))
 			}
 		}
 		i := slices.IndexFunc(r.table.Chains, func(c Chain) bool { return c.Name == chain })
@@ -166,8 +166,8 @@ func (r *reader) others() error {
 func (r *reader) elements() error {
 	for i := range r.table.Sets {
 		s := &r.table.Sets[i]
-		if s.Key == nil || fieldsLen(s.Key) > len(Key{}) || fieldsLen(s.Data) > len(Value{}) {
-			continue // not natd's: the table is made anew, whatever is in it
+		if s.Key == nil || s.State {
+			continue // not natd's: the table is made anew, whatever is in it; or nothing that natd decides
 		}
 		if err := r.elementsOf(s); err != nil {
 			return err
@@ -180,12 +180,12 @@ func (r *reader) elementsOf(s *Set) error {
 	b := request(unix.NFT_MSG_GETSETELEM, unix.NFTA_SET_ELEM_LIST_TABLE, TableName)
 	b.String(unix.NFTA_SET_ELEM_LIST_SET, s.Name)
 	b.End()
-	names := make(map[string]string)
+	elements := elementReader{make(map[string]string)}
 	catchAll := false
 	err := r.socket.Dump(b, func(m nfnl.Message) error {
 		for _, b := range nfnl.Attrs(nfnl.Attr(m.Attrs(), unix.NFTA_SET_ELEM_LIST_ELEMENTS)) {
 			catchAll = catchAll || nfnl.Attr(b, unix.NFTA_SET_ELEM_KEY) == nil
-			s.Elements = append(s.Elements, decodeElement(b, names))
+			s.Elements = append(s.Elements, elements.decode(b))
 		}
 		return nil
 	})

@@ -5,6 +5,7 @@ import (
 	"encoding/binary"
 	"encoding/hex"
 	"fmt"
+	"iter"
 	"slices"
 	"strings"
 
@@ -15,10 +16,11 @@ import (
 	"natd/internal/nfnl"
 )
 
-// rule puts a rule together: what `nft list` shows as its comment, its text in nft syntax, and its expressions.
-func rule(comment, text string, parts ...[]expr.Any) Rule {
-	exprs := encodeExprs(slices.Concat(parts...))
-	return Rule{Comment: comment, Text: text, exprs: exprs, canon: canonical(exprs)}
+// rule puts a rule together: what `nft list` shows as its comment, and its parts.
+func rule(comment string, parts ...part) Rule {
+	whole := join(parts...)
+	exprs := encodeExprs(whole.exprs)
+	return Rule{Comment: comment, Text: whole.text, exprs: exprs, canon: canonical(exprs)}
 }
 
 // encodeExprs is the payload of NFTA_RULE_EXPRESSIONS.
@@ -31,7 +33,7 @@ func encodeExprs(exprs []expr.Any) []byte {
 }
 
 func encodeExpr(e expr.Any) []byte {
-	if ct, ok := e.(*expr.Ct); ok && ct.Key == ctKeyDstIP {
+	if ct, ok := e.(*expr.Ct); ok && (ct.Key == unix.NFT_CT_DST_IP || ct.Key == unix.NFT_CT_DST_IP6) {
 		return encodeCtDstIP(ct)
 	}
 	data, err := expr.Marshal(unix.NFPROTO_INET, e)
@@ -42,7 +44,7 @@ func encodeExpr(e expr.Any) []byte {
 	return data
 }
 
-// encodeCtDstIP writes what the library cannot: it leaves out the direction for this key, and the kernel wants it.
+// encodeCtDstIP writes what the library cannot: it leaves out the direction for these keys, and the kernel wants it.
 func encodeCtDstIP(ct *expr.Ct) []byte {
 	var b nfnl.Builder
 	b.String(unix.NFTA_EXPR_NAME, "ct")
@@ -60,18 +62,22 @@ func encodeCtDstIP(ct *expr.Ct) []byte {
 func canonical(list []byte) string {
 	var out strings.Builder
 	for _, element := range nfnl.Attrs(list) {
-		name := nfnl.String(nfnl.Attr(element, unix.NFTA_EXPR_NAME))
-		data := nfnl.Attr(element, unix.NFTA_EXPR_DATA)
-		var attrs []string
-		for typ, value := range nfnl.Attrs(data) {
-			if value = essential(name, typ, value, data); !allZero(value) {
-				attrs = append(attrs, fmt.Sprintf("%d=%s", typ, hex.EncodeToString(value)))
-			}
-		}
-		slices.Sort(attrs)
-		fmt.Fprintf(&out, "[%s %s]", name, strings.Join(attrs, " "))
+		out.WriteString(canonicalExpr(element))
 	}
 	return out.String()
+}
+
+func canonicalExpr(element []byte) string {
+	name := nfnl.String(nfnl.Attr(element, unix.NFTA_EXPR_NAME))
+	data := nfnl.Attr(element, unix.NFTA_EXPR_DATA)
+	var attrs []string
+	for typ, value := range nfnl.Attrs(data) {
+		if value = essential(name, typ, value, data); !allZero(value) {
+			attrs = append(attrs, fmt.Sprintf("%d=%s", typ, hex.EncodeToString(value)))
+		}
+	}
+	slices.Sort(attrs)
+	return fmt.Sprintf("[%s %s]", name, strings.Join(attrs, " "))
 }
 
 // essential is what of an attribute's value was asked for and not derived by the kernel; nil when nothing was.
@@ -88,6 +94,10 @@ func essential(name string, typ uint16, value, siblings []byte) []byte {
 	case name == "immediate" && typ == unix.NFTA_IMMEDIATE_DATA:
 		// The kernel's dump lacks the flag on the nested attribute that was sent with it.
 		return slices.Concat(nfnl.Attr(value, unix.NFTA_DATA_VERDICT), nfnl.Attr(value, unix.NFTA_DATA_VALUE))
+	case name == "dynset" && typ == unix.NFTA_DYNSET_EXPR:
+		return []byte(canonicalExpr(value))
+	case name == "dynset" && typ == unix.NFTA_DYNSET_SET_ID:
+		return nil
 	case name == "nat" && typ == unix.NFTA_NAT_REG_ADDR_MAX:
 		return same(unix.NFTA_NAT_REG_ADDR_MIN)
 	case name == "nat" && typ == unix.NFTA_NAT_REG_PROTO_MAX:
@@ -113,18 +123,29 @@ func encodeComment(comment string) []byte {
 	return userdata.AppendString(nil, userdata.TypeComment, comment)
 }
 
-// decodeComment reads the comment from user data that anybody may have written; "" when there is none.
-// The library's reader trusts the lengths in it.
-func decodeComment(b []byte) string {
-	for len(b) >= 2 {
-		size := int(b[1])
-		if len(b) < 2+size {
-			return ""
+// decodeComment reads the comment from user data; empty when there is none.
+func decodeComment(b []byte) []byte {
+	for typ, value := range userdataItems(b) {
+		if userdata.Type(typ) == userdata.TypeComment {
+			if i := bytes.IndexByte(value, 0); i >= 0 {
+				value = value[:i]
+			}
+			return value
 		}
-		if userdata.Type(b[0]) == userdata.TypeComment {
-			return nfnl.String(b[2 : 2+size])
-		}
-		b = b[2+size:]
 	}
-	return ""
+	return nil
+}
+
+// userdataItems walks user data that anybody may have written: type and value. The library's reader trusts the lengths
+// in it.
+func userdataItems(b []byte) iter.Seq2[byte, []byte] {
+	return func(yield func(byte, []byte) bool) {
+		for len(b) >= 2 {
+			size := int(b[1])
+			if len(b) < 2+size || !yield(b[0], b[2:2+size]) {
+				return
+			}
+			b = b[2+size:]
+		}
+	}
 }

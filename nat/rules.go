@@ -2,6 +2,9 @@ package nat
 
 import (
 	"fmt"
+	"maps"
+	"slices"
+	"strings"
 
 	"github.com/google/nftables/expr"
 	"golang.org/x/sys/unix"
@@ -10,7 +13,8 @@ import (
 // LogGroup is the nflog group that the first packets to relays with log = true are sent to, as the client sent them.
 const LogGroup = 9469
 
-// logSnap is how many bytes of a packet are logged: the largest IPv4 header (RFC 791) and the ports behind it.
+// logSnap is how many bytes of a packet are logged: the largest IPv4 header (RFC 791), or an IPv6 header with some
+// extensions (RFC 8200), and the ports behind it.
 const logSnap = 64
 
 // Priorities of the base chains: NF_IP_PRI_NAT_DST, NF_IP_PRI_NAT_SRC and NF_IP_PRI_FILTER of
@@ -21,56 +25,109 @@ const (
 	priorityFilter = 0
 )
 
-// chains returns the table's chains. fromLengths are the prefix lengths of the sources that relays name, longest first.
-// The text above each rule is what `nft list` prints of it; a test holds the two together.
-func chains(policy Forwarding, fromLengths []int, log bool) []Chain {
-	return []Chain{
-		{Name: "prerouting", Type: "nat", Hook: unix.NF_INET_PRE_ROUTING, Priority: priorityDNAT, Rules: prerouting(fromLengths, log)},
-		{Name: "postrouting", Type: "nat", Hook: unix.NF_INET_POST_ROUTING, Priority: prioritySNAT, Rules: postrouting()},
-		{Name: "forward", Type: "filter", Hook: unix.NF_INET_FORWARD, Priority: priorityFilter, Drop: policy == ForwardStrict, Rules: forward()},
-		{Name: "input", Type: "filter", Hook: unix.NF_INET_LOCAL_IN, Priority: priorityFilter, Rules: input()},
+// Names of the chains that choose a slot, before the number of slots.
+const (
+	chainTurn   = "turn"
+	chainRandom = "random"
+	chainHash   = "hash"
+)
+
+// knownChain tells whether natd itself may have made the chain for an earlier configuration.
+func knownChain(c *Chain) bool {
+	return c.Type == "" && slices.ContainsFunc([]string{chainTurn, chainRandom, chainHash}, func(name string) bool {
+		return strings.HasPrefix(c.Name, name)
+	})
+}
+
+// chains returns the table's chains, those that others go to first. The text of each rule is what `nft list` prints of
+// it; a test holds the two together.
+func (b *builder) chains(policy Forwarding) []Chain {
+	var chains []Chain
+	for c := range b.chosen {
+		for _, name := range c.names() {
+			chains = append(chains, Chain{Name: name, Rules: b.choosing(c)})
+		}
 	}
+	slices.SortFunc(chains, func(a, b Chain) int { return strings.Compare(a.Name, b.Name) })
+	each := func(rules func(*familyUse) []Rule) (all []Rule) {
+		for _, f := range b.families {
+			all = append(all, rules(f)...)
+		}
+		return all
+	}
+	forward := slices.Concat([]Rule{rule("established connections", ctAssured(), ctTranslated(), accept())}, each(b.clamping),
+		[]Rule{rule("connections that begin, and errors", ctEstablished(), ctTranslated(), accept())}, each(b.forward))
+	input := slices.Concat([]Rule{rule("established connections", ctEstablished(), accept())}, each(b.input))
+	return append(chains,
+		Chain{Name: "prerouting", Type: "nat", Hook: unix.NF_INET_PRE_ROUTING, Priority: priorityDNAT, Rules: each(b.prerouting)},
+		Chain{Name: "postrouting", Type: "nat", Hook: unix.NF_INET_POST_ROUTING, Priority: prioritySNAT, Rules: each(b.postrouting)},
+		Chain{Name: "forward", Type: "filter", Hook: unix.NF_INET_FORWARD, Priority: priorityFilter, Drop: policy == ForwardStrict, Rules: forward},
+		Chain{Name: "input", Type: "filter", Hook: unix.NF_INET_LOCAL_IN, Priority: priorityFilter, Rules: input},
+	)
+}
+
+// rulesOf makes a rule when there is the set that it needs.
+func (b *builder) ruleFor(set, comment string, parts ...part) []Rule {
+	if !b.has(set) {
+		return nil
+	}
+	return []Rule{rule(comment, parts...)}
+}
+
+// choosing sends a connection to the backend in the slot that the chooser finds.
+func (b *builder) choosing(c chooser) (rules []Rule) {
+	for _, f := range b.families {
+		set := f.name(setTurns)
+		rules = append(rules, b.ruleFor(set, fmt.Sprintf("one of %d slots", c.slots),
+			f.is(), f.dnatBy(set, key(append(f.dialled(), c.operand(f.family))...)))...)
+	}
+	return rules
 }
 
 // prerouting translates what clients dial. The map for everyone comes first: it is the common case, and a hit ends
 // the chain. A relay with sources has an element for each of them in the map of its prefix length.
-func prerouting(fromLengths []int, log bool) []Rule {
-	var rules []Rule
-	if log {
-		rules = append(rules, rule("connections to be logged",
-			fmt.Sprintf("ip daddr . meta l4proto . th dport @logged4 log group %d snaplen %d", LogGroup, logSnap),
-			ipv4(), load(
-				ipDaddr(), l4proto(), thDport(),
-			), in(setLogged), logToGroup()))
+func (b *builder) prerouting(f *familyUse) []Rule {
+	dialled := key(f.dialled()...)
+	rules := slices.Concat(
+		b.ruleFor(f.name(setLogged), "connections to be logged", f.is(), dialled, in(f.name(setLogged)), logToGroup()),
+		b.ruleFor(f.name(setRelays), "relays for every source", f.is(), f.dnatBy(f.name(setRelays), dialled)),
+		b.ruleFor(f.name(setBalance), "relays with several backends", f.is(), goBy(f.name(setBalance), dialled)))
+	for _, bits := range longestFirst(f.lengths) {
+		relays, balance := fromName(f, setRelays, bits), fromName(f, setBalance, bits)
+		from := key(append([]operand{f.ipSaddrMasked(bits)}, f.dialled()...)...)
+		rules = slices.Concat(rules,
+			b.ruleFor(relays, fmt.Sprintf("relays for sources of /%d", bits), f.is(), f.dnatBy(relays, from)),
+			b.ruleFor(balance, fmt.Sprintf("relays with several backends for sources of /%d", bits), f.is(), goBy(balance, from)))
 	}
-	rules = append(rules, rule("relays for every source",
-		"dnat ip to ip daddr . meta l4proto . th dport map @relays4",
-		ipv4(), load(
-			ipDaddr(), l4proto(), thDport(),
-		), dnatBy(setRelays)))
-	for _, bits := range fromLengths {
-		rules = append(rules, rule(
-			fmt.Sprintf("relays for sources of /%d", bits),
-			fmt.Sprintf("dnat ip to ip saddr%s . ip daddr . meta l4proto . th dport map @%s%d", maskText(bits), setFrom, bits),
-			ipv4(), load(
-				ipSaddrMasked(bits), ipDaddr(), l4proto(), thDport(),
-			), dnatBy(fmt.Sprintf("%s%d", setFrom, bits))))
-	}
-	return rules
+	return append(rules, b.staticDNAT(f)...)
 }
 
 // postrouting makes the host the source of what a relay sends. The relay is known by what the client dialled, so that two
 // relays to one backend can have different sources. nft knows the type of a port in the tracked tuple only behind a
 // match of the protocol, hence a rule for each.
-func postrouting() []Rule {
-	var rules []Rule
-	for _, proto := range []Protocol{TCP, UDP} {
-		rules = append(rules, rule(
-			fmt.Sprintf("source address of %s relays", proto),
-			fmt.Sprintf("meta l4proto %s snat ip to ct original ip daddr . meta l4proto . ct original proto-dst map @snat4", proto),
-			l4protoIs(proto), load(
-				ctOriginalDaddr(), l4proto(), ctOriginalDport(),
-			), snatBy(setSNAT)))
+func (b *builder) postrouting(f *familyUse) (rules []Rule) {
+	for _, proto := range slices.Sorted(maps.Keys(f.protocols)) {
+		backend := append(f.tracked(), f.ipDaddr())
+		rules = slices.Concat(rules,
+			b.ruleFor(f.name(setSNAT), fmt.Sprintf("source address of %s relays", proto),
+				l4protoIs(proto), f.is(), f.snatBy(f.name(setSNAT), key(backend...))),
+			b.ruleFor(f.name(setPools), fmt.Sprintf("source addresses of %s relays with a pool", proto),
+				l4protoIs(proto), f.is(), f.snatBy(f.name(setPools), key(append(backend, f.hashSlot())...))))
+	}
+	return slices.Concat(rules, b.staticSNAT(f), b.gatewaySNAT(f))
+}
+
+// clamping lowers the maximum segment size that both sides of a connection announce to what the path can carry. What the
+// client dialled is in packets of both directions. Segments that carry it are never assured.
+func (b *builder) clamping(f *familyUse) []Rule {
+	sizes, unclamped := f.name(setMSS), f.name(setUnclamped)
+	rules := b.ruleFor(sizes, "segment size of relays", f.named(), ctDNAT(), tcpSyn(), mssBy(sizes, key(f.tracked()...)))
+	const comment = "segment size as the routes carry it"
+	switch {
+	case b.has(unclamped):
+		return append(rules, rule(comment, f.named(), ctTranslated(), tcpSyn(), key(f.tracked()...), notIn(unclamped), mssOfRoutes()))
+	case b.has(f.name(setRelays)):
+		return append(rules, rule(comment, f.named(), ctTranslated(), tcpSyn(), mssOfRoutes()))
 	}
 	return rules
 }
@@ -78,29 +135,40 @@ func postrouting() []Rule {
 // forward lets relayed connections through; with the strict policy nothing else, not even what was established before the
 // policy stood. Established packets come first because every rule that they meet costs them; ICMP errors have the
 // status of the connection that they are about. New connections must have been translated, and go to a backend.
-func forward() []Rule {
+func (b *builder) forward(f *familyUse) []Rule {
+	dialled := key(f.dialled()...)
+	return slices.Concat(f.limitRules(),
+		b.ruleFor(f.name(setTargets), "new connections of relays", ctNew(), ctDNAT(), f.is(), dialled, in(f.name(setTargets)), accept()),
+		b.staticForward(f), b.gatewayForward(f), b.refusals(f))
+}
+
+// refusals tell clients of relays without a backend.
+func (b *builder) refusals(f *familyUse) []Rule {
+	closed := f.name(setClosed)
+	if !b.has(closed) {
+		return nil
+	}
+	dialled := join(key(f.dialled()...), in(closed))
 	return []Rule{
-		rule("established connections of relays", "ct state established,related ct status dnat accept",
-			ctStateIs(expr.CtStateBitESTABLISHED|expr.CtStateBitRELATED), ctStatusDNAT(), accept()),
-		rule("new connections of relays", "ct state new ct status dnat ip daddr . meta l4proto . th dport @targets4 accept",
-			ctStateIs(expr.CtStateBitNEW), ctStatusDNAT(),
-			ipv4(), load(ipDaddr(), l4proto(), thDport()), in(setTargets), accept()),
+		rule("tcp relays without a backend", ctNew(), l4protoIs(TCP), f.is(), dialled, f.reject(TCP)),
+		rule("other relays without a backend", ctNew(), f.is(), dialled, f.reject(UDP)),
 	}
 }
 
 // input keeps the host's own stack from answering packets of relayed connections that connection tracking could not
-// place: an answer would be a reset, and kill a connection that the next packet in order repairs.
-func input() []Rule {
-	return []Rule{
-		rule("established connections", "ct state established,related accept",
-			ctStateIs(expr.CtStateBitESTABLISHED|expr.CtStateBitRELATED), accept()),
-		rule("out-of-window packets of clients", "ct state invalid ip daddr . meta l4proto . th dport @listens4 drop",
-			ctStateIs(expr.CtStateBitINVALID),
-			ipv4(), load(ipDaddr(), l4proto(), thDport()), in(setListens), drop()),
+// place: an answer would be a reset, and kill a connection that the next packet in order repairs. The first packets of
+// relays to the host itself end here.
+func (b *builder) input(f *familyUse) []Rule {
+	listens, targets := f.name(setListens), f.name(setTargets)
+	if !b.has(targets) {
+		return nil
+	}
+	return slices.Concat([]Rule{
+		rule("out-of-window packets of clients", ctStateIs("invalid", expr.CtStateBitINVALID),
+			f.is(), key(f.dialled()...), in(listens), drop()),
 		// Without an entry a segment from a backend is new (nf_conntrack_tcp_loose) or invalid; only a lone SYN opens a
 		// connection to the host itself.
-		rule("stray segments of backends", "ct state invalid,new ip saddr . meta l4proto . th sport @targets4 tcp flags != syn / syn,ack drop",
-			ctStateIs(expr.CtStateBitINVALID|expr.CtStateBitNEW),
-			ipv4(), load(ipSaddr(), l4proto(), thSport()), in(setTargets), tcpNotOpening(), drop()),
-	}
+		rule("stray segments of backends", ctStateIs("invalid,new", expr.CtStateBitINVALID|expr.CtStateBitNEW),
+			f.is(), key(f.ipSaddr(), l4proto(), thSport()), in(targets), tcpNotOpening(), drop()),
+	}, f.limitRules(), b.refusals(f))
 }

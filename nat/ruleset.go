@@ -1,12 +1,9 @@
 package nat
 
 import (
-	"bytes"
-	"encoding/binary"
-	"fmt"
-	"net/netip"
 	"slices"
 	"strings"
+	"time"
 )
 
 // TableName is the one table that natd owns, in the inet family.
@@ -18,10 +15,10 @@ type Ruleset struct {
 	Sets   []Set // sorted by name
 }
 
-// Chain is a base chain and its rules, in order.
+// Chain is a chain and its rules, in order.
 type Chain struct {
 	Name     string
-	Type     string // "nat" or "filter"
+	Type     string // "nat" or "filter"; "" for a chain that hangs at no hook: rules and maps go to it
 	Hook     uint32 // enum nf_inet_hooks
 	Priority int32
 	Drop     bool // the policy: drop or accept
@@ -33,6 +30,15 @@ func (c *Chain) sameHook(o *Chain) bool {
 	return c.Type == o.Type && c.Hook == o.Hook && c.Priority == o.Priority
 }
 
+// findChain is the chain of that name, nil when there is none.
+func findChain(chains []Chain, name string) *Chain {
+	i := slices.IndexFunc(chains, func(c Chain) bool { return c.Name == name })
+	if i < 0 {
+		return nil
+	}
+	return &chains[i]
+}
+
 // Rule is one rule. Two rules are the same when their comments and their canonical forms are.
 type Rule struct {
 	Comment string
@@ -41,14 +47,36 @@ type Rule struct {
 	canon   string // the expressions in the form that does not depend on who wrote them
 }
 
-// Set is a set, or with Data a map, of exact keys.
+// Set is a set, or with Data a map.
 type Set struct {
 	Name     string
 	Key      []Field
 	Data     []Field
-	Counter  bool // every element counts its lookups: for a nat chain, connections
-	Keep     bool // elements that are not wanted any more stay until Kernel.Release removes them
+	Interval bool          // an element stands for the keys from a first to a last one
+	Prefixes bool          // a value is a network, by its first and last address
+	Counter  bool          // every element counts its lookups: for a nat chain, connections
+	State    bool          // rules fill it: its elements are no configuration, and natd does not look at them
+	Size     uint32        // the most elements of a State set
+	Timeout  time.Duration // how long an element of a State set stays unused; 0 = as long as it has connections
+	Keep     bool          // elements that are not wanted any more stay until Kernel.Release removes them
 	Elements []Element
+	userdata string // what nft prints the type from, beside the number of the type
+}
+
+// newSetOf is a set of that shape. nft prints the names of the fields, if all have one, and typeof else.
+func newSetOf(name string, key, data []Field) *Set {
+	s := &Set{Name: name, Key: key, Data: data}
+	if slices.ContainsFunc(slices.Concat(key, data), func(f Field) bool { return f.Name == "" }) {
+		s.userdata = typeofSet(key, data)
+	}
+	return s
+}
+
+// sameShape tells whether the sets differ in nothing but elements.
+func (s *Set) sameShape(o *Set) bool {
+	return slices.EqualFunc(s.Key, o.Key, Field.same) && slices.EqualFunc(s.Data, o.Data, Field.same) &&
+		s.Interval == o.Interval && s.Prefixes == o.Prefixes && s.Counter == o.Counter &&
+		s.State == o.State && s.Size == o.Size && s.Timeout == o.Timeout && s.userdata == o.userdata
 }
 
 // find is the set of that name, nil when there is none.
@@ -60,144 +88,10 @@ func find(sets []Set, name string) *Set {
 	return &sets[i]
 }
 
-// Element is an element of a set or map, with the name of the relay that it belongs to as comment.
-type Element struct {
-	Key     Key
-	Value   Value
-	Comment string
-	Packets uint64 // of the counter
-	Bytes   uint64
-}
-
-// same tells whether the elements agree in everything that natd decides.
-func (e *Element) same(o *Element) bool {
-	return e.Key == o.Key && e.Value == o.Value && e.Comment == o.Comment
-}
-
-// goOn lets the count begin where that of the element that is replaced ended, if both are of the same relay.
-func (e *Element) goOn(old *Element) {
-	if e.Comment == old.Comment {
-		e.Packets, e.Bytes = old.Packets, old.Bytes
+// setPrefixes makes the values networks. nft wants it in the set's user data besides.
+func (s *Set) setPrefixes() {
+	if !s.Prefixes {
+		s.Prefixes = true
+		s.userdata += string(udata(nil, udataDataInterval, word(1)))
 	}
-}
-
-// Key is the key of an element: its fields one behind the other, each padded to four bytes as the kernel's registers
-// want it, the rest zero.
-type Key [16]byte
-
-// Value is the value of an element of a map, laid out as a Key is.
-type Value [8]byte
-
-// Field is a part of a key or value: an nft data type.
-type Field struct {
-	Name string
-	id   uint32 // enum datatypes in nft's include/datatype.h
-	size int    // bytes that carry data; padded to four
-}
-
-// The data types that natd's keys and values are made of.
-
-func addrField() Field  { return Field{"ipv4_addr", 7, 4} }
-func protoField() Field { return Field{"inet_proto", 12, 1} }
-func portField() Field  { return Field{"inet_service", 13, 2} }
-
-// fieldsID is the number nft has for the concatenation: six bits for each type.
-func fieldsID(fields []Field) (id uint32) {
-	for _, f := range fields {
-		id = id<<6 | f.id
-	}
-	return id
-}
-
-// fieldsLen is the length of the concatenation in bytes.
-func fieldsLen(fields []Field) int {
-	if len(fields) == 1 {
-		return fields[0].size
-	}
-	return 4 * len(fields)
-}
-
-// Endpoint is an address, protocol and port: what a client dials, or where a backend listens.
-type Endpoint struct {
-	Addr  netip.Addr
-	Proto Protocol
-	Port  uint16
-}
-
-// key is the endpoint as the key of a set.
-func (e Endpoint) key() (k Key) {
-	addr := e.Addr.As4()
-	copy(k[:], addr[:])
-	k[4] = byte(e.Proto)
-	binary.BigEndian.PutUint16(k[8:], e.Port)
-	return k
-}
-
-// keyFrom is the key with a source network in front.
-func (e Endpoint) keyFrom(net netip.Addr) (k Key) {
-	src, rest := net.As4(), e.key()
-	copy(k[:], src[:])
-	copy(k[4:], rest[:12])
-	return k
-}
-
-// endpoint reads back what key wrote.
-func (k Key) endpoint() Endpoint {
-	return Endpoint{
-		Addr:  netip.AddrFrom4([4]byte(k[:4])),
-		Proto: Protocol(k[4]),
-		Port:  binary.BigEndian.Uint16(k[8:]),
-	}
-}
-
-func addrValue(a netip.Addr) (v Value) {
-	b := a.As4()
-	copy(v[:], b[:])
-	return v
-}
-
-func addrPortValue(a netip.AddrPort) Value {
-	v := addrValue(a.Addr())
-	binary.BigEndian.PutUint16(v[4:], a.Port())
-	return v
-}
-
-// sortElements puts elements in the order of their keys, which makes comparing two sets one walk.
-func sortElements(elements []Element) {
-	slices.SortFunc(elements, func(a, b Element) int { return bytes.Compare(a.Key[:], b.Key[:]) })
-}
-
-// Listen is the endpoint that an element of a Plan's Retired stands for.
-func (e *Element) Listen() Endpoint { return e.Key.endpoint() }
-
-// Listens is what the kernel's table listens on.
-func (r *Ruleset) Listens() []Endpoint {
-	set := find(r.Sets, setListens)
-	if set == nil {
-		return nil
-	}
-	listens := make([]Endpoint, len(set.Elements))
-	for i := range set.Elements {
-		listens[i] = set.Elements[i].Listen()
-	}
-	return listens
-}
-
-// Connections is how many connections the kernel has let through each relay since the table was made, by name.
-func (r *Ruleset) Connections() map[string]uint64 {
-	total := make(map[string]uint64)
-	for i := range r.Sets {
-		if s := &r.Sets[i]; s.Counter {
-			for j := range s.Elements {
-				total[s.Elements[j].Comment] += s.Elements[j].Packets
-			}
-		}
-	}
-	return total
-}
-
-// Text is the endpoint and the relay that it belonged to.
-func (e *Element) Text() string {
-	listen := e.Listen()
-	return fmt.Sprintf("%s/%s (relay %s)", netip.AddrPortFrom(listen.Addr, listen.Port), listen.Proto, e.Comment)
 }

@@ -1,11 +1,11 @@
 package nat
 
 import (
-	"encoding/binary"
 	"fmt"
 	"io"
-	"net/netip"
+	"slices"
 	"strings"
+	"time"
 )
 
 // WriteText writes the ruleset in nft syntax, as `nft -f` reads it and `nft list table` prints it.
@@ -38,11 +38,20 @@ func (p *printer) printf(format string, args ...any) {
 }
 
 func (p *printer) set(s *Set) {
-	kind, types := "set", fieldNames(s.Key)
+	kind := "set"
 	if s.Data != nil {
-		kind, types = "map", types+" : "+fieldNames(s.Data)
+		kind = "map"
 	}
-	p.printf("\t%s %s {\n\t\ttype %s\n", kind, s.Name, types)
+	p.printf("\t%s %s {\n\t\t%s\n", kind, s.Name, s.typeText())
+	if s.Size > 0 {
+		p.printf("\t\tsize %d\n", s.Size)
+	}
+	if flags := s.flagsText(); flags != "" {
+		p.printf("\t\tflags %s\n", flags)
+	}
+	if s.Timeout > 0 {
+		p.printf("\t\ttimeout %s\n", timeText(s.Timeout))
+	}
 	if s.Counter {
 		p.printf("\t\tcounter\n")
 	}
@@ -62,45 +71,106 @@ func (p *printer) set(s *Set) {
 
 func (p *printer) chain(c *Chain) {
 	priority := map[int32]string{priorityDNAT: "dstnat", prioritySNAT: "srcnat", priorityFilter: "filter"}[c.Priority]
-	p.printf("\tchain %s {\n\t\ttype %s hook %s priority %s; policy %s;\n", c.Name, c.Type, c.Name, priority, policyName(c.Drop))
+	p.printf("\tchain %s {\n", c.Name)
+	if c.Type != "" {
+		p.printf("\t\ttype %s hook %s priority %s; policy %s;\n", c.Type, c.Name, priority, policyName(c.Drop))
+	}
 	for _, r := range c.Rules {
 		p.printf("\t\t%s comment %q\n", r.Text, r.Comment)
 	}
 	p.printf("\t}\n")
 }
 
-func fieldNames(fields []Field) string {
-	names := make([]string, len(fields))
-	for i, f := range fields {
-		names[i] = f.Name
+// typeText is the set's type: by the names of its fields, or where one has none by expressions of the types.
+func (s *Set) typeText() string {
+	word, name := "type", func(f Field) string { return f.Name }
+	if slices.ContainsFunc(slices.Concat(s.Key, s.Data), func(f Field) bool { return f.Name == "" }) {
+		word, name = "typeof", func(f Field) string { return f.expr.text }
 	}
-	return strings.Join(names, " . ")
+	text := word + " " + fieldTexts(s.Key, name)
+	if s.Data == nil {
+		return text
+	}
+	text += " : "
+	if s.Prefixes {
+		text += "interval "
+	}
+	return text + fieldTexts(s.Data, name)
+}
+
+func fieldTexts(fields []Field, text func(Field) string) string {
+	texts := make([]string, len(fields))
+	for i, f := range fields {
+		texts[i] = text(f)
+	}
+	return strings.Join(texts, " . ")
+}
+
+func (s *Set) flagsText() string {
+	var flags []string
+	if s.Interval {
+		flags = append(flags, "interval")
+	}
+	if s.State {
+		flags = append(flags, "dynamic")
+	}
+	if s.Timeout > 0 {
+		flags = append(flags, "timeout")
+	}
+	return strings.Join(flags, ",")
+}
+
+// timeText is whole minutes or hours.
+func timeText(d time.Duration) string {
+	if d%time.Hour == 0 {
+		return fmt.Sprintf("%dh", d/time.Hour)
+	}
+	return fmt.Sprintf("%dm", d/time.Minute)
 }
 
 // text is the element in nft syntax.
 func (e *Element) text(s *Set) string {
-	text := fieldsText(s.Key, e.Key[:])
+	text := e.keyText(s)
 	if e.Comment != "" {
 		text += fmt.Sprintf(" comment %q", e.Comment)
 	}
 	if s.Data != nil {
-		text += " : " + fieldsText(s.Data, e.Value[:])
+		text += " : " + e.valueText(s)
 	}
 	return text
 }
 
-func fieldsText(fields []Field, b []byte) string {
-	parts := make([]string, len(fields))
-	for i, f := range fields {
-		at := b[4*i:]
-		switch f {
-		case addrField():
-			parts[i] = netip.AddrFrom4([4]byte(at[:4])).String()
-		case protoField():
-			parts[i] = Protocol(at[0]).String()
-		default:
-			parts[i] = fmt.Sprint(binary.BigEndian.Uint16(at))
-		}
+func (e *Element) keyText(s *Set) string {
+	if !s.Interval {
+		return fieldsText(s.Key, string(e.Key))
 	}
-	return strings.Join(parts, " . ")
+	half := len(e.Key) / 2
+	return rangesText(s.Key, string(e.Key[:half]), string(e.Key[half:]))
+}
+
+func (e *Element) valueText(s *Set) string {
+	switch {
+	case s.verdicts():
+		return "goto " + string(e.Value)
+	case s.Prefixes:
+		half := len(e.Value) / 2
+		return rangesText(s.Data, string(e.Value[:half]), string(e.Value[half:]))
+	}
+	return fieldsText(s.Data, string(e.Value))
+}
+
+func fieldsText(fields []Field, raw string) string {
+	texts := splitFields(fields, raw)
+	for i, f := range fields {
+		texts[i] = f.text(texts[i], false)
+	}
+	return strings.Join(texts, " . ")
+}
+
+func rangesText(fields []Field, first, last string) string {
+	texts, lasts := splitFields(fields, first), splitFields(fields, last)
+	for i, f := range fields {
+		texts[i] = f.rangeText(texts[i], lasts[i])
+	}
+	return strings.Join(texts, " . ")
 }

@@ -1,0 +1,84 @@
+package nat
+
+import (
+	"net/netip"
+	"slices"
+	"strings"
+
+	"github.com/google/nftables/expr"
+	"golang.org/x/sys/unix"
+)
+
+// family is what the sets and rules of IPv4 differ in from those of IPv6.
+type family struct {
+	digit        string // at the end of the names of its sets
+	word         string // what nft calls it
+	nfproto      byte
+	size         uint32     // bytes of an address
+	saddr, daddr uint32     // offsets in the header
+	ctDaddr      expr.CtKey // the address of a tracked tuple
+	source, dest Field
+}
+
+// Offsets in the headers: RFC 791 and RFC 8200.
+func families() [2]family {
+	return [...]family{
+		{"4", "ip", unix.NFPROTO_IPV4, 4, 12, 16, unix.NFT_CT_DST_IP, addr4Source(), addr4Field()},
+		{"6", "ip6", unix.NFPROTO_IPV6, 16, 8, 24, unix.NFT_CT_DST_IP6, addr6Source(), addr6Field()},
+	}
+}
+
+// familyIndex is the position of the address's family in families.
+func familyIndex(a netip.Addr) int {
+	if a.Is4() {
+		return 0
+	}
+	return 1
+}
+
+// Sets of a family are called by what they are and the family's digit, and where there are several of a kind by what
+// they differ in.
+func (f family) name(kind string) string { return kind + f.digit }
+
+func (f family) nameOf(kind, which string) string { return kind + f.digit + "_" + which }
+
+// endpoint is the key of most sets: what a client dials, or a backend.
+func (f family) endpoint() []Field { return []Field{f.dest, protoField(), portField()} }
+
+// pair is the key of what is between two networks.
+func (f family) pair() []Field { return []Field{f.source, f.dest} }
+
+// zero is the address of no bits.
+func (f family) zero() netip.Addr {
+	if f.size == 4 {
+		return netip.IPv4Unspecified()
+	}
+	return netip.IPv6Unspecified()
+}
+
+// maskOf is the mask of a prefix length, as an address.
+func maskOf(f family, bits int) netip.Addr {
+	mask := make([]byte, f.size)
+	for i := range bits {
+		mask[i/8] |= 0x80 >> (i % 8)
+	}
+	a, _ := netip.AddrFromSlice(mask)
+	return a
+}
+
+// kindOf is the kind of a set by its name, "" when it is none that natd makes.
+func kindOf(name string) string {
+	at := strings.IndexAny(name, "46")
+	if at < 0 || len(name) > at+1 && name[at+1] != '_' || !slices.Contains(kinds(), name[:at]) {
+		return ""
+	}
+	return name[:at]
+}
+
+func kinds() []string {
+	return []string{
+		setRelays, setBalance, setTurns, setSNAT, setPools, setListens, setTargets, setLogged, setClosed,
+		setLimits, setCounts, setRefused, setMSS, setUnclamped, setGateways, setMasquerade, setGatePools,
+		setStatic, setStaticMasq, setStaticPools, setStaticIn, setStaticOut, setStaticFrom,
+	}
+}
