@@ -107,7 +107,7 @@ type result struct {
 func noLocal() local {
 	err := errors.New("the test does not expect this")
 	return local{
-		rules: func(*config.Config) (string, error) { return "", err },
+		rules: func(context.Context, *config.Config) (string, error) { return "", err },
 		plan:  func(context.Context, *config.Config) (*control.Outcome, error) { return nil, err },
 		flush: func(context.Context, string) (*control.Outcome, error) { return nil, err },
 	}

@@ -58,7 +58,7 @@ The default is the configuration of the running natd, or else ` + defaultConfig 
 			if err != nil {
 				return err
 			}
-			text, err := a.local.rules(cfg)
+			text, err := a.local.rules(cmd.Context(), cfg)
 			if err != nil {
 				return fmt.Errorf("build the ruleset for %s: %w", cfg.Path, permitted(err))
 			}

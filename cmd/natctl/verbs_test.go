@@ -78,7 +78,7 @@ func TestCheckNoFile(t *testing.T) {
 // kernel is a local that knows one configuration and what it would change.
 func kernel(changes []string, err error) local {
 	return local{
-		rules: func(c *config.Config) (string, error) {
+		rules: func(_ context.Context, c *config.Config) (string, error) {
 			return fmt.Sprintf("table inet natd { # %s }", c.NAT.Relays[0].Name), err
 		},
 		plan: func(context.Context, *config.Config) (*control.Outcome, error) {

@@ -8,6 +8,7 @@ import (
 )
 
 func (d *Daemon) gatewayStatus(all *counts) []control.Gateway {
+	totals := all.table.Connections().Gateways
 	gateways := make([]control.Gateway, len(d.cfg.NAT.Gateways))
 	for i := range gateways {
 		g := &d.cfg.NAT.Gateways[i]
@@ -16,15 +17,14 @@ func (d *Daemon) gatewayStatus(all *counts) []control.Gateway {
 			Name: g.Name, From: texts(g.From), To: texts(g.To), SNAT: snatTexts(g.SNAT), Egress: cmp.Or(g.Egress, "auto"),
 			Connections: c.connections, Bytes: c.bytes, Packets: c.packets,
 		}
-		if all.table != nil {
-			gateways[i].Connections.Total = all.table.GatewayConnections()[g.Name]
-		}
+		gateways[i].Connections.Total = totals[g.Name]
 		gateways[i].State, gateways[i].Reason = d.spotState(g.Enabled, d.placed.gateways, i)
 	}
 	return gateways
 }
 
 func (d *Daemon) staticStatus(all *counts) []control.Static {
+	totals := all.table.Connections().Statics
 	statics := make([]control.Static, len(d.cfg.NAT.Statics))
 	for i := range statics {
 		st := &d.cfg.NAT.Statics[i]
@@ -33,9 +33,7 @@ func (d *Daemon) staticStatus(all *counts) []control.Static {
 			Name: st.Name, External: st.External.String(), Internal: st.Internal.String(), From: texts(st.From), SNAT: snatTexts(st.SNAT),
 			Connections: c.connections, Bytes: c.bytes, Packets: c.packets,
 		}
-		if all.table != nil {
-			statics[i].Connections.Total = all.table.StaticConnections()[st.Name]
-		}
+		statics[i].Connections.Total = totals[st.Name]
 		statics[i].State, statics[i].Reason = d.spotState(st.Enabled, d.placed.statics, i)
 	}
 	return statics

@@ -10,7 +10,7 @@ import (
 
 // counts is what the kernel's counters and connection tracking say, by name.
 type counts struct {
-	table             *nat.Table // its counters; nil when it could not be read
+	table             *nat.Table // its counters; empty when it could not be read
 	relays            map[string]*count
 	gateways, statics map[string]*count
 	ports             flow.PortUse
@@ -34,6 +34,7 @@ func countsOf[T any](things []T, name func(*T) string) map[string]*count {
 // counts reads the counts of everything. What cannot be read is left out: the next pass reports it.
 func (d *Daemon) counts() *counts {
 	c := &counts{
+		table:    &nat.Table{},
 		relays:   countsOf(d.cfg.NAT.Relays, func(r *nat.Relay) string { return r.Name }),
 		gateways: countsOf(d.cfg.NAT.Gateways, func(g *nat.Gateway) string { return g.Name }),
 		statics:  countsOf(d.cfg.NAT.Statics, func(st *nat.Static) string { return st.Name }),

@@ -254,7 +254,7 @@ func TestSameWay(t *testing.T) {
 	after := vpcFacts(set("10.2.0.101/24", "ens5"))
 	after.instance.Interfaces[0].Addrs = append(after.instance.Interfaces[0].Addrs, address("10.2.0.101"))
 	a, b := before.place(spec, nil), after.place(spec, nil)
-	if a[0].same(b[0]) || !a[0].sameWay(b[0]) {
+	if a[0].same(&b[0]) || !a[0].sameWay(&b[0]) {
 		t.Errorf("%+v and %+v: want the same way, and another state", a[0], b[0])
 	}
 	if !before.instance.hopeful(a) || after.instance.hopeful(b) {

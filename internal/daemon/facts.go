@@ -40,14 +40,14 @@ type way struct {
 }
 
 // gather asks the host for what everything in the spec depends on.
-func gather(host *netconf.Host, spec *nat.Spec, l live) (*facts, error) {
+func gather(host *netconf.Host, sysctls *netconf.Sysctls, spec *nat.Spec, l live) (*facts, error) {
 	addresses, err := host.Addresses()
 	if err != nil {
 		return nil, err
 	}
 	f := &facts{
 		addresses: addresses, ways: make(map[netip.Addr]way), egress: make(map[via]way),
-		noIPv6: host.IPv6(), live: l,
+		noIPv6: sysctls.IPv6(""), live: l,
 	}
 	return f, f.lookUp(host, spec)
 }

@@ -96,7 +96,7 @@ func (d *Daemon) factsFor(spec *nat.Spec, anew bool) (*facts, error) {
 	if !anew {
 		return d.facts, d.facts.lookUp(d.host, spec)
 	}
-	f, err := gather(d.host, spec, l)
+	f, err := gather(d.host, d.sysctls, spec, l)
 	if err != nil {
 		return nil, err
 	}

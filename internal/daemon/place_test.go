@@ -193,3 +193,9 @@ func TestWayInWords(t *testing.T) {
 		t.Errorf("got %q, want %q", got, want)
 	}
 }
+
+// address reads an address; "" is none.
+func address(s string) netip.Addr {
+	a, _ := netip.ParseAddr(s)
+	return a
+}

@@ -53,16 +53,17 @@ func Plan(ctx context.Context, cfg *config.Config) (outcome *control.Outcome, er
 	if err != nil {
 		return nil, err
 	}
-	next, err := foresee(ctx, host, cfg, have)
+	sysctls, err := netconf.OpenSysctls("") // nothing is changed, so nothing is remembered
+	if err != nil {
+		return nil, err
+	}
+	next, err := foresee(ctx, host, sysctls, cfg, have)
 	if err != nil {
 		return nil, err
 	}
 	plan := nat.Diff(nat.Build(&cfg.NAT, next.placements()), have, nat.HeldAs(have, protect))
 	steps := append(plan.Steps(planShown), endings(plan.Retired, nat.NewIndex(&cfg.NAT, next.facts.local()))...)
-	settings, err := settingSteps(cfg, next)
-	if err != nil {
-		return nil, err
-	}
+	settings := settingSteps(sysctls, cfg, next)
 	return &control.Outcome{
 		SchemaVersion: control.SchemaVersion,
 		Changes:       append(steps, settings...), Notes: append(disabledNotes(&cfg.NAT), shortfalls(&cfg.NAT, next)...),
@@ -71,8 +72,8 @@ func Plan(ctx context.Context, cfg *config.Config) (outcome *control.Outcome, er
 
 // foresee places the relays as a natd that starts now would, or as the one that is at work would at a reload. A start holds
 // back relays that would take a port from a local service, a reload refuses the file.
-func foresee(ctx context.Context, host *netconf.Host, cfg *config.Config, have *nat.Table) (*placed, error) {
-	f, err := gather(host, &cfg.NAT, asked(ctx, cfg))
+func foresee(ctx context.Context, host *netconf.Host, sysctls *netconf.Sysctls, cfg *config.Config, have *nat.Table) (*placed, error) {
+	f, err := gather(host, sysctls, &cfg.NAT, asked(ctx, cfg))
 	if err != nil {
 		return nil, err
 	}
@@ -116,18 +117,14 @@ func endings(retired []nat.Element, index *nat.Index) (steps []string) {
 }
 
 // settingSteps is the kernel settings that the relays need and that are not so yet.
-func settingSteps(cfg *config.Config, next *placed) (steps []string, err error) {
-	sysctls, err := netconf.OpenSysctls("") // nothing is changed, so nothing is remembered
-	if err != nil {
-		return nil, err
-	}
+func settingSteps(sysctls *netconf.Sysctls, cfg *config.Config, next *placed) (steps []string) {
 	for _, want := range neededSettings(cfg, next) {
 		now, err := sysctls.Get(want.key)
 		if err == nil && now != want.value {
 			steps = append(steps, fmt.Sprintf("set sysctl %s = %s (now %s)", strings.ReplaceAll(want.key, "/", "."), want.value, now))
 		}
 	}
-	return steps, nil
+	return steps
 }
 
 // preview is the ruleset for this host now, whatever local services have the ports.
@@ -137,7 +134,11 @@ func preview(ctx context.Context, cfg *config.Config) (*nat.Ruleset, error) {
 		return nil, err
 	}
 	defer host.Close()
-	f, err := gather(host, &cfg.NAT, asked(ctx, cfg))
+	sysctls, err := netconf.OpenSysctls("")
+	if err != nil {
+		return nil, err
+	}
+	f, err := gather(host, sysctls, &cfg.NAT, asked(ctx, cfg))
 	if err != nil {
 		return nil, err
 	}

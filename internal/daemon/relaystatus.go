@@ -13,27 +13,21 @@ import (
 )
 
 func (d *Daemon) relayStatus(all *counts) []control.Relay {
-	var totals map[string]*nat.RelayCount
-	if all.table != nil {
-		totals = all.table.RelayCounts()
-	}
+	totals, refused, targets := all.table.Connections().Relays, all.table.Refused(), all.table.TargetConnections()
 	ports := all.portUse()
 	relays := make([]control.Relay, len(d.cfg.NAT.Relays))
 	for i := range relays {
 		r := &d.cfg.NAT.Relays[i]
-		c, total := all.relays[r.Name], totals[r.Name]
-		if total == nil {
-			total = &nat.RelayCount{}
-		}
+		c, kept := all.relays[r.Name], refused[r.Name]
 		s := &relays[i]
 		*s = control.Relay{
 			Name: r.Name, Listen: []string{r.Listen.String()}, Balance: r.Balance.String(),
 			Protocol: texts(r.Protocols), From: texts(r.From), SNAT: []string{},
 			Connections: c.connections, Bytes: c.bytes, Packets: c.packets, Ports: ports[i],
-			Refused: control.Refused{Connections: total.Refused.Connections, PerSource: total.Refused.PerSource, Rate: total.Refused.Rate},
+			Refused: control.Refused{Connections: kept.Connections, PerSource: kept.Sources, Rate: kept.Rate},
 		}
-		s.Connections.Total = total.Total
-		s.Backends = d.backendStatus(i, c, total)
+		s.Connections.Total = totals[r.Name]
+		s.Backends = d.backendStatus(i, c, targets[r.Name])
 		s.State, s.Reason = d.relayState(i, s.Ports)
 		if i < len(d.placed.relays) && !d.flushed {
 			s.Egress = strings.Join(d.placed.relays[i].links(), ",")
@@ -44,7 +38,7 @@ func (d *Daemon) relayStatus(all *counts) []control.Relay {
 }
 
 // backendStatus is the backends as they are configured, and behind them those that connections still go to.
-func (d *Daemon) backendStatus(i int, c *count, total *nat.RelayCount) []control.Backend {
+func (d *Daemon) backendStatus(i int, c *count, totals map[netip.AddrPort]uint64) []control.Backend {
 	r := &d.cfg.NAT.Relays[i]
 	if i >= len(d.placed.relays) || !r.Enabled {
 		return configuredBackends(r, d.sinceOf(r.Name))
@@ -68,7 +62,7 @@ func (d *Daemon) backendStatus(i int, c *count, total *nat.RelayCount) []control
 					s.Active += c.active[port]
 				}
 			}
-			for port, n := range total.Targets {
+			for port, n := range totals {
 				if port.Addr() == b.addr && b.conf.Ports.Contains(port.Port()) {
 					s.Total += n
 				}

@@ -120,6 +120,9 @@ func (d *Daemon) settleForwarding(f family) {
 	}
 	if on {
 		*f.was = true
+		if !f.is4 {
+			d.setting(f.enable()) // interfaces may have come that take router advertisements
+		}
 		d.settleLinkForwarding(f)
 		return
 	}

@@ -132,7 +132,7 @@ func (d *Daemon) carryOut(plan *nat.Plan, have *nat.Table, drifted bool) error {
 	if err := d.dropStale(plan.Retired); err != nil {
 		return err
 	}
-	d.sync.due = false
+	d.sync.due, d.gone = false, nil
 	return d.kernel.Release(plan.Retired)
 }
 
@@ -194,7 +194,7 @@ func (d *Daemon) dropStale(retired []nat.Element) error {
 }
 
 func (d *Daemon) newJudge(retired []nat.Element) *flow.Judge {
-	j := &flow.Judge{Spec: &d.cfg.NAT, Places: d.placed.placements(), Index: d.index, Retired: make(map[nat.Endpoint]bool, len(retired))}
+	j := &flow.Judge{Spec: &d.cfg.NAT, Places: d.placed.placements(), Index: d.index, Gone: d.gone, Retired: make(map[nat.Endpoint]bool, len(retired))}
 	for i := range retired {
 		j.Retired[retired[i].Listen()] = true
 	}

@@ -2,6 +2,7 @@ package probe
 
 import (
 	"context"
+	"log/slog"
 )
 
 // Resolve asks for each name once, and returns what was answered until all were or ctx ended. A name that was not answered by
@@ -20,6 +21,7 @@ func Resolve(ctx context.Context, o Options, names []Name) map[Name]Answer {
 		default:
 		}
 	}
+	o.Log = slog.New(slog.DiscardHandler) // whoever asks is told
 	n := NewNames(o)
 	n.Set(names)
 	done := make(chan struct{})
