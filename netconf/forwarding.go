@@ -29,32 +29,28 @@ func (s *Sysctls) EnableForwarding() (changed bool, err error) {
 	if on || err != nil {
 		return false, err
 	}
-	k, err := parseKey(ipForward)
+	along, err := s.forwardingMoves(ipv4Conf, ipForward)
 	if err != nil {
 		return false, err
 	}
-	along, err := s.forwardingMoves()
+	redirects, err := s.Get(acceptRedirects)
 	if err != nil {
 		return false, err
 	}
-	return s.change(k, "1", along...)
+	along = append(along, Change{Key: acceptRedirects, Old: redirects, New: "0", Along: ipForward})
+	return s.change(Change{Key: ipForward, New: "1"}, along...)
 }
 
-// forwardingMoves lists what the kernel will set when forwarding is turned on. It lists also what has that
-// value already, because turning forwarding off will not leave it alone.
-func (s *Sysctls) forwardingMoves() ([]Change, error) {
-	directories, err := os.ReadDir(filepath.Join(s.root, ipv4Conf))
+// forwardingMoves lists the interfaces' settings that the kernel will make when the mover turns forwarding on. It lists
+// also what has that value already, because turning forwarding off will not leave it alone.
+func (s *Sysctls) forwardingMoves(conf, mover string) ([]Change, error) {
+	names, err := s.interfaces(conf)
 	if err != nil {
-		return nil, fmt.Errorf("list the interfaces with IPv4 settings: %w", err)
-	}
-	to := map[string]string{acceptRedirects: "0"}
-	for _, d := range directories {
-		if d.Name() != "all" { // conf.all.forwarding is ip_forward under another name
-			to[swapSeparators(ipv4Conf+d.Name()+"/forwarding")] = "1"
-		}
+		return nil, err
 	}
 	var moves []Change
-	for key, value := range to {
+	for _, name := range names {
+		key := swapSeparators(conf + name + "/forwarding")
 		old, err := s.Get(key)
 		if errors.Is(err, fs.ErrNotExist) {
 			continue // the interface went away just now
@@ -62,14 +58,30 @@ func (s *Sysctls) forwardingMoves() ([]Change, error) {
 		if err != nil {
 			return nil, err
 		}
-		moves = append(moves, Change{Key: key, Old: old, New: value, Along: ipForward})
+		moves = append(moves, Change{Key: key, Old: old, New: "1", Along: mover})
 	}
 	return moves, nil
 }
 
+// interfaces lists those that have settings of a family, and default. That of all is forwarding of the host under
+// another name.
+func (s *Sysctls) interfaces(conf string) ([]string, error) {
+	directories, err := os.ReadDir(filepath.Join(s.root, conf))
+	if err != nil {
+		return nil, fmt.Errorf("list the interfaces below %s: %w", conf, err)
+	}
+	var names []string
+	for _, d := range directories {
+		if d.Name() != "all" {
+			names = append(names, d.Name())
+		}
+	}
+	return names, nil
+}
+
 // RedirectKeys is the settings that must be 0 to keep the host from telling clients on the interface to go straight to their
 // destination, which a relay that receives and sends by one interface does otherwise. The kernel sends redirects when
-// either of them says so (IN_DEV_TX_REDIRECTS in linux/inetdevice.h).
+// either of them says so (IN_DEV_TX_REDIRECTS in linux/inetdevice.h). IPv6 has no such setting.
 func RedirectKeys(link string) []string {
 	return []string{ipv4Conf + "all/send_redirects", ipv4Conf + link + "/send_redirects"}
 }

@@ -22,6 +22,9 @@ type Change struct {
 
 	// Along is the key that was written when the kernel changed this one by itself, "" for one that natd wrote.
 	Along string `json:"along,omitempty"`
+
+	// Before is the key that this one had to be changed before, "" for none: it gets its old value back only after that one.
+	Before string `json:"before,omitempty"`
 }
 
 func byKey(a, b Change) int { return strings.Compare(a.Key, b.Key) }

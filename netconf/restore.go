@@ -1,6 +1,7 @@
 package netconf
 
 import (
+	"cmp"
 	"errors"
 	"fmt"
 	"io/fs"
@@ -16,6 +17,10 @@ func (s *Sysctls) Restore() ([]Change, error) {
 	var failed []error
 	kept := map[string]Change{}
 	for _, g := range s.goals() {
+		if waits(g.Change, kept) {
+			kept[g.Key] = g.Change
+			continue
+		}
 		if g.err == nil {
 			g.err = s.reach(g)
 		}
@@ -32,6 +37,13 @@ func (s *Sysctls) Restore() ([]Change, error) {
 	}
 	slices.SortFunc(back, byKey)
 	return back, errors.Join(failed...)
+}
+
+// waits tells whether the change cannot be taken back, because one that goes first could not.
+func waits(c Change, kept map[string]Change) bool {
+	_, mover := kept[c.Along]
+	_, later := kept[c.Before]
+	return mover || later
 }
 
 // Unrestored lists the settings that have the value that a natd gave them in another boot or network namespace, as far as the
@@ -59,7 +71,8 @@ type goal struct {
 }
 
 // goals decides, before anything is written, what every setting shall be. Settings that natd wrote itself come
-// first: writing them moves those that the kernel changes along. Settings that are gone have no goal.
+// first: writing them moves those that the kernel changes along. Those that prepared for such a write come last. Settings
+// that are gone have no goal.
 func (s *Sysctls) goals() []goal {
 	var goals []goal
 	for _, c := range s.ledger.sorted() {
@@ -73,7 +86,9 @@ func (s *Sysctls) goals() []goal {
 		}
 		goals = append(goals, g)
 	}
-	slices.SortStableFunc(goals, func(a, b goal) int { return strings.Compare(a.Along, b.Along) })
+	slices.SortStableFunc(goals, func(a, b goal) int {
+		return cmp.Or(strings.Compare(a.Before, b.Before), strings.Compare(a.Along, b.Along))
+	})
 	return goals
 }
 

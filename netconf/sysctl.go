@@ -66,25 +66,26 @@ func (s *Sysctls) Get(key string) (string, error) {
 // so a /proc/sys that is read-only but right is no error. What the setting was before natd first changed it is on disk
 // before the write.
 func (s *Sysctls) Set(key, value string) (changed bool, err error) {
-	k, err := parseKey(key)
-	if err != nil {
-		return false, err
-	}
-	return s.change(k, value)
+	return s.change(Change{Key: key, New: value})
 }
 
 // change writes one setting after it has put that, and what the kernel changes along with it, in the ledger.
-func (s *Sysctls) change(k sysctlKey, value string, along ...Change) (bool, error) {
+func (s *Sysctls) change(own Change, along ...Change) (bool, error) {
+	k, err := parseKey(own.Key)
+	if err != nil {
+		return false, err
+	}
 	old, err := s.read(k)
 	if err != nil {
 		return false, err
 	}
-	if same(old, value) {
+	if same(old, own.New) {
 		return false, nil
 	}
+	own.Key, own.Old = k.String(), old
 	before := s.ledger.changes
 	after := maps.Clone(before)
-	for _, c := range append(along, Change{Key: k.String(), Old: old, New: value}) {
+	for _, c := range append(along, own) {
 		if first, ok := before[c.Key]; ok {
 			c.Old = first.Old
 		}
@@ -93,11 +94,11 @@ func (s *Sysctls) change(k sysctlKey, value string, along ...Change) (bool, erro
 	if err := s.ledger.store(after); err != nil {
 		return false, fmt.Errorf("set sysctl %s: not changed, because what it was cannot be remembered: %w", k, err)
 	}
-	if err := s.write(k, value); err != nil {
+	if err := s.write(k, own.New); err != nil {
 		return false, errors.Join(err, s.ledger.store(before))
 	}
 	if s.Wrote != nil {
-		s.Wrote(Change{Key: k.String(), Old: old, New: value})
+		s.Wrote(own)
 	}
 	return true, nil
 }
