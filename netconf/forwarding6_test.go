@@ -132,6 +132,9 @@ func TestForwarding6KeepsDefaultRoute(t *testing.T) {
 	}
 	a.kept(true)
 	a.learned(1000 * time.Second)
+	// The kernel looks for default routes to remove only where one was added since it looked last (RT6_TABLE_HAS_DFLT_ROUTER).
+	ip(t, "-6 route del default")
+	a.learned(1000 * time.Second)
 	if _, err := s.Restore(); err != nil {
 		t.Fatal(err)
 	}
@@ -155,17 +158,20 @@ func TestForwarding6WithoutCare(t *testing.T) {
 	a.kept(false)
 }
 
+// forwarding6Test is a host with settings of others, and what becomes of them.
+type forwarding6Test struct {
+	name      string
+	others    map[string]string
+	meanwhile func(t *testing.T, s *Sysctls)
+	during    map[string]string
+	after     map[string]string // what differs from the time before
+}
+
 // TestForwarding6OfOthers leaves alone what somebody else decided about routers and their advertisements.
 func TestForwarding6OfOthers(t *testing.T) {
 	t.Parallel()
 	const conf = ipv6Conf
-	for _, test := range []struct {
-		name      string
-		others    map[string]string
-		meanwhile func(t *testing.T, s *Sysctls)
-		during    map[string]string
-		after     map[string]string // what differs from the time before
-	}{
+	for _, test := range []forwarding6Test{
 		{
 			name:   "plain host",
 			during: map[string]string{"eth0/accept_ra": "2", "default/accept_ra": "2", "all/accept_ra": "1", "lo/accept_ra": "1"},
@@ -200,7 +206,6 @@ func TestForwarding6OfOthers(t *testing.T) {
 				}
 			},
 			during: map[string]string{"new0/accept_ra": "2", "new1/accept_ra": "2", "new0/forwarding": "1"},
-			after:  map[string]string{},
 		},
 		{
 			name:      "somebody stops taking them",
@@ -226,31 +231,37 @@ func TestForwarding6OfOthers(t *testing.T) {
 		t.Run(test.name, func(t *testing.T) {
 			t.Parallel()
 			newNamespace(t)
-			ip(t, "link add eth0 type veth peer name eth1")
-			for path, value := range test.others {
-				writeSysctl(t, conf+path, value)
-			}
-			want := settingsBelow(t, "/proc/sys/net/ipv6/conf")
-			maps.Copy(want, test.after)
-			s := openReal(t)
-			if _, err := s.EnableForwarding6(); err != nil {
-				t.Fatal(err)
-			}
-			if test.meanwhile != nil {
-				test.meanwhile(t, s)
-			}
-			for path, value := range test.during {
-				if got := readSysctl(t, conf+path); got != value {
-					t.Errorf("while natd forwards, %s is %s, want %s", path, got, value)
-				}
-			}
-			if _, err := s.Restore(); err != nil {
-				t.Fatal(err)
-			}
-			if diff := differences(want, settingsBelow(t, "/proc/sys/net/ipv6/conf")); len(diff) > 0 {
-				t.Errorf("after the restore:\n%q", diff)
-			}
+			test.run(t)
 		})
+	}
+}
+
+// run turns forwarding on and everything back.
+func (test *forwarding6Test) run(t *testing.T) {
+	t.Helper()
+	ip(t, "link add eth0 type veth peer name eth1")
+	for path, value := range test.others {
+		writeSysctl(t, ipv6Conf+path, value)
+	}
+	want := settingsBelow(t, "/proc/sys/net/ipv6/conf")
+	maps.Copy(want, test.after)
+	s := openReal(t)
+	if _, err := s.EnableForwarding6(); err != nil {
+		t.Fatal(err)
+	}
+	if test.meanwhile != nil {
+		test.meanwhile(t, s)
+	}
+	for path, value := range test.during {
+		if got := readSysctl(t, ipv6Conf+path); got != value {
+			t.Errorf("while natd forwards, %s is %s, want %s", path, got, value)
+		}
+	}
+	if _, err := s.Restore(); err != nil {
+		t.Fatal(err)
+	}
+	if diff := differences(want, settingsBelow(t, "/proc/sys/net/ipv6/conf")); len(diff) > 0 {
+		t.Errorf("after the restore:\n%q", diff)
 	}
 }
 
