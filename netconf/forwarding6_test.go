@@ -170,8 +170,18 @@ type forwarding6Test struct {
 // TestForwarding6OfOthers leaves alone what somebody else decided about routers and their advertisements.
 func TestForwarding6OfOthers(t *testing.T) {
 	t.Parallel()
+	for _, test := range forwarding6Tests() {
+		t.Run(test.name, func(t *testing.T) {
+			t.Parallel()
+			newNamespace(t)
+			test.run(t)
+		})
+	}
+}
+
+func forwarding6Tests() []forwarding6Test {
 	const conf = ipv6Conf
-	for _, test := range []forwarding6Test{
+	return []forwarding6Test{
 		{
 			name:   "plain host",
 			during: map[string]string{"eth0/accept_ra": "2", "default/accept_ra": "2", "all/accept_ra": "1", "lo/accept_ra": "1"},
@@ -227,12 +237,6 @@ func TestForwarding6OfOthers(t *testing.T) {
 			},
 			during: map[string]string{"eth0/accept_ra": "1", "eth1/accept_ra": "2", "all/forwarding": "1"},
 		},
-	} {
-		t.Run(test.name, func(t *testing.T) {
-			t.Parallel()
-			newNamespace(t)
-			test.run(t)
-		})
 	}
 }
 
