@@ -115,7 +115,7 @@ func (j *Judge) gone(e *Entry) string {
 func (j *Judge) Gateway(e *Entry) *nat.Gateway {
 	for i := range j.Spec.Gateways {
 		g := &j.Spec.Gateways[i]
-		if g.Enabled && !gatewayBoxes(g, func(b Box) bool { return !b.holds(e) }) {
+		if g.Enabled && !gatewayBoxes(g, func(b Box) bool { return !b.covers(e) }) {
 			return g
 		}
 	}
@@ -126,7 +126,7 @@ func (j *Judge) Gateway(e *Entry) *nat.Gateway {
 func (j *Judge) Static(e *Entry) *nat.Static {
 	for i := range j.Spec.Statics {
 		s := &j.Spec.Statics[i]
-		if s.Enabled && !staticBoxes(s, func(b Box) bool { return !b.holds(e) }) {
+		if s.Enabled && !staticBoxes(s, func(b Box) bool { return !b.covers(e) }) {
 			return s
 		}
 	}
