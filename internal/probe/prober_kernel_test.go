@@ -3,6 +3,7 @@ package probe
 import (
 	"context"
 	"fmt"
+	"maps"
 	"net"
 	"net/netip"
 	"os"
@@ -13,6 +14,9 @@ import (
 
 	"natd/internal/lab"
 )
+
+// moment is how late a busy machine may be. That the prober itself is not is shown where time is the test's own.
+const moment = 3 * time.Second
 
 // quick is a check that is over soon.
 func quick(to netip.AddrPort) Check {
@@ -60,32 +64,9 @@ func TestKernelProbe(t *testing.T) {
 			lab.Check(t, p.B.AddAddr(lab.Device, source))
 			server, err := p.C.EchoTCP(net.JoinHostPort(tt.server, "0"))
 			lab.Check(t, err)
-			capture, err := p.C.Capture(t.Context(), lab.Device, fmt.Sprintf("tcp port %d", server.Addr.Port()))
-			lab.Check(t, err)
 			c := quick(server.Addr)
 			c.Source, c.Timeout = source.Addr(), 5*time.Second
-			const probes = 10
-			for range probes {
-				lab.Check(t, p.B.Do(func() error { return connect(t.Context(), c) }))
-			}
-			lab.Check(t, capture.Await(t.Context(), patience, func(packets []lab.Packet) error {
-				if len(packets) < 3*probes {
-					return fmt.Errorf("%d packets, want %d", len(packets), 3*probes)
-				}
-				return nil
-			}))
-			packets, err := capture.Stop(t.Context())
-			lab.Check(t, err)
-			flags := map[string]int{}
-			for _, packet := range packets {
-				flags[packet.Flags]++
-				if packet.Src.Addr() != c.Source && packet.Dst.Addr() != c.Source {
-					t.Errorf("not from or to %v: %s", c.Source, packet.Line)
-				}
-			}
-			if flags["S"] != probes || flags["S."] != probes || flags["R."] != probes || len(packets) != 3*probes {
-				t.Errorf("%d packets with the flags %v, want SYN, SYN-ACK and RST for each of %d probes", len(packets), flags, probes)
-			}
+			onTheWire(t, p, c)
 			if peers := server.Peers(); len(peers) > 0 {
 				t.Errorf("the server saw connections from %v", peers)
 			}
@@ -94,18 +75,52 @@ func TestKernelProbe(t *testing.T) {
 					t.Errorf("sockets of %s: %s", h.Name, strings.Join(left, "; "))
 				}
 			}
-			// The server does see who talks to it.
-			conn, err := p.B.DialFrom(t.Context(), "tcp", c.Source, server.Addr.String())
-			lab.Check(t, err)
-			defer conn.Close()
-			lab.Eventually(t, patience, func() error {
-				if n := len(server.Peers()); n != 1 {
-					return fmt.Errorf("%d connections", n)
-				}
-				return nil
-			})
+			seesOthers(t, p, server, c.Source)
 		})
 	}
+}
+
+// onTheWire probes a few times and wants three packets for each probe.
+func onTheWire(t *testing.T, p *lab.Peering, c Check) {
+	t.Helper()
+	capture, err := p.C.Capture(t.Context(), lab.Device, fmt.Sprintf("tcp port %d", c.Target.Port()))
+	lab.Check(t, err)
+	const probes = 10
+	for range probes {
+		lab.Check(t, p.B.Do(func() error { return connect(t.Context(), c) }))
+	}
+	lab.Check(t, capture.Await(t.Context(), patience, func(packets []lab.Packet) error {
+		if len(packets) < 3*probes {
+			return fmt.Errorf("%d packets, want %d", len(packets), 3*probes)
+		}
+		return nil
+	}))
+	packets, err := capture.Stop(t.Context())
+	lab.Check(t, err)
+	flags := map[string]int{}
+	for _, packet := range packets {
+		flags[packet.Flags]++
+		if packet.Src.Addr() != c.Source && packet.Dst.Addr() != c.Source {
+			t.Errorf("not from or to %v: %s", c.Source, packet.Line)
+		}
+	}
+	if want := map[string]int{"S": probes, "S.": probes, "R.": probes}; !maps.Equal(flags, want) {
+		t.Errorf("packets with the flags %v, want SYN, SYN-ACK and RST for each of %d probes", flags, probes)
+	}
+}
+
+// seesOthers makes a connection that the server must see: after the probes, and in their order.
+func seesOthers(t *testing.T, p *lab.Peering, server *lab.Echo, from netip.Addr) {
+	t.Helper()
+	conn, err := p.B.DialFrom(t.Context(), "tcp", from, server.Addr.String())
+	lab.Check(t, err)
+	defer conn.Close()
+	lab.Eventually(t, patience, func() error {
+		if n := len(server.Peers()); n != 1 {
+			return fmt.Errorf("%d connections, want 1", n)
+		}
+		return nil
+	})
 }
 
 // sockets is the TCP sockets of a host with the port on either side, but the one that listens.
@@ -162,11 +177,11 @@ func TestKernelVerdicts(t *testing.T) {
 	awaitState(t, prober, c, Up)
 	for range 3 {
 		l.Close()
-		if took := awaitState(t, prober, c, Down); took > 3*c.Interval+c.Timeout {
+		if took := awaitState(t, prober, c, Down); took > 3*c.Interval+moment {
 			t.Errorf("down after %v, want %v and a moment", took, 3*c.Interval)
 		}
 		l = listen(flapping)
-		if took := awaitState(t, prober, c, Up); took > 2*c.Interval+c.Timeout {
+		if took := awaitState(t, prober, c, Up); took > 2*c.Interval+moment {
 			t.Errorf("up after %v, want %v and a moment", took, 2*c.Interval)
 		}
 	}
@@ -206,7 +221,7 @@ func TestKernelThousand(t *testing.T) {
 	lab.Check(t, p.C.Nft(t.Context(), "table inet silence { chain in { type filter hook input priority 0; tcp dport 80 drop; }; }"))
 	began := time.Now()
 	lab.Check(t, helper.AwaitLog(t.Context(), 2*patience, "all down"))
-	if took := time.Since(began); took > 8*time.Second || took < 4*time.Second {
+	if took := time.Since(began); took > 6*time.Second+moment || took < 4*time.Second {
 		t.Errorf("all down after %v, want fall x interval, 6s, and a moment", took)
 	}
 	<-helper.Done()

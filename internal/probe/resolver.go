@@ -166,5 +166,5 @@ func describe(err error, timeout time.Duration) error {
 	if failed, ok := errors.AsType[*net.OpError](err); ok {
 		return failed.Err // the rest is the server's address, which is told already
 	}
-	return fmt.Errorf("the answer cannot be read: %w", err)
+	return fmt.Errorf("no answer that can be read: %w", err)
 }

@@ -278,7 +278,7 @@ func TestResolvConfIsReadAgain(t *testing.T) {
 	want("127.0.0.1:53")
 	write(path, "10.0.0.2")
 	want("10.0.0.2:53")
-	if r.configuration() != r.configuration() {
+	if first, again := r.configuration(), r.configuration(); first != again {
 		t.Error("read again without a reason")
 	}
 	write(path, "10.10.0.2")
