@@ -85,21 +85,21 @@ func TestKernelNameChanges(t *testing.T) {
 	for i := range 10 {
 		set := []string{"f", "d e"}[i%2]
 		lab.Check(t, server.Set(zoneOf(set)))
-		heard(t, server, set)
+		awaitHeard(t, server, set)
 		if got := letters(h.names.Answer(dbLab()).Addrs); i > 0 && got != "f" {
 			t.Errorf("%q in use after flip %d, want f", got, i)
 		}
 	}
 	lab.Check(t, server.Set(zoneOf("f")))
-	heard(t, server, "f")
+	awaitHeard(t, server, "f")
 	h.await(t, "f", true)
 	if got := h.calls.Load(); got != 6 {
 		t.Errorf("%d calls, want one for the whole failover: 6", got)
 	}
 }
 
-// heard waits until the server has given this answer once more.
-func heard(t *testing.T, server *lab.DNS, set string) {
+// awaitHeard waits until the server has given this answer once more.
+func awaitHeard(t *testing.T, server *lab.DNS, set string) {
 	t.Helper()
 	before := len(server.Log())
 	answer := "db.lab is " + texts(addrs(set)[:1])
