@@ -126,8 +126,19 @@ func (n *Names) Set(names []Name) {
 	n.toSave()
 }
 
-// SetResolver makes this the only server to ask, from the next question on. The zero AddrPort leaves it to resolv.conf.
-func (n *Names) SetResolver(server netip.AddrPort) { n.resolver.use(server) }
+// SetResolver makes this the only server to ask; the zero AddrPort leaves it to resolv.conf. When that is another one than
+// before, it is asked for every name at once: a name may be in a long pause because the other did not answer.
+func (n *Names) SetResolver(server netip.AddrPort) {
+	if !n.resolver.use(server) {
+		return
+	}
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	now := time.Now()
+	for _, e := range n.names {
+		n.agenda.hasten(e.job, now)
+	}
+}
 
 // Answer is what is known of a name. Of one that is not followed, nothing is.
 func (n *Names) Answer(name Name) Answer {

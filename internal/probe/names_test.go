@@ -204,6 +204,29 @@ func TestRecheck(t *testing.T) {
 	})
 }
 
+// TestNewResolver is asked at once, and the old one not again because it is set once more.
+func TestNewResolver(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		var z zone
+		z.set(dbLab(), "a", time.Hour)
+		n, _ := standInNames(t, &z, "")
+		n.Set([]Name{dbLab()})
+		runNames(t, n)
+		time.Sleep(time.Minute)
+		before := len(z.began())
+		for range 2 {
+			n.SetResolver(netip.MustParseAddrPort("10.0.0.2:53"))
+			synctest.Wait()
+			time.Sleep(questionPace)
+			synctest.Wait()
+		}
+		if asked := len(z.began()) - before; asked != 1 {
+			t.Errorf("%d questions for a new resolver, want 1", asked)
+		}
+	})
+}
+
 // TestThousandNames begins with 1,000 names of two families, of a resolver that takes its time.
 func TestThousandNames(t *testing.T) {
 	t.Parallel()

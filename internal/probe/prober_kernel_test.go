@@ -27,7 +27,7 @@ func quick(to netip.AddrPort) Check {
 // proberIn is a prober whose sockets are in the host.
 func proberIn(t *testing.T, h *lab.Host, checks ...Check) *Prober {
 	t.Helper()
-	p := NewProber(func() {})
+	p := NewProber(func() {}, func(Check) {})
 	p.connect = func(ctx context.Context, c Check) error {
 		return h.Do(func() error { return connect(ctx, c) })
 	}
@@ -243,7 +243,7 @@ func TestThousandHelper(t *testing.T) {
 		t.Skip("only for the test that starts it")
 	}
 	files, goroutines := openFiles(t), runtime.NumGoroutine()
-	p := NewProber(func() {})
+	p := NewProber(func() {}, func(Check) {})
 	p.Set(thousand())
 	stop := runProber(t, p)
 	most := 0

@@ -47,11 +47,13 @@ func (r *resolver) configuration() *resolvConf {
 	return r.conf
 }
 
-// use makes this the only server to ask.
-func (r *resolver) use(server netip.AddrPort) {
+// use makes this the only server to ask, and tells whether it was not so before.
+func (r *resolver) use(server netip.AddrPort) (changed bool) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
+	changed = r.fixed != server
 	r.fixed = server
+	return changed
 }
 
 func sameFile(a, b os.FileInfo) bool {
