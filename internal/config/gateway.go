@@ -23,8 +23,8 @@ func gatewayOf(t *table) nat.Gateway {
 	}
 	behind := familiesOfNetworks(g.From)
 	g.To = t.destinations(behind)
-	if behind == 0 {
-		return g // what is wrong with from is told
+	if behind == 0 || len(g.To) == 0 {
+		return g // what is wrong with them is told
 	}
 	t.checkDisjoint("from", g.From)
 	t.checkDisjoint("to", g.To)

@@ -49,7 +49,6 @@ func TestSNATErrors(t *testing.T) {
 		{`"nat-host.example"`, `"nat-host.example" ` + words},
 		{`"10.2.0.0/24"`, `"10.2.0.0/24" ` + words},
 		{`false`, `must be "auto", "off", an address or a range in quotes, or a list of them`},
-		{`{from = "10.2.0.100"}`, `must be "auto", "off", an address or a range in quotes, or a list of them`},
 		{`[]`, `an empty list has no address to send from; leave the key out for "auto"`},
 		{`["10.2.0.100", 5]`, `must be a list of strings, but item 2 is none`},
 		{`["10.2.0.100", "auto"]`, `"auto" stands alone: a list has addresses only`},
