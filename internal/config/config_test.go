@@ -1,6 +1,7 @@
 package config
 
 import (
+	"errors"
 	"log/slog"
 	"net/netip"
 	"os"
@@ -359,4 +360,27 @@ func networks(texts ...string) []netip.Prefix {
 		all[i] = netip.MustParsePrefix(text)
 	}
 	return all
+}
+
+// TestContract reads a file with everything that natd is to know one day.
+func TestContract(t *testing.T) {
+	t.Parallel()
+	data, err := os.ReadFile("testdata/contract.toml")
+	if err != nil {
+		t.Fatal(err)
+	}
+	later := map[string]bool{}
+	for _, name := range strings.Fields(tableNamesLater) {
+		later[name] = true
+	}
+	_, err = Parse("natd.toml", data)
+	errs, _ := errors.AsType[Errors](err)
+	for _, e := range errs {
+		if e.Rule != "not supported yet" || !later[e.Table] {
+			t.Error(e)
+		}
+	}
+	if len(errs) != len(later) {
+		t.Errorf("%d tables are refused, want %d", len(errs), len(later))
+	}
 }
