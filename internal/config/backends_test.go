@@ -161,8 +161,8 @@ func TestBackendsErrors(t *testing.T) {
 		{`[{address = "10.3.0.100", backup = "yes"}]`, []string{`to.backup = "yes": must be true or false, without quotes`}},
 		{`[{address = "10.3.0.100", backup = true}]`, []string{`to = [{…}]: ` + allBackups}},
 		{`[{address = "10.3.0.100", backup = true}, {address = "10.3.0.101", backup = true}]`, []string{`to = [{…}, {…}]: ` + allBackups}},
-		{`[{adress = "10.3.0.100"}, {}]`, []string{
-			`to[1].adress = "10.3.0.100": unknown key; did you mean "address"?`,
+		{`[{Address = "10.3.0.100"}, {}]`, []string{
+			`to[1].Address = "10.3.0.100": unknown key; did you mean "address"?`,
 			`to[1].address: missing: where connections go, such as address = "10.3.0.100:80"`,
 			`to[2].address: missing: where connections go, such as address = "10.3.0.100:80"`,
 		}},

@@ -1,11 +1,8 @@
 package config
 
 import (
-	"errors"
 	"log/slog"
 	"net/netip"
-	"os"
-	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -14,8 +11,6 @@ import (
 
 	"natd/nat"
 )
-
-const exampleFile = "../../config.example.toml"
 
 // minimal is a relay with all that is required.
 const minimal = "[[relay]]\nname = \"web\"\nlisten = \"10.2.0.100:80\"\nto = [\"10.3.0.100:80\"]\n"
@@ -169,12 +164,14 @@ func TestParseSettings(t *testing.T) {
 		{
 			"resolver on this host", "[daemon]\nresolver = \"127.0.0.53:5300\"",
 			Daemon{LogLevel: slog.LevelInfo, Resync: 30 * time.Second, SocketGroup: "natd", Resolver: netip.MustParseAddrPort("127.0.0.53:5300")},
-			Host{IPForward: true, Metadata: true}, nat.ForwardStrict,
+			Host{IPForward: true, Metadata: true},
+			nat.ForwardStrict,
 		},
 		{
 			"resolver of EC2 for IPv6", "[daemon]\nresolver = \"[fd00:ec2::253]:53\"",
 			Daemon{LogLevel: slog.LevelInfo, Resync: 30 * time.Second, SocketGroup: "natd", Resolver: netip.MustParseAddrPort("[fd00:ec2::253]:53")},
-			Host{IPForward: true, Metadata: true}, nat.ForwardStrict,
+			Host{IPForward: true, Metadata: true},
+			nat.ForwardStrict,
 		},
 		{
 			"limits", "[daemon]\nresolver = \"\"\nlog_level = \"error\"\nresync = \"24h\"\nprotect = \"own\"\n[host]\nconntrack_max = 2147483647\nmetadata = \"auto\"",
@@ -267,85 +264,6 @@ func TestBlame(t *testing.T) {
 	}
 }
 
-func TestExample(t *testing.T) {
-	t.Parallel()
-	c, err := Load(exampleFile)
-	if err != nil {
-		t.Fatalf("the example file is refused:\n%v", err)
-	}
-	want := nat.Spec{Relays: []nat.Relay{minimalRelay(func(r *nat.Relay) {
-		r.From = []netip.Prefix{netip.MustParsePrefix("10.1.0.0/16")}
-	})}}
-	if diff := cmp.Diff(want, c.NAT, compareAddresses()); diff != "" {
-		t.Errorf("Spec (-want +got):\n%s", diff)
-	}
-}
-
-// TestExampleIsComplete asks for every key and every table, and for values that are the defaults.
-func TestExampleIsComplete(t *testing.T) {
-	t.Parallel()
-	data, err := os.ReadFile(exampleFile)
-	if err != nil {
-		t.Fatal(err)
-	}
-	sections, _ := locate(string(data) + uncommented(string(data)))
-	for name, keys := range map[string]string{"daemon": daemonKeys, "host": hostKeys, "relay": relayKeys, "gateway": gatewayKeys, "static": staticKeys} {
-		if sections[name] == nil {
-			t.Errorf("the example file has no table %q", name)
-			continue
-		}
-		for key := range strings.FieldsSeq(keys) {
-			if !slices.ContainsFunc(sections[name].tables[0].keys, func(k keyLine) bool { return k.key == key }) {
-				t.Errorf("the example file does not show the key %q of %q", key, name)
-			}
-		}
-	}
-	example, none := mustParse(t, string(data)), mustParse(t, "[daemon]")
-	if diff := cmp.Diff(none.Daemon, example.Daemon, compareAddresses()); diff != "" {
-		t.Errorf("[daemon] does not show the defaults (-default +example):\n%s", diff)
-	}
-	if diff := cmp.Diff(none.Host, example.Host); diff != "" {
-		t.Errorf("[host] does not show the defaults (-default +example):\n%s", diff)
-	}
-}
-
-// uncommented returns the tables that the example file shows as comments.
-func uncommented(example string) string {
-	var b strings.Builder
-	inTable := false
-	for line := range strings.Lines(example) {
-		text, comment := strings.CutPrefix(line, "# ")
-		inTable = comment && (inTable || strings.HasPrefix(text, "[["))
-		if inTable {
-			b.WriteString(text)
-		}
-	}
-	return b.String()
-}
-
-// TestExampleUncommented reads what the example file shows as comments.
-func TestExampleUncommented(t *testing.T) {
-	t.Parallel()
-	data, err := os.ReadFile(exampleFile)
-	if err != nil {
-		t.Fatal(err)
-	}
-	c := mustParse(t, string(data)+"\n"+uncommented(string(data)))
-	var names []string
-	for _, r := range c.NAT.Relays {
-		names = append(names, r.Name)
-	}
-	for _, g := range c.NAT.Gateways {
-		names = append(names, g.Name)
-	}
-	for _, s := range c.NAT.Statics {
-		names = append(names, s.Name)
-	}
-	if diff := cmp.Diff([]string{"web", "voice", "shop", "private-subnets", "overlap-c"}, names); diff != "" {
-		t.Errorf("the example shows (-want +got):\n%s", diff)
-	}
-}
-
 func addrs(texts ...string) []netip.Addr {
 	all := make([]netip.Addr, len(texts))
 	for i, text := range texts {
@@ -360,27 +278,4 @@ func networks(texts ...string) []netip.Prefix {
 		all[i] = netip.MustParsePrefix(text)
 	}
 	return all
-}
-
-// TestContract reads a file with everything that natd is to know one day.
-func TestContract(t *testing.T) {
-	t.Parallel()
-	data, err := os.ReadFile("testdata/contract.toml")
-	if err != nil {
-		t.Fatal(err)
-	}
-	later := map[string]bool{}
-	for _, name := range strings.Fields(tableNamesLater) {
-		later[name] = true
-	}
-	_, err = Parse("natd.toml", data)
-	errs, _ := errors.AsType[Errors](err)
-	for _, e := range errs {
-		if e.Rule != "not supported yet" || !later[e.Table] {
-			t.Error(e)
-		}
-	}
-	if len(errs) != len(later) {
-		t.Errorf("%d tables are refused, want %d", len(errs), len(later))
-	}
 }

@@ -57,18 +57,6 @@ func TestConflicts(t *testing.T) {
 			`16: relay "c": to[2] = "10.2.0.9": loop: this is where the relay itself listens`,
 			`21: relay "d": to[3] = {…}: loop: this is where relay "c" (line 12) listens; write its backend instead`,
 		}},
-		{"IPv6", two("[fd00:2::100]:80", "fd00:3::1", "[fd00:2:0::100]:79-81", "fd00:3::2", "tcp"), []string{
-			`8: relay "b": listen = "[fd00:2:0::100]:79-81": tcp port 80 is also claimed by relay "a" (line 1)`,
-		}},
-		{"IPv6 loop", two("[fd00:2::100]:80", "fd00:3::1", "[fd00:2::101]:80", "fd00:2::100", "tcp"), []string{
-			`9: relay "b": to = ["fd00:2::100"]: loop: this is where relay "a" (line 1) listens; write its backend instead`,
-		}},
-		{"every address of both families", two("[fd00:2::100]:80", "fd00:3::1", ":80", "web.example", "tcp"), []string{
-			`8: relay "b": listen = ":80": tcp port 80 is also claimed by relay "a" (line 1)`,
-		}},
-		{"every address of one family", two(":80", "fd00:3::1", "[fd00:2::100]:80", "fd00:3::1", "udp"), []string{
-			`8: relay "b": listen = "[fd00:2::100]:80": udp port 80 is also claimed by relay "a" (line 1)`,
-		}},
 		{"name", minimal + strings.ReplaceAll(minimal, ":80", ":81"), []string{
 			`6: relay "web": name = "web": must be unique, but is also the name of the relay in line 1`,
 		}},
@@ -88,7 +76,39 @@ func TestConflicts(t *testing.T) {
 		})
 	}
 	mustParse(t, wide(4))
-	for _, text := range []string{ // a relay on every address takes those of the families that it serves
+}
+
+// TestConflictsOfFamilies: a relay on every address takes those of the families that it serves.
+func TestConflictsOfFamilies(t *testing.T) {
+	t.Parallel()
+	tests := []struct {
+		name, text string
+		want       string
+	}{
+		{
+			"IPv6", two("[fd00:2::100]:80", "fd00:3::1", "[fd00:2:0::100]:79-81", "fd00:3::2", "tcp"),
+			`8: relay "b": listen = "[fd00:2:0::100]:79-81": tcp port 80 is also claimed by relay "a" (line 1)`,
+		},
+		{
+			"IPv6 loop", two("[fd00:2::100]:80", "fd00:3::1", "[fd00:2::101]:80", "fd00:2::100", "tcp"),
+			`9: relay "b": to = ["fd00:2::100"]: loop: this is where relay "a" (line 1) listens; write its backend instead`,
+		},
+		{
+			"every address of both families", two("[fd00:2::100]:80", "fd00:3::1", ":80", "web.example", "tcp"),
+			`8: relay "b": listen = ":80": tcp port 80 is also claimed by relay "a" (line 1)`,
+		},
+		{
+			"every address of one family", two(":80", "fd00:3::1", "[fd00:2::100]:80", "fd00:3::1", "udp"),
+			`8: relay "b": listen = "[fd00:2::100]:80": udp port 80 is also claimed by relay "a" (line 1)`,
+		},
+	}
+	for _, tt := range tests {
+		t.Run(tt.name, func(t *testing.T) {
+			t.Parallel()
+			checkErrors(t, tt.text, tt.want)
+		})
+	}
+	for _, text := range []string{
 		two(":80", "10.3.0.1", "[fd00:2::100]:80", "fd00:3::1", "tcp"),
 		two("10.2.0.100:80", "10.3.0.1", ":80", "fd00:3::1", "tcp"),
 		two(":80", "10.3.0.1", ":80", "fd00:3::1", "udp"),

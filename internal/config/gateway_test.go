@@ -52,13 +52,17 @@ func TestGatewayErrors(t *testing.T) {
 		{"from = [\"10.100.20.0/24\"]\nto = []", `4: gateway "out": to = []: an empty list would lead nowhere; leave the key out for everywhere`},
 		{"from = [\"10.100.20.0/24\"]\nto = [\"0.0.0.0/0\", \"10.3.0.0/16\"]", `4: gateway "out": to = ["0.0.0.0/0", "10.3.0.0/16"]: 10.3.0.0/16 is part of 0.0.0.0/0: leave it out`},
 		{"from = [\"10.100.20.0/24\"]\nto = [\"::/0\"]", `4: gateway "out": to = ["::/0"]: "::/0" is IPv6, but every source in from is IPv4: write an IPv4 network`},
-		{"from = [\"10.100.20.0/24\", \"fd00:100::/64\"]\nto = [\"10.3.0.0/16\"]",
-			`4: gateway "out": to = ["10.3.0.0/16"]: has no IPv6 network, so the IPv6 hosts in from could go nowhere: add one, such as "::/0"`},
+		{
+			"from = [\"10.100.20.0/24\", \"fd00:100::/64\"]\nto = [\"10.3.0.0/16\"]",
+			`4: gateway "out": to = ["10.3.0.0/16"]: has no IPv6 network, so the IPv6 hosts in from could go nowhere: add one, such as "::/0"`,
+		},
 		{"from = [\"10.100.20.0/24\"]\nsnat = \"off\"", `4: gateway "out": snat = "off": a gateway is there to translate: ` +
 			`to forward with the hosts' own addresses needs routes and no gateway`},
 		{"from = [\"10.100.20.0/24\"]\nsnat = \"fd00:2::1\"", `4: gateway "out": snat = "fd00:2::1": "fd00:2::1" is IPv6, but every source in from is IPv4: write an IPv4 address`},
-		{"from = [\"10.100.20.0/24\", \"fd00:100::/64\"]\nsnat = \"fd00:2::1\"",
-			`4: gateway "out": snat = "fd00:2::1": has no IPv4 address, which IPv4 connections need: list one of each family, or write "auto"`},
+		{
+			"from = [\"10.100.20.0/24\", \"fd00:100::/64\"]\nsnat = \"fd00:2::1\"",
+			`4: gateway "out": snat = "fd00:2::1": has no IPv4 address, which IPv4 connections need: list one of each family, or write "auto"`,
+		},
 		{"from = [\"10.100.20.0/24\"]\negress = \"\"", `4: gateway "out": egress = "": must be "auto" or the name of an interface: ` +
 			`1-15 printable characters without blanks, "/", ":", "*" and quotes`},
 		{"from = [\"10.100.20.0/24\"]\nenabled = 1", `4: gateway "out": enabled = 1: must be true or false, without quotes`},
@@ -79,16 +83,26 @@ func TestGatewayOverlaps(t *testing.T) {
 	second := func(keys string) string { return "[[gateway]]\nname = \"in\"\n" + keys }
 	const rule = `: a connection can be translated one way only`
 	tests := []struct{ text, want string }{
-		{minimalGateway + second(`from = ["10.100.20.0/24"]`),
-			`6: gateway "in": from = ["10.100.20.0/24"]: 10.100.20.0/24 to 0.0.0.0/0 overlaps with 10.100.20.0/24 to 0.0.0.0/0 of gateway "out" (line 1)` + rule},
-		{minimalGateway + second(`from = ["10.3.0.0/16", "10.100.0.0/16"]`+"\nto = [\"10.3.0.0/16\"]"),
-			`6: gateway "in": from = ["10.3.0.0/16", "10.100.0.0/16"]: 10.100.0.0/16 to 10.3.0.0/16 overlaps with 10.100.20.0/24 to 0.0.0.0/0 of gateway "out" (line 1)` + rule},
-		{minimalGateway + second("egress = \"ens6\"\nfrom = [\"10.100.20.7\"]"),
-			`7: gateway "in": from = ["10.100.20.7"]: 10.100.20.7/32 to 0.0.0.0/0 overlaps with 10.100.20.0/24 to 0.0.0.0/0 of gateway "out" (line 1)` + rule},
-		{minimalGateway + "egress = \"ens6\"\n" + second("from = [\"10.100.20.0/24\"]\nenabled = false"),
-			`7: gateway "in": from = ["10.100.20.0/24"]: 10.100.20.0/24 to 0.0.0.0/0 overlaps with 10.100.20.0/24 to 0.0.0.0/0 of gateway "out" (line 1)` + rule},
-		{minimalGateway + "egress = \"ens6\"\n" + second("from = [\"10.100.20.0/24\"]\negress = \"ens6\""),
-			`7: gateway "in": from = ["10.100.20.0/24"]: 10.100.20.0/24 to 0.0.0.0/0 overlaps with 10.100.20.0/24 to 0.0.0.0/0 of gateway "out" (line 1)` + rule},
+		{
+			minimalGateway + second(`from = ["10.100.20.0/24"]`),
+			`6: gateway "in": from = ["10.100.20.0/24"]: 10.100.20.0/24 to 0.0.0.0/0 overlaps with 10.100.20.0/24 to 0.0.0.0/0 of gateway "out" (line 1)` + rule,
+		},
+		{
+			minimalGateway + second(`from = ["10.3.0.0/16", "10.100.0.0/16"]`+"\nto = [\"10.3.0.0/16\"]"),
+			`6: gateway "in": from = ["10.3.0.0/16", "10.100.0.0/16"]: 10.100.0.0/16 to 10.3.0.0/16 overlaps with 10.100.20.0/24 to 0.0.0.0/0 of gateway "out" (line 1)` + rule,
+		},
+		{
+			minimalGateway + second("egress = \"ens6\"\nfrom = [\"10.100.20.7\"]"),
+			`7: gateway "in": from = ["10.100.20.7"]: 10.100.20.7/32 to 0.0.0.0/0 overlaps with 10.100.20.0/24 to 0.0.0.0/0 of gateway "out" (line 1)` + rule,
+		},
+		{
+			minimalGateway + "egress = \"ens6\"\n" + second("from = [\"10.100.20.0/24\"]\nenabled = false"),
+			`7: gateway "in": from = ["10.100.20.0/24"]: 10.100.20.0/24 to 0.0.0.0/0 overlaps with 10.100.20.0/24 to 0.0.0.0/0 of gateway "out" (line 1)` + rule,
+		},
+		{
+			minimalGateway + "egress = \"ens6\"\n" + second("from = [\"10.100.20.0/24\"]\negress = \"ens6\""),
+			`7: gateway "in": from = ["10.100.20.0/24"]: 10.100.20.0/24 to 0.0.0.0/0 overlaps with 10.100.20.0/24 to 0.0.0.0/0 of gateway "out" (line 1)` + rule,
+		},
 	}
 	for _, tt := range tests {
 		checkErrors(t, tt.text, tt.want)

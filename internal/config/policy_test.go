@@ -67,14 +67,24 @@ func TestParsePolicy(t *testing.T) {
 	}
 }
 
-func TestPolicyErrors(t *testing.T) {
+// policyError is keys, wrong in the last line, and what the error has behind `relay "web": `.
+type policyError struct{ keys, rest string }
+
+func checkPolicyErrors(t *testing.T, tests []policyError) {
+	t.Helper()
+	for _, tt := range tests {
+		t.Run(tt.keys, func(t *testing.T) {
+			t.Parallel()
+			checkErrors(t, minimal+tt.keys, fmt.Sprintf(`%d: relay "web": %s`, 5+strings.Count(tt.keys, "\n"), tt.rest))
+		})
+	}
+}
+
+func TestHealthErrors(t *testing.T) {
 	t.Parallel()
 	const health = `must be "off", "tcp" or a table such as {type = "tcp", interval = "2s"}`
-	const mss = `must be "auto", "off" or a number in 536-8961, without quotes`
-	const limit = `must be a number in 0-1000000, without quotes`
-	const rate = `must be 0 (no limit) or "COUNT/UNIT", a count in 1-1000000 and the unit s, m or h, such as "100/s"`
 	const inARow = `must be a number in 1-100, without quotes`
-	tests := []struct{ keys, rest string }{ // what is wrong is in the last line, and rest is behind `relay "web": `
+	checkPolicyErrors(t, []policyError{
 		{`health = "http"`, `health = "http": ` + health},
 		{`health = "tpc"`, `health = "tpc": ` + health + `; did you mean "tcp"?`},
 		{`health = true`, `health = true: ` + health},
@@ -97,6 +107,16 @@ func TestPolicyErrors(t *testing.T) {
 			`name a TCP port of the backends, as in {type = "tcp", port = 80}`},
 		{"protocol = [\"udp\", \"sctp\"]\nhealth = {rise = 1}", `health = {…}: the check is a TCP connection, and the relay carries no tcp: ` +
 			`name a TCP port of the backends, as in {type = "tcp", port = 80}`},
+	})
+	checkErrors(t, minimal+"[relay.health]\nfall = 3\nraise = 2", `5: relay "web": health.raise = 2: unknown key; did you mean "rise"?`)
+}
+
+func TestLimitErrors(t *testing.T) {
+	t.Parallel()
+	const mss = `must be "auto", "off" or a number in 536-8961, without quotes`
+	const limit = `must be a number in 0-1000000, without quotes`
+	const rate = `must be 0 (no limit) or "COUNT/UNIT", a count in 1-1000000 and the unit s, m or h, such as "100/s"`
+	checkPolicyErrors(t, []policyError{
 		{`mss = "of"`, `mss = "of": ` + mss + `; did you mean "off"?`},
 		{`mss = "1400"`, `mss = "1400": ` + mss},
 		{`mss = 535`, `mss = 535: ` + mss},
@@ -119,14 +139,7 @@ func TestPolicyErrors(t *testing.T) {
 		{`rate = "100/s/s"`, `rate = "100/s/s": ` + rate},
 		{`rate = "100/second"`, `rate = "100/second": ` + rate + `; did you mean "100/s"?`},
 		{`rate = "60/min"`, `rate = "60/min": ` + rate + `; did you mean "60/m"?`},
-	}
-	for _, tt := range tests {
-		t.Run(tt.keys, func(t *testing.T) {
-			t.Parallel()
-			checkErrors(t, minimal+tt.keys, fmt.Sprintf(`%d: relay "web": %s`, 5+strings.Count(tt.keys, "\n"), tt.rest))
-		})
-	}
-	checkErrors(t, minimal+"[relay.health]\nfall = 3\nraise = 2", `5: relay "web": health.raise = 2: unknown key; did you mean "rise"?`)
+	})
 	checkErrors(t, "[[relay]]\nname = \"six\"\nlisten = \"[fd00:2::100]:80\"\nto = [\"fd00:3::100\"]\nmss = 1219",
 		`5: relay "six": mss = 1219: IPv6 carries at least 1220 everywhere: write a number in 1220-8961`)
 	checkErrors(t, "[[relay]]\nname = \"both\"\nlisten = \":80\"\nto = [\"10.3.0.100\", \"fd00:3::100\"]\nmss = 1219",
