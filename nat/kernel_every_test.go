@@ -62,8 +62,8 @@ func TestEveryElementIsGuarded(t *testing.T) {
 		for j := range s.Elements {
 			renamed, moved := s.Elements[j], s.Elements[j]
 			renamed.Comment = "somebody"
-			moved.Value[3]++
-			key := fieldsText(s.Key, s.Elements[j].Key[:])
+			moved.Value = other(s, moved.Value)
+			key := s.Elements[j].keyText(s)
 			remove := fmt.Sprintf("delete element inet natd %s { %s }", s.Name, key)
 			scripts := []string{remove, remove + "\n" + adding(s, &renamed)}
 			if s.Data != nil {
@@ -118,4 +118,14 @@ table netdev natd_guard { chain keep { }; }
 			}
 		})
 	}
+}
+
+// other is another value for a map: its last byte that is not padding is one more, or it goes to another chain.
+func other(s *Set, v Value) Value {
+	if s.verdicts() {
+		return Value("turn3_7")
+	}
+	last := []byte(v)
+	last[3]++
+	return Value(last)
 }

@@ -88,7 +88,7 @@ func (f *familyUse) limitRules() (rules []Rule) {
 	})
 	for _, l := range limits {
 		for _, proto := range slices.Sorted(maps.Keys(f.limits[l])) {
-			rules = append(rules, rule("limit of "+l.text(), f.named(), ctFirstDNAT(), l4protoIs(proto),
+			rules = append(rules, rule("limit of "+l.text(), l.family(f), ctFirstDNAT(), l4protoIs(proto),
 				join(key(f.tracked()...), in(f.nameOf(setLimits, l.which()))),
 				l.over(f),
 				join(key(f.tracked()...), in(f.nameOf(setRefused, l.kind))),
@@ -96,6 +96,14 @@ func (f *familyUse) limitRules() (rules []Rule) {
 		}
 	}
 	return rules
+}
+
+// family matches the family: nft does not print it where the source address is in the key.
+func (l limit) family(f *familyUse) part {
+	if l.kind == limitConnections {
+		return f.named()
+	}
+	return f.is()
 }
 
 // over matches connections that are beyond the limit.

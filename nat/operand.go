@@ -60,6 +60,13 @@ func (f family) ipDaddr() operand {
 func thSport() operand { return payload("th sport", expr.PayloadBaseTransportHeader, 0, 2) }
 func thDport() operand { return payload("th dport", expr.PayloadBaseTransportHeader, 2, 2) }
 
+// dport is the port for a rule that matches the protocol: nft prints the protocol in the port's place.
+func (p Protocol) dport() operand {
+	o := thDport()
+	o.text = p.String() + " dport"
+	return o
+}
+
 // ipSaddrMasked is the network of that prefix length that the source lies in.
 func (f family) ipSaddrMasked(bits int) operand {
 	o := f.ipSaddr()
@@ -72,11 +79,8 @@ func (f family) ipSaddrMasked(bits int) operand {
 	}}
 }
 
-func l4proto() operand { return meta("meta l4proto", expr.MetaKeyL4PROTO, 1) }
-func oifname() operand { return meta("oifname", expr.MetaKeyOIFNAME, unix.IFNAMSIZ/4) }
-
-func meta(text string, key expr.MetaKey, words int) operand {
-	return operand{text, words, func(r uint32) []expr.Any { return []expr.Any{&expr.Meta{Key: key, Register: r}} }}
+func l4proto() operand {
+	return operand{"meta l4proto", 1, func(r uint32) []expr.Any { return []expr.Any{&expr.Meta{Key: expr.MetaKeyL4PROTO, Register: r}} }}
 }
 
 // ctOriginalDaddr is what the client dialled: direction 0 of a tracked tuple is what it was before any translation.
@@ -114,23 +118,14 @@ func numgenRandom(modulus int) operand { return numgen("random", unix.NFT_NG_RAN
 // hashSeed makes a client's slot the same in every table that natd ever makes.
 const hashSeed = 0x6e617464
 
-// hashSlot is a number below hashSlots that is always the same for one source address.
-func (f family) hashSlot() operand {
+// hashSlot is a number below the modulus that is always the same for one source address.
+func (f family) hashSlot(modulus int) operand {
 	source := f.ipSaddr()
-	return operand{fmt.Sprintf("jhash %s mod %d seed %#x", source.text, hashSlots, hashSeed), 1, func(r uint32) []expr.Any {
+	return operand{fmt.Sprintf("jhash %s mod %d seed %#x", source.text, modulus, hashSeed), 1, func(r uint32) []expr.Any {
 		return append(source.load(r), &expr.Hash{
-			SourceRegister: r, DestRegister: r, Length: f.size, Modulus: hashSlots, Seed: hashSeed, Type: expr.HashTypeJenkins,
+			SourceRegister: r, DestRegister: r, Length: f.size, Modulus: uint32(modulus), Seed: hashSeed, Type: expr.HashTypeJenkins,
 		})
 	}}
-}
-
-// inNetworkOrder is a number as a set of intervals wants it.
-func (o operand) inNetworkOrder() operand {
-	load := o.load
-	o.load = func(r uint32) []expr.Any {
-		return append(load(r), &expr.Byteorder{SourceRegister: r, DestRegister: r, Op: expr.ByteorderHton, Len: 4, Size: 4})
-	}
-	return o
 }
 
 func mask(r uint32, m []byte) []expr.Any {

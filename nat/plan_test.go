@@ -50,7 +50,7 @@ func TestConnections(t *testing.T) {
 			r.Sets[i].Elements[j].Packets = 10
 		}
 	}
-	if diff := cmp.Diff(map[string]uint64{"web": 40, "ssh": 10}, r.Connections()); diff != "" {
+	if diff := cmp.Diff(map[string]uint64{"web": 40, "ssh": 10}, r.Connections().Relays); diff != "" {
 		t.Errorf("(-want +got):\n%s", diff)
 	}
 }
