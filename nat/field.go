@@ -64,7 +64,7 @@ func slotField() Field {
 }
 
 func mssField() Field {
-	return Field{"", 4, 2, typeofExpr{"tcp option maxseg size", typeofData(8, 2, 2, 1)}}
+	return Field{"", 4, 2, typeofExpr{"tcp option maxseg size", exprData(8, udata(nil, 1, word(2)), udata(nil, 2, word(1)), udata(nil, 0, word(2)))}}
 }
 
 // chainField is the value of a map of verdicts: a goto to a chain.

@@ -98,12 +98,12 @@ func (f *familyUse) limitRules() (rules []Rule) {
 	return rules
 }
 
-// family matches the family: nft does not print it where the source address is in the key.
+// family matches the family, where it does not follow from the source address in the key.
 func (l limit) family(f *familyUse) part {
 	if l.kind == limitConnections {
 		return f.named()
 	}
-	return f.is()
+	return part{}
 }
 
 // over matches connections that are beyond the limit.
@@ -114,9 +114,9 @@ func (l limit) over(f *familyUse) part {
 	case limitConnections:
 		return tally("add", counts, key(f.tracked()...), ctCountOver(l.count))
 	case limitSources:
-		return tally("add", counts, perSource, ctCountOver(l.count))
+		return join(f.is(), tally("add", counts, perSource, ctCountOver(l.count)))
 	}
-	return tally("update", counts, perSource, rateOver(Rate{l.count, l.per}))
+	return join(f.is(), tally("update", counts, perSource, rateOver(Rate{l.count, l.per})))
 }
 
 // text is the limit as the configuration has it.

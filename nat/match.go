@@ -62,7 +62,7 @@ func leavingBy(name string) part {
 
 // l4protoIs matches packets of one transport protocol.
 func l4protoIs(p Protocol) part {
-	return part{"meta l4proto " + p.String(), append(l4proto().load(firstReg), compare(expr.CmpOpEq, []byte{byte(p)}))}
+	return part{"meta l4proto " + p.String(), append(l4proto().load(firstReg, 0), compare(expr.CmpOpEq, []byte{byte(p)}))}
 }
 
 // hasBits matches when the loaded word, in host order, has one of the bits.
@@ -120,7 +120,7 @@ const (
 
 func tcpFlags(text string, bits byte, op expr.CmpOp, value byte) part {
 	return part{"tcp flags " + text, slices.Concat(l4protoIs(TCP).exprs,
-		payload("", expr.PayloadBaseTransportHeader, 13, 1).load(firstReg),
+		payload("", expr.PayloadBaseTransportHeader, 13, 1).load(firstReg, 0),
 		mask(firstReg, []byte{bits}), []expr.Any{compare(op, []byte{value})})}
 }
 
