@@ -30,7 +30,7 @@ func TestEveryRuleIsGuarded(t *testing.T) {
 	m, want := newMachine(t, ProtectOff), damaged()
 	m.bring(want)
 	before, count := m.list("ruleset"), len(m.ruleHandles())
-	if rules := 3 + 2 + 2 + 3; count != rules {
+	if rules := 3 + 2 + 4 + 3; count != rules {
 		t.Fatalf("the table lists %d rules, want %d", count, rules)
 	}
 	for i := range count {
@@ -62,11 +62,11 @@ func TestEveryElementIsGuarded(t *testing.T) {
 		for j := range s.Elements {
 			renamed, moved := s.Elements[j], s.Elements[j]
 			renamed.Comment = "somebody"
-			moved.Value = other(s, moved.Value)
 			key := s.Elements[j].keyText(s)
 			remove := fmt.Sprintf("delete element inet natd %s { %s }", s.Name, key)
 			scripts := []string{remove, remove + "\n" + adding(s, &renamed)}
 			if s.Data != nil {
+				moved.Value = other(s, moved.Value)
 				scripts = append(scripts, remove+"\n"+adding(s, &moved))
 			}
 			for _, script := range scripts {
