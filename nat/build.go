@@ -32,12 +32,12 @@ func Build(spec *Spec, places *Placements) *Ruleset {
 	}
 	for i := range spec.Gateways {
 		if g := &spec.Gateways[i]; g.Enabled && !places.Gateways[i].Held {
-			b.gateway(g)
+			b.gateway(g, &places.Gateways[i])
 		}
 	}
 	for i := range spec.Statics {
 		if s := &spec.Statics[i]; s.Enabled && !places.Statics[i].Held {
-			b.static(s)
+			b.static(s, &places.Statics[i])
 		}
 	}
 	return b.ruleset(spec.Forwarding)
