@@ -46,8 +46,8 @@ func (b *box) awaitBackends(states ...string) *control.Relay {
 	var r control.Relay
 	b.awaitStatus(func(s *control.Status) error {
 		r = s.Relays[0]
-		if got := statesOf(&r); !slices.Equal(got, states) {
-			return fmt.Errorf("the backends are %v, want %v: %s", got, states, r.Reason)
+		if got := statesOf(&r); !slices.Equal(got, states) || !s.Ruleset.InSync {
+			return fmt.Errorf("the backends are %v, want %v: %s; %s", got, states, r.Reason, s.Ruleset.LastError)
 		}
 		return nil
 	})
