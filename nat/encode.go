@@ -53,7 +53,6 @@ func (p *Plan) encode(b *nfnl.Batch, hold Hold) {
 			newRule(b, TableName, c.Name, &r)
 		}
 	}
-	// An element of a set may lead to a chain, and a rule of a chain may use a set: the rules go first, the chains last.
 	for _, c := range p.oldChains {
 		deleteRules(b, c.Name)
 	}
