@@ -45,12 +45,28 @@ func (a *app) wanted(ctx context.Context, args []string) (*config.Config, error)
 	return nil, fmt.Errorf("ask natd for its configuration file (or name the FILE): %w", err)
 }
 
+// known asks the natd that runs what it knows of backends: without that a plan would be about another moment. It is nil when
+// none runs, or when it does not speak to this user.
+func (a *app) known(ctx context.Context) (*control.Known, error) {
+	var k control.Known
+	err := control.Call(ctx, a.socket, control.OpKnown, nil, &k)
+	switch {
+	case err == nil:
+		return &k, nil
+	case control.NotRunning(err), control.AsError(err).Code == control.CodeNotPermitted:
+		return nil, nil
+	}
+	return nil, fmt.Errorf("ask natd what it knows of backends: %w", err)
+}
+
 func (a *app) rulesCommand() *cobra.Command {
 	return &cobra.Command{
 		Use:   "rules [FILE]",
 		Short: "Print the ruleset for a configuration as nft text",
 		Long: `Print the ruleset for a configuration as text that "nft -c -f -" accepts.
 
+While natd runs, backends that it has found to be down, that were drained, and the addresses
+of names are as natd has them; without it, names are asked for now.
 The default is the configuration of the running natd, or else ` + defaultConfig + `.`,
 		Args: cobra.MaximumNArgs(1),
 		RunE: func(cmd *cobra.Command, args []string) error {
@@ -58,7 +74,11 @@ The default is the configuration of the running natd, or else ` + defaultConfig 
 			if err != nil {
 				return err
 			}
-			text, err := a.local.rules(cmd.Context(), cfg)
+			known, err := a.known(cmd.Context())
+			if err != nil {
+				return err
+			}
+			text, err := a.local.rules(cmd.Context(), cfg, known)
 			if err != nil {
 				return fmt.Errorf("build the ruleset for %s: %w", cfg.Path, permitted(err))
 			}
@@ -82,7 +102,8 @@ func (a *app) planCommand() *cobra.Command {
 		Short: "Show what a configuration would change in the kernel, and change nothing",
 		Long: `Show what a configuration would change in the kernel, and change nothing. It needs root.
 
-While natd runs, a configuration that "natctl reload" would refuse is refused here, too.
+While natd runs, a configuration that "natctl reload" would refuse is refused here, too, and
+backends that are down or drained and the addresses of names are as natd has them.
 The default is the configuration of the running natd, or else ` + defaultConfig + `.`,
 		Args: cobra.MaximumNArgs(1),
 		RunE: func(cmd *cobra.Command, args []string) error {
@@ -110,7 +131,11 @@ func (a *app) plan(ctx context.Context, args []string) (o *control.Outcome, err 
 	if err != nil {
 		return nil, err
 	}
-	o, err = a.local.plan(ctx, cfg)
+	known, err := a.known(ctx)
+	if err != nil {
+		return nil, err
+	}
+	o, err = a.local.plan(ctx, cfg, known)
 	switch {
 	case err != nil && control.AsError(err).Code == control.CodeConfig:
 		return nil, err // it names the file, as a reload would

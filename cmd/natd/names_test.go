@@ -75,8 +75,9 @@ func (m *monitor) changes() (lines []string) {
 	m.mark()
 	lab.Check(m.b.t, m.p.AwaitLog(m.b.t.Context(), patience, fmt.Sprintf("delete table ip marker%d", m.n)))
 	for line := range strings.Lines(m.p.Log()) {
-		if strings.Contains(line, " inet natd") {
-			lines = append(lines, strings.TrimSpace(line))
+		// That the table is there is said again when a natd that starts takes the ownership.
+		if line = strings.TrimSpace(line); strings.Contains(line, " inet natd") && line != "add table inet natd" {
+			lines = append(lines, line)
 		}
 	}
 	return lines
@@ -302,9 +303,8 @@ func TestNameFlipFlop(t *testing.T) {
 			moves++
 		}
 	}
-	if logged := strings.Count(b.natd.Log(), "the addresses of a name changed"); moves != 1 || logged != 2 {
-		t.Errorf("connections moved %d times, natd logged %d answers that it followed, want 1 move and 2 answers (the first one counts):\n%s",
-			moves, logged, b.natd.Log())
+	if logged := strings.Count(b.natd.Log(), "the addresses of a name changed"); moves != 1 || logged != 1 {
+		t.Errorf("connections moved %d times, natd logged %d changes, want one:\n%s", moves, logged, b.natd.Log())
 	}
 	t.Logf("%d calls, none failed, %d questions, 1 move", len(calls), z.Queries("db.internal"))
 }

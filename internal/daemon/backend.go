@@ -162,6 +162,10 @@ func (f *facts) findWay(r *nat.Relay, b *backend) bool {
 		return false
 	}
 	b.route = w.route
+	if b.conf.Name != "" && w.route.Local { // an address that came to this host after the answer was followed
+		b.why = fmt.Sprintf("name %s leads to %s, which is this host: name another host, or write the address if that is meant", b.conf.Name, b.addr)
+		return false
+	}
 	if r.Egress == "" || r.Egress == w.route.Link {
 		return true
 	}

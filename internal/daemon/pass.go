@@ -56,6 +56,7 @@ func (d *Daemon) refresh() (looked bool, err error) {
 		return false, err
 	}
 	d.facts = next.facts
+	d.probes.stand(next.facts.addresses, &d.cfg.NAT)
 	d.probes.follow(&d.cfg.NAT, next.relays)
 	d.metadata.hope(next.facts.instance.hopeful(next.relays))
 	if d.want != nil && next.same(&d.placed) {
