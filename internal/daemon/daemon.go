@@ -282,6 +282,9 @@ func (d *Daemon) use(cfg *config.Config, protect nat.Protect) {
 	d.sync.due = true
 	d.Level.Set(cfg.Daemon.LogLevel)
 	d.metadata.enable(cfg.Host.Metadata)
+	if d.facts != nil {
+		d.probes.stand(d.facts.addresses, &cfg.NAT)
+	}
 	d.probes.ask(cfg)
 	if d.drains.forget(&cfg.NAT) {
 		if err := d.drains.save(); err != nil {

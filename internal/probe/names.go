@@ -288,19 +288,25 @@ func (n *Names) toSave() {
 	}
 }
 
-// keepSaved writes the store when there is something new, and not more often than savePause.
+// keepSaved writes the store when there is something new, and not more often than savePause. What could not be written is tried
+// again: a disk does not stay full for ever.
 func (n *Names) keepSaved(ctx context.Context) {
-	for {
+	for pause := savePause; ; {
 		select {
 		case <-n.unsaved:
 		case <-ctx.Done():
 			return
 		}
 		select {
-		case <-time.After(savePause):
+		case <-time.After(pause):
 		case <-ctx.Done():
 		}
-		n.store.save(n.snapshot(time.Now()))
+		if n.store.save(n.snapshot(time.Now())) {
+			pause = savePause
+			continue
+		}
+		pause = min(2*pause, longestSavePause)
+		n.toSave()
 	}
 }
 
