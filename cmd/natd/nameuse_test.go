@@ -67,6 +67,21 @@ to = ["six.internal:7000"]
 	if z.Queries("six.internal") == 0 || strings.Contains(z.Log(), "query[A] six.internal") {
 		t.Errorf("an IPv6 relay asks for IPv4 addresses:\n%s", z.Log())
 	}
+	lab.Check(t, z.Set(t.Context(), map[string]lab.Answer{
+		"four.internal": {Addrs: b.C.Extra(1)}, "both.internal": {Addrs: b.C.Extra(2)}, "six.internal": {Addrs: b.C.Extra(1)[1:]},
+	}))
+	b.awaitStatus(func(s *control.Status) error {
+		if n := len(s.Relays[0].Backends); n != 2 {
+			return fmt.Errorf("the name that has got an IPv6 address has %d backends", n)
+		}
+		return nil
+	})
+	if got := call("[fd00:10:2::100]:7001"); got != "1-false" {
+		t.Errorf("over IPv6 the relay is answered by %s", got)
+	}
+	if s := b.status(); s.Ruleset.DriftRepairs != 0 {
+		t.Errorf("a name that gets an address counts as a repair: %+v", s.Ruleset.LastDrift)
+	}
 	if log := b.natd.Log(); strings.Contains(log, "not as configured") || strings.Contains(log, "level=WARN msg=\"a name") {
 		t.Errorf("natd complains about a name that has addresses of one family only:\n%s", log)
 	}
@@ -184,7 +199,7 @@ func TestNameStore(t *testing.T) {
 	lab.Check(t, os.Chmod(state, 0o755))
 	full := filepath.Join(b.dir, "full")
 	lab.Check(t, os.Mkdir(full, 0o700))
-	b.B.Output(t, "mount", "-t", "tmpfs", "-o", "size=8k", "none", full)
+	b.B.Output(t, "mount", "-t", "tmpfs", "-o", "size=64k", "none", full)
 	b.kill()
 	b.B.Output(t, "cp", "-a", state+"/.", full)
 	b.B.Output(t, "sh", "-c", "cat /dev/zero > "+full+"/ballast || true")

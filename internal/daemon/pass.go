@@ -141,7 +141,7 @@ func (d *Daemon) reportPlaces(next *placed) {
 			}
 		}
 		again := known && d.had[claim(r)] && !p.Held && len(p.reasons) == 0
-		if again && !p.sameWay(before) && len(moved) < stepsShown {
+		if again && p.sameBackends(before) && !p.sameWay(before) && len(moved) < stepsShown {
 			moved = append(moved, fmt.Sprintf("relay %s: %s", r.Name, p.way()))
 		}
 	}
