@@ -55,6 +55,8 @@ type Daemon struct {
 	probes *probes
 	drains *drains
 
+	reloads sync.Mutex // one reload at a time: the last to come has the last word
+
 	gone    []flow.Box // of gateways and statics that were in the kernel, whose connections may be to be ended
 	placed  placed
 	facts   *facts // the last that were gathered
@@ -144,7 +146,7 @@ func Run(ctx context.Context, o Options, reload <-chan os.Signal) error {
 	if err := d.open(); err != nil {
 		return errors.Join(err, d.close())
 	}
-	if err := d.adopt(cfg); err != nil {
+	if err := d.adopt(ctx, cfg); err != nil {
 		return errors.Join(err, d.close())
 	}
 	err = d.serve(ctx, reload)
@@ -200,7 +202,7 @@ func (d *Daemon) close() error {
 }
 
 // adopt takes the configuration and looks at what an earlier natd left in the kernel. It changes nothing.
-func (d *Daemon) adopt(cfg *config.Config) error {
+func (d *Daemon) adopt(ctx context.Context, cfg *config.Config) error {
 	have, err := d.kernel.Read()
 	if err != nil {
 		return err
@@ -215,6 +217,8 @@ func (d *Daemon) adopt(cfg *config.Config) error {
 	}
 	d.noteAddresses(addresses)
 	d.had = standing(&cfg.NAT, have, (&facts{addresses: addresses}).local())
+	d.probes.stand(addresses, &cfg.NAT)
+	d.probes.learn(ctx, cfg)
 	d.use(cfg, protect)
 	return nil
 }
@@ -275,6 +279,9 @@ func (d *Daemon) use(cfg *config.Config, protect nat.Protect) {
 	d.sync.due = true
 	d.Level.Set(cfg.Daemon.LogLevel)
 	d.metadata.enable(cfg.Host.Metadata)
+	if d.facts != nil {
+		d.probes.stand(d.facts.addresses, &cfg.NAT)
+	}
 	d.probes.ask(cfg)
 	if d.drains.forget(&cfg.NAT) {
 		if err := d.drains.save(); err != nil {

@@ -3,12 +3,10 @@ package daemon
 import (
 	"context"
 	"fmt"
-	"maps"
 	"slices"
 	"strings"
 	"time"
 
-	"natd/internal/config"
 	"natd/internal/control"
 	"natd/internal/flow"
 	"natd/nat"
@@ -53,7 +51,12 @@ func (h handler) Status(ctx context.Context) (*control.Status, error) {
 
 // Reload takes the file anew.
 func (h handler) Reload(ctx context.Context) (*control.Outcome, error) {
-	return inLoop(ctx, h.d, func() (*control.Outcome, error) { return h.d.reload() })
+	return h.d.renew(ctx)
+}
+
+// Known tells what there is to know of backends.
+func (h handler) Known(ctx context.Context) (*control.Known, error) {
+	return inLoop(ctx, h.d, func() (*control.Known, error) { return h.d.known(), nil })
 }
 
 // Flush removes everything that natd made and leaves it so until the next reload.
@@ -148,68 +151,6 @@ func connection(r *nat.Relay, e *flow.Entry) control.Connection {
 		Bytes:   control.Volume{ToTarget: e.ToTarget.Bytes, ToClient: e.ToClient.Bytes},
 		Packets: control.Volume{ToTarget: e.ToTarget.Packets, ToClient: e.ToClient.Packets},
 	}
-}
-
-// reloadLogged is a reload by signal: there is nobody to answer.
-func (d *Daemon) reloadLogged() {
-	if d.ready {
-		d.Notify.Reloading()
-		defer func() { d.Notify.Ready(d.lastStatus) }()
-	}
-	if _, err := d.reload(); err != nil {
-		d.Log.Error("the configuration was not reloaded, the old one goes on", "error", err)
-	}
-}
-
-// reload takes the file, if it is free of errors and the kernel accepts what it asks for. Else the old one goes on.
-func (d *Daemon) reload() (*control.Outcome, error) {
-	cfg, protect, err := d.load()
-	if err != nil {
-		d.configErr = err.Error()
-		d.poke() // the service manager's status line says so
-		return nil, err
-	}
-	old, oldHold, loadedAt, wasFlushed, had := d.cfg, d.hold, d.loadedAt, d.flushed, maps.Clone(d.had)
-	notes := d.reloadNotes(cfg)
-	d.use(cfg, protect)
-	d.sync.steps = nil
-	if err := d.pass(); err != nil {
-		d.use(old, oldHold.Protect)
-		d.loadedAt, d.flushed, d.configErr, d.had = loadedAt, wasFlushed, err.Error(), had
-		d.poke()
-		return nil, control.Errorf(control.CodeFailed, "the kernel refused the new configuration, the old one goes on: %w", err)
-	}
-	d.Log.Info("configuration reloaded", "path", cfg.Path, "sha256", cfg.SHA256, "relays", len(cfg.NAT.Relays))
-	changes := append([]string{}, d.sync.steps...)
-	return &control.Outcome{SchemaVersion: control.SchemaVersion, Changes: changes, Notes: append(notes, d.shortfalls()...)}, nil
-}
-
-// load reads the file and holds it against this host: a relay that is new may not take the port of a local service.
-func (d *Daemon) load() (*config.Config, nat.Protect, error) {
-	cfg, err := config.Load(d.ConfigPath)
-	if err != nil {
-		return nil, 0, control.Errorf(control.CodeConfig, "%w", err)
-	}
-	protect, err := protection(d.kernel, cfg)
-	if err != nil {
-		return nil, 0, err
-	}
-	refused := make(map[string]string)
-	if _, err := d.placeAll(cfg, refused, true); err != nil {
-		return nil, 0, err
-	}
-	if err := refusal(cfg, refused); err != nil {
-		return nil, 0, err
-	}
-	return cfg, protect, nil
-}
-
-func (d *Daemon) reloadNotes(cfg *config.Config) []string {
-	notes := disabledNotes(&cfg.NAT)
-	if cfg.Daemon.SocketGroup != d.cfg.Daemon.SocketGroup {
-		notes = append(notes, "socket_group takes effect when natd is restarted")
-	}
-	return notes
 }
 
 // remove takes everything back that natd made: connections of relays, tables and sysctls.
