@@ -5,5 +5,6 @@
 // answer, also over a restart. Both have a Run that works until its context ends, both call back when something changed,
 // and both answer at any time, from any goroutine, with what they know. What follows from it is decided elsewhere.
 //
-// Sockets are opened in the network namespace of the process.
+// Names are asked of name servers alone, as resolv.conf(5) says; /etc/hosts and nsswitch.conf play no part, for what stands
+// there has no time to live. Sockets are opened in the network namespace of the process.
 package probe

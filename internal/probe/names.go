@@ -225,6 +225,8 @@ func (n *Names) take(e *followed, got found, err error, began, now time.Time) (n
 func (n *Names) report(e *followed, before []netip.Addr, changed, failing bool) {
 	log := n.log.With("name", e.name.Host, "family", e.name.Family.String())
 	switch {
+	case e.answer.Error != "" && !failing && len(before) == 0:
+		log.Warn("a name is not resolved, and has never been", "error", e.answer.Error)
 	case e.answer.Error != "" && !failing:
 		log.Warn("a name is not resolved; its last good answer stays in use", "error", e.answer.Error, "addresses", some(before))
 	case e.answer.Error == "" && failing:
