@@ -77,14 +77,14 @@ func (b *builder) gateway(g *Gateway, p *Placement) {
 func (b *builder) gatewayPair(f *familyUse, g *Gateway, addrs []netip.Addr, pair ...interval) {
 	comment := kindGateway + g.Name
 	f.used, f.egresses[g.Egress] = true, true
-	b.intervals(f.gatewayName(setGateways, g.Egress), f.pair(), nil).add(intervalKey(pair...), "", comment)
+	b.intervals(f.gatewayName(setGateways, g.Egress), f.pair, nil).add(intervalKey(pair...), "", comment)
 	if g.SNAT.Mode == SNATFixed {
-		s := b.intervals(f.gatewayName(setGatePools, g.Egress), f.pair(), []Field{chainField()})
+		s := b.intervals(f.gatewayName(setGatePools, g.Egress), f.pair, []Field{chainField()})
 		s.Counter = true
 		s.add(intervalKey(pair...), b.pool(f, setGatePool, g.Name, comment, addrs), comment)
 		return
 	}
-	s := b.intervals(f.gatewayName(setMasquerade, g.Egress), f.pair(), nil)
+	s := b.intervals(f.gatewayName(setMasquerade, g.Egress), f.pair, nil)
 	s.Counter = true
 	s.add(intervalKey(pair...), "", comment)
 }

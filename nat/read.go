@@ -201,5 +201,6 @@ func (r *reader) elementsOf(s *Set) error {
 // (nft_rhash_walk in net/netfilter/nft_set_hash.c).
 func unique(elements []Element) []Element {
 	sortElements(elements)
-	return slices.CompactFunc(elements, func(a, b Element) bool { return a.Key == b.Key })
+	// A copy has no room to grow: a fifth of the memory, as long as the table is held.
+	return slices.Clone(slices.CompactFunc(elements, func(a, b Element) bool { return a.Key == b.Key }))
 }
