@@ -54,6 +54,7 @@ type Daemon struct {
 
 	probes *probes
 	drains *drains
+	resets *resets
 
 	reloads sync.Mutex // one reload at a time: the last to come has the last word
 
@@ -140,6 +141,7 @@ func Run(ctx context.Context, o Options, reload <-chan os.Signal) error {
 		Options: o, startedAt: time.Now(), since: make(map[string]time.Time),
 		repairs: rate.NewLimiter(repairRate, repairBurst), wake: make(chan struct{}, 1), requests: make(chan func()),
 	}
+	d.resets = newResets(o.Log)
 	d.metadata = newMetadata(o.Log, func() { d.network.Store(true); d.poke() })
 	d.probes = newProbes(o, cfg.Daemon.Resolver,
 		func() { d.live.Store(true); d.poke() }, func() { d.network.Store(true); d.poke() })

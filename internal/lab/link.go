@@ -60,10 +60,14 @@ func (h *Host) awaitUp(dev string) error {
 	})
 }
 
-// AddAddr gives an interface one more address.
+// AddAddr gives an interface one more address, that can be used at once.
 func (h *Host) AddAddr(dev string, p netip.Prefix) error {
 	return h.withLink(dev, "adding "+p.String(), func(nl *netlink.Handle, l netlink.Link) error {
-		return nl.AddrAdd(l, &netlink.Addr{IPNet: ipNet(p)})
+		addr := &netlink.Addr{IPNet: ipNet(p)}
+		if p.Addr().Is6() {
+			addr.Flags = unix.IFA_F_NODAD // the kernel would first look for another host with it
+		}
+		return nl.AddrAdd(l, addr)
 	})
 }
 
