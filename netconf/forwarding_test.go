@@ -1,24 +1,37 @@
 package netconf
 
 import (
+	"errors"
 	"io/fs"
 	"maps"
 	"os"
 	"path/filepath"
 	"slices"
 	"testing"
+
+	"golang.org/x/sys/unix"
 )
 
 // snapshot reads all IPv4 settings of the calling thread's namespace: ip_forward and every setting of every interface.
 func snapshot(t *testing.T) map[string]string {
 	t.Helper()
-	settings := map[string]string{"ip_forward": readSysctl(t, "net/ipv4/ip_forward")}
-	const root = "/proc/sys/net/ipv4/conf"
+	settings := settingsBelow(t, "/proc/sys/net/ipv4/conf")
+	settings["ip_forward"] = readSysctl(t, "net/ipv4/ip_forward")
+	return settings
+}
+
+// settingsBelow reads every setting in a directory that can be read.
+func settingsBelow(t *testing.T, root string) map[string]string {
+	t.Helper()
+	settings := make(map[string]string)
 	err := filepath.WalkDir(root, func(path string, d fs.DirEntry, err error) error {
 		if err != nil || d.IsDir() {
 			return err
 		}
 		content, err := os.ReadFile(path)
+		if errors.Is(err, unix.EIO) {
+			return nil // stable_secret, which nobody has set
+		}
 		settings[path[len(root)+1:]] = string(content)
 		return err
 	})

@@ -18,6 +18,8 @@ const (
 	diagRequestSize  = 56 // struct inet_diag_req_v2
 	diagMessageSize  = 72 // struct inet_diag_msg
 	diagAttrIPv6Only = 11 // INET_DIAG_SKV6ONLY
+	diagAttrLocals   = 12 // INET_DIAG_LOCALS: struct sockaddr_storage for each address of an SCTP socket
+	sockaddrSize     = 128
 	stateClose       = 7  // TCP_CLOSE in net/tcp_states.h
 	stateListen      = 10 // TCP_LISTEN
 )
@@ -111,7 +113,7 @@ func diagRequest(query diagQuery, family uint8) []byte {
 
 // parseListener reads a struct inet_diag_msg and the attributes behind it. The result is empty for a socket
 // that nobody outside can reach, and has two entries for one that serves both families. SCTP describes sockets in other
-// states too (sctp_ep_dump in net/sctp/diag.c), and a socket with several addresses by the first.
+// states too (sctp_ep_dump in net/sctp/diag.c), which are left out.
 func parseListener(query diagQuery, message []byte) ([]Listener, error) {
 	if len(message) < diagMessageSize {
 		return nil, fmt.Errorf("the kernel describes a socket in %d bytes instead of %d", len(message), diagMessageSize)
@@ -119,38 +121,42 @@ func parseListener(query diagQuery, message []byte) ([]Listener, error) {
 	if message[1] != query.state {
 		return nil, nil
 	}
+	attributes, err := nl.ParseRouteAttrAsMap(message[diagMessageSize:])
+	if err != nil {
+		return nil, fmt.Errorf("read the attributes of a socket: %w", err)
+	}
 	width := 4
 	if message[0] == unix.AF_INET6 {
 		width = 16
 	}
-	addr, _ := netip.AddrFromSlice(message[8 : 8+width])
-	listener := Listener{
-		Protocol: query.protocol,
-		Addr:     addr.Unmap(),
-		Port:     binary.BigEndian.Uint16(message[4:]),
-		UID:      binary.NativeEndian.Uint32(message[64:]),
+	first, _ := netip.AddrFromSlice(message[8 : 8+width])
+	addrs := append(localAddrs(attributes[diagAttrLocals].Value), first)
+	if only := attributes[diagAttrIPv6Only].Value; slices.Contains(addrs, netip.IPv6Unspecified()) && (len(only) == 0 || only[0] == 0) {
+		addrs = append(addrs, netip.IPv4Unspecified()) // IPV6_V6ONLY in ipv6(7)
 	}
-	if listener.Addr.IsLoopback() {
-		return nil, nil
+	var found []Listener
+	for _, addr := range addrs {
+		if addr = addr.Unmap(); !addr.IsLoopback() {
+			found = append(found, Listener{
+				Protocol: query.protocol,
+				Addr:     addr,
+				Port:     binary.BigEndian.Uint16(message[4:]),
+				UID:      binary.NativeEndian.Uint32(message[64:]),
+			})
+		}
 	}
-	if addr != netip.IPv6Unspecified() {
-		return []Listener{listener}, nil
-	}
-	only, err := ipv6Only(message[diagMessageSize:])
-	if err != nil || only {
-		return []Listener{listener}, err
-	}
-	also := listener
-	also.Addr = netip.IPv4Unspecified()
-	return []Listener{listener, also}, nil
+	return found, nil
 }
 
-// ipv6Only tells whether a wildcard socket leaves IPv4 alone (IPV6_V6ONLY in ipv6(7)).
-func ipv6Only(attributes []byte) (bool, error) {
-	parsed, err := nl.ParseRouteAttrAsMap(attributes)
-	if err != nil {
-		return false, fmt.Errorf("read the attributes of a socket: %w", err)
+// localAddrs reads the addresses of an SCTP socket, which can have several.
+func localAddrs(b []byte) (addrs []netip.Addr) {
+	for ; len(b) >= sockaddrSize; b = b[sockaddrSize:] {
+		switch binary.NativeEndian.Uint16(b) {
+		case unix.AF_INET: // struct sockaddr_in
+			addrs = append(addrs, netip.AddrFrom4([4]byte(b[4:8])))
+		case unix.AF_INET6: // struct sockaddr_in6
+			addrs = append(addrs, netip.AddrFrom16([16]byte(b[8:24])))
+		}
 	}
-	only := parsed[diagAttrIPv6Only].Value
-	return len(only) > 0 && only[0] != 0, nil
+	return addrs
 }

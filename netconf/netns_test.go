@@ -48,7 +48,9 @@ func kernelDefaults(t *testing.T) {
 		} {
 			writeSysctl(t, "net/ipv4/conf/"+name+"/"+setting, value)
 		}
-		writeSysctl(t, "net/ipv6/conf/"+name+"/disable_ipv6", "0")
+		for setting, value := range map[string]string{"disable_ipv6": "0", "forwarding": "0", "accept_ra": "1"} {
+			writeSysctl(t, "net/ipv6/conf/"+name+"/"+setting, value)
+		}
 	}
 }
 

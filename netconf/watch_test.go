@@ -72,6 +72,8 @@ func TestWatch(t *testing.T) {
 		"sysctl ipv4/conf/all/rp_filter=2",
 		"sysctl ipv6/conf/default/forwarding=1",
 		"sysctl ipv6/conf/all/forwarding=1",
+		"sysctl ipv6/conf/ens5/disable_ipv6=1",
+		"sysctl ipv6/conf/ens5/disable_ipv6=0",
 		"ip addr del 10.2.0.100/24 dev ens5",
 		"ip link del ens5",
 	} {

@@ -3,8 +3,6 @@ package config
 import (
 	"log/slog"
 	"net/netip"
-	"os"
-	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -13,8 +11,6 @@ import (
 
 	"natd/nat"
 )
-
-const exampleFile = "../../config.example.toml"
 
 // minimal is a relay with all that is required.
 const minimal = "[[relay]]\nname = \"web\"\nlisten = \"10.2.0.100:80\"\nto = [\"10.3.0.100:80\"]\n"
@@ -159,14 +155,26 @@ func TestParseSettings(t *testing.T) {
 		{"no relay", "[daemon]", defaults, Host{IPForward: true, Metadata: true}, nat.ForwardStrict},
 		{"empty list", "relay = []", defaults, Host{IPForward: true, Metadata: true}, nat.ForwardStrict},
 		{
-			"all", "[daemon]\nlog_level = \"debug\"\nresync = \"1m30s\"\non_stop = \"remove\"\nprotect = \"guard\"\nsocket_group = \"\"\nresolver = \"\"\n" +
+			"all", "[daemon]\nlog_level = \"debug\"\nresync = \"1m30s\"\non_stop = \"remove\"\nprotect = \"guard\"\nsocket_group = \"\"\nresolver = \"10.2.0.2:53\"\n" +
 				"[host]\nip_forward = false\nforward = \"open\"\nconntrack_max = 262144\nflowtable = \"off\"\nmetadata = \"off\"",
-			Daemon{LogLevel: slog.LevelDebug, Resync: 90 * time.Second, OnStop: Remove, Protect: nat.ProtectGuard},
+			Daemon{LogLevel: slog.LevelDebug, Resync: 90 * time.Second, OnStop: Remove, Protect: nat.ProtectGuard, Resolver: netip.MustParseAddrPort("10.2.0.2:53")},
 			Host{ConntrackMax: 262144},
 			nat.ForwardOpen,
 		},
 		{
-			"limits", "[daemon]\nlog_level = \"error\"\nresync = \"24h\"\nprotect = \"own\"\n[host]\nconntrack_max = 2147483647\nmetadata = \"auto\"",
+			"resolver on this host", "[daemon]\nresolver = \"127.0.0.53:5300\"",
+			Daemon{LogLevel: slog.LevelInfo, Resync: 30 * time.Second, SocketGroup: "natd", Resolver: netip.MustParseAddrPort("127.0.0.53:5300")},
+			Host{IPForward: true, Metadata: true},
+			nat.ForwardStrict,
+		},
+		{
+			"resolver of EC2 for IPv6", "[daemon]\nresolver = \"[fd00:ec2::253]:53\"",
+			Daemon{LogLevel: slog.LevelInfo, Resync: 30 * time.Second, SocketGroup: "natd", Resolver: netip.MustParseAddrPort("[fd00:ec2::253]:53")},
+			Host{IPForward: true, Metadata: true},
+			nat.ForwardStrict,
+		},
+		{
+			"limits", "[daemon]\nresolver = \"\"\nlog_level = \"error\"\nresync = \"24h\"\nprotect = \"own\"\n[host]\nconntrack_max = 2147483647\nmetadata = \"auto\"",
 			Daemon{LogLevel: slog.LevelError, Resync: 24 * time.Hour, Protect: nat.ProtectOwn, SocketGroup: "natd"},
 			Host{IPForward: true, ConntrackMax: 2147483647, Metadata: true},
 			nat.ForwardStrict,
@@ -222,78 +230,37 @@ func TestNeighbours(t *testing.T) {
 
 func TestBlame(t *testing.T) {
 	t.Parallel()
-	c := mustParse(t, "[daemon]\n"+minimal+"snat = \"10.2.0.100\"\negress = \"ens5\"\n")
-	tests := []struct{ relay, key, want string }{
-		{"web", "listen", `natd.toml:4: relay "web": listen = "10.2.0.100:80": sshd listens there`},
-		{"web", "to", `natd.toml:5: relay "web": to = ["10.3.0.100:80"]: sshd listens there`},
-		{"web", "snat", `natd.toml:6: relay "web": snat = "10.2.0.100": sshd listens there`},
-		{"web", "egress", `natd.toml:7: relay "web": egress = "ens5": sshd listens there`},
-		{"web", "from", `natd.toml:2: relay "web": from: sshd listens there`},
-		{"gone", "listen", `natd.toml: relay "gone": listen: sshd listens there`},
+	c := mustParse(t, "[daemon]\n"+minimal+"snat = \"10.2.0.100\"\negress = \"ens5\"\n"+
+		minimalGateway+"snat = [\"10.2.0.101-10.2.0.102\", \"10.2.0.109\"]\negress = \"ens6\"\n"+
+		minimalStatic+
+		"[[relay]]\nname = \"several\"\nlisten = \"[fd00:2::100]:80\"\nto = [\"WEB.example.\", {address = \"fd00:3::100\", weight = 2}]\n")
+	tests := []struct {
+		kind            Kind
+		name, key, want string
+	}{
+		{Relay, "web", "listen", `natd.toml:4: relay "web": listen = "10.2.0.100:80": sshd listens there`},
+		{Relay, "web", "to", `natd.toml:5: relay "web": to = ["10.3.0.100:80"]: sshd listens there`},
+		{Relay, "web", "snat", `natd.toml:6: relay "web": snat = "10.2.0.100": sshd listens there`},
+		{Relay, "web", "egress", `natd.toml:7: relay "web": egress = "ens5": sshd listens there`},
+		{Relay, "web", "from", `natd.toml:2: relay "web": from: sshd listens there`},
+		{Relay, "several", "listen", `natd.toml:19: relay "several": listen = "[fd00:2::100]:80": sshd listens there`},
+		{Relay, "several", "to", `natd.toml:20: relay "several": to = ["web.example:80", "[fd00:3::100]:80"]: sshd listens there`},
+		{Relay, "several", "snat", `natd.toml:17: relay "several": snat: sshd listens there`},
+		{Relay, "gone", "listen", `natd.toml: relay "gone": listen: sshd listens there`},
+		{Relay, "out", "listen", `natd.toml: relay "out": listen: sshd listens there`},
+		{Gateway, "out", "from", `natd.toml:10: gateway "out": from: sshd listens there`},
+		{Gateway, "out", "snat", `natd.toml:11: gateway "out": snat = ["10.2.0.101", "10.2.0.102", "10.2.0.109"]: sshd listens there`},
+		{Gateway, "out", "egress", `natd.toml:12: gateway "out": egress = "ens6": sshd listens there`},
+		{Gateway, "gone", "snat", `natd.toml: gateway "gone": snat: sshd listens there`},
+		{Static, "c", "external", `natd.toml:15: static "c": external = "10.2.64.0/24": sshd listens there`},
+		{Static, "c", "internal", `natd.toml:16: static "c": internal = "192.168.1.0/24": sshd listens there`},
+		{Static, "c", "snat", `natd.toml:13: static "c": snat: sshd listens there`},
+		{"tunnel", "c", "mtu", `natd.toml: tunnel "c": mtu: sshd listens there`},
 	}
 	for _, tt := range tests {
-		if got := c.Blame(Relay, tt.relay, tt.key, "sshd listens there").Error(); got != tt.want {
-			t.Errorf("Blame(%q, %q)\n got %s\nwant %s", tt.relay, tt.key, got, tt.want)
+		if got := c.Blame(tt.kind, tt.name, tt.key, "sshd listens there").Error(); got != tt.want {
+			t.Errorf("Blame(%q, %q, %q)\n got %s\nwant %s", tt.kind, tt.name, tt.key, got, tt.want)
 		}
-	}
-}
-
-func TestExample(t *testing.T) {
-	t.Parallel()
-	c, err := Load(exampleFile)
-	if err != nil {
-		t.Fatalf("the example file is refused:\n%v", err)
-	}
-	want := nat.Spec{Relays: []nat.Relay{minimalRelay(func(r *nat.Relay) {
-		r.From = []netip.Prefix{netip.MustParsePrefix("10.1.0.0/16")}
-	})}}
-	if diff := cmp.Diff(want, c.NAT, compareAddresses()); diff != "" {
-		t.Errorf("Spec (-want +got):\n%s", diff)
-	}
-}
-
-// TestExampleIsComplete asks for every key and every table, and for values that are the defaults.
-func TestExampleIsComplete(t *testing.T) {
-	t.Parallel()
-	data, err := os.ReadFile(exampleFile)
-	if err != nil {
-		t.Fatal(err)
-	}
-	sections, _ := locate(string(data))
-	for name, keys := range map[string]string{"daemon": daemonKeys, "host": hostKeys, "relay": relayKeys} {
-		if sections[name] == nil {
-			t.Errorf("the example file has no table %q", name)
-			continue
-		}
-		for key := range strings.FieldsSeq(keys) {
-			if !slices.ContainsFunc(sections[name].tables[0].keys, func(k keyLine) bool { return k.key == key }) {
-				t.Errorf("the example file does not show the key %q of %q", key, name)
-			}
-		}
-	}
-	example, none := mustParse(t, string(data)), mustParse(t, "[daemon]")
-	if diff := cmp.Diff(none.Daemon, example.Daemon, compareAddresses()); diff != "" {
-		t.Errorf("[daemon] does not show the defaults (-default +example):\n%s", diff)
-	}
-	if diff := cmp.Diff(none.Host, example.Host); diff != "" {
-		t.Errorf("[host] does not show the defaults (-default +example):\n%s", diff)
-	}
-}
-
-// TestExampleUncommented reads the relay that the example file shows as a comment.
-func TestExampleUncommented(t *testing.T) {
-	t.Parallel()
-	data, err := os.ReadFile(exampleFile)
-	if err != nil {
-		t.Fatal(err)
-	}
-	_, comment, found := strings.Cut(string(data), "# [[relay]]\n")
-	if !found {
-		t.Fatal("the example file shows no second relay")
-	}
-	c := mustParse(t, "[[relay]]\n"+strings.ReplaceAll("\n"+comment, "\n# ", "\n"))
-	if name := c.NAT.Relays[0].Name; name != "voice" {
-		t.Errorf("the relay is %q, want voice", name)
 	}
 }
 

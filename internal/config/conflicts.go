@@ -116,7 +116,7 @@ func (c claims) add(relays []nat.Relay, i int) (other int, ports string, taken b
 	if !isListening(r) {
 		return 0, "", false
 	}
-	for _, f := range served(r).each() {
+	for f := range served(r).each() {
 		addr, rival := r.Listen.Addr, everywhere(f).Addr()
 		if r.Listen.Any() {
 			addr, rival = everywhere(f).Addr(), whatever(f)

@@ -51,6 +51,12 @@ func TestConflicts(t *testing.T) {
 			`4: relay "a": to = ["10.2.0.101:81"]: loop: this is where relay "b" (line 6) listens; write its backend instead`,
 			`9: relay "b": to = ["10.2.0.100:80"]: loop: this is where relay "a" (line 1) listens; write its backend instead`,
 		}},
+		{"one of several", two(":80", "10.3.0.1", ":81", "10.3.0.2", "tcp") + "[[relay]]\nname = \"c\"\nlisten = \"10.2.0.9:80\"\nprotocol = \"sctp\"\n" +
+			"to = [\"10.3.0.1\", \"10.2.0.9\", \"10.2.0.9:81\"]\n[[relay]]\nname = \"d\"\nlisten = \"10.2.0.9:79\"\nprotocol = \"sctp\"\n" +
+			"to = [\"10.3.0.1\", \"web.example\", {address = \"10.2.0.9:80\"}]\n", []string{
+			`16: relay "c": to[2] = "10.2.0.9": loop: this is where the relay itself listens`,
+			`21: relay "d": to[3] = {…}: loop: this is where relay "c" (line 12) listens; write its backend instead`,
+		}},
 		{"name", minimal + strings.ReplaceAll(minimal, ":80", ":81"), []string{
 			`6: relay "web": name = "web": must be unique, but is also the name of the relay in line 1`,
 		}},
@@ -70,6 +76,46 @@ func TestConflicts(t *testing.T) {
 		})
 	}
 	mustParse(t, wide(4))
+}
+
+// TestConflictsOfFamilies: a relay on every address takes those of the families that it serves.
+func TestConflictsOfFamilies(t *testing.T) {
+	t.Parallel()
+	tests := []struct {
+		name, text string
+		want       string
+	}{
+		{
+			"IPv6", two("[fd00:2::100]:80", "fd00:3::1", "[fd00:2:0::100]:79-81", "fd00:3::2", "tcp"),
+			`8: relay "b": listen = "[fd00:2:0::100]:79-81": tcp port 80 is also claimed by relay "a" (line 1)`,
+		},
+		{
+			"IPv6 loop", two("[fd00:2::100]:80", "fd00:3::1", "[fd00:2::101]:80", "fd00:2::100", "tcp"),
+			`9: relay "b": to = ["fd00:2::100"]: loop: this is where relay "a" (line 1) listens; write its backend instead`,
+		},
+		{
+			"every address of both families", two("[fd00:2::100]:80", "fd00:3::1", ":80", "web.example", "tcp"),
+			`8: relay "b": listen = ":80": tcp port 80 is also claimed by relay "a" (line 1)`,
+		},
+		{
+			"every address of one family", two(":80", "fd00:3::1", "[fd00:2::100]:80", "fd00:3::1", "udp"),
+			`8: relay "b": listen = "[fd00:2::100]:80": udp port 80 is also claimed by relay "a" (line 1)`,
+		},
+	}
+	for _, tt := range tests {
+		t.Run(tt.name, func(t *testing.T) {
+			t.Parallel()
+			checkErrors(t, tt.text, tt.want)
+		})
+	}
+	for _, text := range []string{
+		two(":80", "10.3.0.1", "[fd00:2::100]:80", "fd00:3::1", "tcp"),
+		two("10.2.0.100:80", "10.3.0.1", ":80", "fd00:3::1", "tcp"),
+		two(":80", "10.3.0.1", ":80", "fd00:3::1", "udp"),
+		two(":80", "web.example", ":80", "10.3.0.1", "sctp"),
+	} {
+		mustParse(t, text)
+	}
 }
 
 // wide is a file with n relays of all ports, four lines each.
@@ -114,10 +160,14 @@ func TestOverlapsAgainstPairs(t *testing.T) {
 func randomRelay(rng *rand.Rand) nat.Relay {
 	first := uint16(1 + rng.IntN(12))
 	r := nat.Relay{Listen: nat.Listen{Ports: nat.PortRange{First: first, Last: first + uint16(rng.IntN(4))}}}
-	if a := rng.IntN(4); a > 0 {
-		r.Listen.Addr = netip.AddrFrom4([4]byte{10, 2, 0, byte(a)})
+	r.Backends = [][]nat.Backend{{{Addr: addrs("10.3.0.1")[0]}}, {{Addr: addrs("fd00:3::1")[0]}}, {{Name: "web"}}}[rng.IntN(3)]
+	switch a := byte(rng.IntN(7)); {
+	case a > 3:
+		r.Listen.Addr, r.Backends = netip.AddrFrom16([16]byte{0: 0xfd, 15: a}), nil
+	case a > 0:
+		r.Listen.Addr, r.Backends = netip.AddrFrom4([4]byte{10, 2, 0, a}), nil
 	}
-	r.Protocols = [][]nat.Protocol{{nat.TCP}, {nat.UDP}, {nat.TCP, nat.UDP}}[rng.IntN(3)]
+	r.Protocols = [][]nat.Protocol{{nat.TCP}, {nat.UDP}, {nat.TCP, nat.UDP}, {nat.SCTP}}[rng.IntN(4)]
 	return r
 }
 
@@ -127,5 +177,5 @@ func relaysOverlap(a, b *nat.Relay) bool {
 		shared = shared || b.Carries(p)
 	}
 	return shared && a.Listen.Ports.Overlaps(b.Listen.Ports) &&
-		(a.Listen.Any() || b.Listen.Any() || a.Listen.Addr == b.Listen.Addr)
+		(a.Listen.Addr == b.Listen.Addr && !a.Listen.Any() || (a.Listen.Any() || b.Listen.Any()) && served(a)&served(b) != 0)
 }

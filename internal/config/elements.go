@@ -27,7 +27,7 @@ type cost struct {
 
 func costOf(r *nat.Relay) cost {
 	c := cost{
-		ports: r.Listen.Ports.Width(), protocols: len(r.Protocols), families: len(served(r).each()),
+		ports: r.Listen.Ports.Width(), protocols: len(r.Protocols), families: served(r).count(),
 		sources: max(1, len(r.From)),
 	}
 	if len(r.Backends) > 1 {

@@ -2,6 +2,8 @@ package config
 
 import (
 	"fmt"
+	"iter"
+	"math/bits"
 	"net/netip"
 
 	"natd/nat"
@@ -26,16 +28,19 @@ func (f families) String() string {
 // has tells whether all of the others are in the set.
 func (f families) has(other families) bool { return f&other == other }
 
-// each returns the families of the set one by one.
-func (f families) each() []families {
-	var all []families
-	for _, one := range []families{ipv4, ipv6} {
-		if f.has(one) {
-			all = append(all, one)
+// each yields the families of the set one by one.
+func (f families) each() iter.Seq[families] {
+	return func(yield func(families) bool) {
+		for _, one := range [...]families{ipv4, ipv6} {
+			if f.has(one) && !yield(one) {
+				return
+			}
 		}
 	}
-	return all
 }
+
+// count is how many families the set has.
+func (f families) count() int { return bits.OnesCount8(uint8(f)) }
 
 func familyOf(a netip.Addr) families {
 	if a.Is4() {
@@ -146,7 +151,7 @@ func (t *table) checkPool(possible, need families, snat nat.SNAT, because string
 			return
 		}
 	}
-	for _, f := range (need &^ familiesOfAddrs(snat.Addrs)).each() {
+	for f := range (need &^ familiesOfAddrs(snat.Addrs)).each() {
 		t.fail("snat", fmt.Sprintf(`has no %s address, which %s connections need: list one of each family, or write "auto"`, f, f))
 	}
 }

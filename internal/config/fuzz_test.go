@@ -14,9 +14,15 @@ func FuzzParse(f *testing.F) {
 		f.Fatal(err)
 	}
 	for _, text := range []string{
-		string(example), minimal, "", "\ufeff", "\r\n", strings.ReplaceAll(minimal, "\n", "\r\n"),
+		string(example), uncommented(string(example)), minimal, minimalGateway, minimalStatic, "", "\ufeff", "\r\n", strings.ReplaceAll(minimal, "\n", "\r\n"),
 		"relay = [{name = \"a\", listen = \":1\", to = [\"10.3.0.100\"]}, {}, 5]",
 		"[[relay]]\nname = '''\nweb'''\n[relay.health]\ntype = \"tcp\"\n[[relay.to]]\n",
+		"[[relay]]\nname = \"a\"\nlisten = \"[fd00:2::1]:1-9\"\nprotocol = [\"sctp\", \"tcp\"]\nsnat = [\"fd00:2::1-fd00:2::9\", \"fd00::1\"]\n" +
+			"mss = 1220\nmax_connections = 9\nmax_per_source = 8\nrate = \"7/m\"\nbalance = \"source\"\nfail = \"closed\"\n" +
+			"health = {interval = \"3s\", timeout = \"1s\", rise = 1, fall = 2, port = 9}\n" +
+			"[[relay.to]]\naddress = \"[fd00:3::1]:11-19\"\nweight = 5\n[[relay.to]]\naddress = \"web.example:1-9\"\nbackup = true\n",
+		"[daemon]\nresolver = \"[fd00:ec2::253]:53\"\n[[gateway]]\nname = \"g\"\nfrom = [\"fd00::/8\", \"10.0.0.0/8\"]\nto = [\"::/0\"]\negress = \"e\"\n" +
+			"[[gateway]]\nfrom = [\"10.0.0.0/9\"]\n[[static]]\nexternal = \"10.0.0.0/8\"\ninternal = \"11.0.0.0/8\"\n[[static]]\nexternal = \"10.0.0.1\"\ninternal = \"10.0.0.1\"\n",
 		"daemon.log_level = \"x\"\n\"d\\u0061emon\".b = \"\"\"\n[a]\"\"\"\n[host]\nconntrack_max = 1_000\n",
 		"a = [[1, 2], {b = {c = 1979-05-27}}, # x\n]\nb = {a = 1,\n c.d = nan}\n[ x . \"y\" ]\n",
 		"a = \"\"\"\\\"\"\"\"\"\nb = ''''a'''''\nc = \"\n", "a = 0x\nb = 1__0", "[a]\n[a]", "[[a]]\n[a.b]\n[[a.b]]", "\xff\xfe", "a = \"\xff\"",

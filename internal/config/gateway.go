@@ -23,13 +23,13 @@ func gatewayOf(t *table) nat.Gateway {
 	}
 	behind := familiesOfNetworks(g.From)
 	g.To = t.destinations(behind)
-	if behind == 0 {
-		return g // what is wrong with from is told
+	if behind == 0 || len(g.To) == 0 {
+		return g // what is wrong with them is told
 	}
 	t.checkDisjoint("from", g.From)
 	t.checkDisjoint("to", g.To)
 	if t.checkFamily("to", behind, g.To, "every source in from") {
-		for _, f := range (behind &^ familiesOfNetworks(g.To)).each() {
+		for f := range (behind &^ familiesOfNetworks(g.To)).each() {
 			t.fail("to", fmt.Sprintf("has no %s network, so the %s hosts in from could go nowhere: add one, such as %q", f, f, everywhere(f)))
 		}
 	}
@@ -44,7 +44,7 @@ func (t *table) destinations(behind families) []netip.Prefix {
 		return t.networks(key, "0.0.0.0/0", "an empty list would lead nowhere; leave the key out for everywhere")
 	}
 	var all []netip.Prefix
-	for _, f := range behind.each() {
+	for f := range behind.each() {
 		all = append(all, everywhere(f))
 	}
 	return all

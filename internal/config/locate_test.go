@@ -157,3 +157,28 @@ func TestLocateTooDeep(t *testing.T) {
 		}
 	}
 }
+
+func TestLocateItems(t *testing.T) {
+	t.Parallel()
+	sections, _ := locate("[[a]]\nb = 1\n[[a.c]]\nd = 1\nc = 2\n[[a.e]]\n[[a.c]]\n[a.f]\n[[a]]\n[[a.c]]\n")
+	tests := []struct {
+		table int
+		key   string
+		item  int
+		line  int
+	}{
+		{0, "c", 0, 3},
+		{0, "c", 1, 7},
+		{0, "c", 2, 3}, // there is none
+		{0, "e", 0, 6},
+		{0, "f", 0, 8},
+		{0, "b", 1, 2}, // in another notation
+		{0, "gone", 0, 1},
+		{1, "c", 0, 10},
+	}
+	for _, tt := range tests {
+		if line := sections["a"].tables[tt.table].item(tt.key, tt.item); line != tt.line {
+			t.Errorf("item %d of %s in table %d is in line %d, want %d", tt.item, tt.key, tt.table, line, tt.line)
+		}
+	}
+}

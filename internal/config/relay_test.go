@@ -43,6 +43,7 @@ func TestListenErrors(t *testing.T) {
 	t.Parallel()
 	const multicast, linkLocal = "a multicast address: only unicast can be relayed",
 		"a link-local address: it is never routed, and the metadata services of clouds live there"
+	const brackets = `has no port: write an IPv6 address in brackets and the port behind, as in "[fd00:2::100]:80"`
 	tests := []struct{ listen, rule string }{
 		{`10.2.0.100:70000`, `port 70000 is not in 1-65535`},
 		{`10.2.0.100:0`, `port 0 is not in 1-65535`},
@@ -54,16 +55,31 @@ func TestListenErrors(t *testing.T) {
 		{`10.2.0.100:80-`, `a port is missing`},
 		{`10.2.0.100:80-90-99`, `port "90-99" is not a number in 1-65535`},
 		{`10.2.0.100:90-80`, `the first port of 90-80 is above the last; did you mean 80-90?`},
-		{`10.2.0.100`, `has no port: write ADDR:PORT, ADDR:FIRST-LAST or :PORT`},
-		{`80`, `has no port: write ADDR:PORT, ADDR:FIRST-LAST or :PORT`},
-		{``, `has no port: write ADDR:PORT, ADDR:FIRST-LAST or :PORT`},
-		{`10.2.0.300:80`, `"10.2.0.300" is not an IPv4 address`},
-		{`010.2.0.100:80`, `"010.2.0.100" is not an IPv4 address`},
-		{`10.2.0.0/24:80`, `"10.2.0.0/24" is not an IPv4 address`},
-		{`nat.example:80`, `"nat.example" is not an IPv4 address`},
-		{`*:80`, `"*" is not an IPv4 address`},
-		{`[fd00::1]:80`, `IPv6 is not supported yet`},
-		{`::1`, `IPv6 is not supported yet`},
+		{`10.2.0.100`, `has no port: write ADDR:PORT, ADDR:FIRST-LAST, [V6]:PORT or :PORT`},
+		{`80`, `has no port: write ADDR:PORT, ADDR:FIRST-LAST, [V6]:PORT or :PORT`},
+		{``, `has no port: write ADDR:PORT, ADDR:FIRST-LAST, [V6]:PORT or :PORT`},
+		{`10.2.0.300:80`, `"10.2.0.300" is not an IP address`},
+		{`010.2.0.100:80`, `"010.2.0.100" is not an IP address`},
+		{`10.2.0.0/24:80`, `"10.2.0.0/24" is not an IP address`},
+		{`nat.example:80`, `"nat.example" is not an IP address`},
+		{`*:80`, `"*" is not an IP address`},
+		{`fd00:2::100`, brackets},
+		{`fd00:2::100:80`, brackets},
+		{`[fd00:2::100]`, brackets},
+		{`[fd00:2::100]:`, `a port is missing`},
+		{`[fd00:2::100]:0`, `port 0 is not in 1-65535`},
+		{`[fd00:2::100]80`, `only ":" and a port can come after "]": write [V6]:PORT`},
+		{`[fd00:2::100:80`, `has "[" without "]": write [V6]:PORT`},
+		{`[fd00:2::xyz]:80`, `"fd00:2::xyz" is not an IP address`},
+		{`[fd00:2::/64]:80`, `"fd00:2::/64" is not an IP address`},
+		{`[10.2.0.100]:80`, `brackets are for IPv6 addresses: leave them out`},
+		{`[]:80`, `brackets are for IPv6 addresses: leave them out`},
+		{`[::]:80`, `leave the address out to listen on every local address: write ":80"`},
+		{`[::1]:80`, `::1 is a loopback address: nothing can be relayed from or to it`},
+		{`[ff02::1]:80`, `ff02::1 is ` + multicast},
+		{`[fe80::1]:80`, `fe80::1 is a link-local address: it is never routed`},
+		{`[fe80::1%ens5]:80`, `"fe80::1%ens5" has a zone: only link-local addresses need one, and they are never routed`},
+		{`[::ffff:10.2.0.100]:80`, `::ffff:10.2.0.100 is an IPv4 address in the notation of IPv6: write 10.2.0.100`},
 		{`0.0.0.0:80`, `leave the address out to listen on every local address: write ":80"`},
 		{`127.0.0.1:80`, `127.0.0.1 is a loopback address: nothing can be relayed from or to it`},
 		{`224.0.0.1:80`, `224.0.0.1 is ` + multicast},
@@ -81,73 +97,29 @@ func TestListenErrors(t *testing.T) {
 	checkErrors(t, relayText(`"web"`, ``, `["10.3.0.100"]`), `1: relay "web": listen: missing: what clients dial, such as listen = "10.2.0.100:80"`)
 }
 
-func TestBackendErrors(t *testing.T) {
-	t.Parallel()
-	tests := []struct{ listen, to, rule string }{
-		{":80", `"10.3.0.100:80"`, `must be a list: write to = ["10.3.0.100:80"]`},
-		{":80", `80`, `must be a list: write to = ["10.3.0.100:80"]`},
-		{":80", `[]`, `an empty list would lead nowhere: name a backend`},
-		{":80", `[80]`, `must be a list of strings, but item 1 is none`},
-		{":80", `["10.3.0.100", "10.3.0.101"]`, `more than one backend is not supported yet`},
-		{":80", `["10.3.0.100:0"]`, `port 0 is not in 1-65535`},
-		{":80", `["10.3.0.100:"]`, `a port is missing`},
-		{":80", `["10.3.0.300:80"]`, `"10.3.0.300" is not an IPv4 address`},
-		{":80", `[""]`, `"" is not an IPv4 address`},
-		{":80", `[":80"]`, `"" is not an IPv4 address`},
-		{":80", `["web.example:80"]`, `a backend by name is not supported yet: write its address`},
-		{":80", `["localhost"]`, `a backend by name is not supported yet: write its address`},
-		{":80", `["[fd00::1]:80"]`, `IPv6 is not supported yet`},
-		{":80", `["fd00::1"]`, `IPv6 is not supported yet`},
-		{":80", `["0.0.0.0:80"]`, `0.0.0.0 is not the address of a host`},
-		{":80", `["127.0.0.1:80"]`, `127.0.0.1 is a loopback address: nothing can be relayed from or to it`},
-		{":80", `["239.0.0.1:80"]`, `239.0.0.1 is a multicast address: only unicast can be relayed`},
-		{":80", `["169.254.169.254"]`, `169.254.169.254 is a link-local address: it is never routed, and the metadata services of clouds live there`},
-		{":80", `["10.3.0.100:80-89"]`, `10 ports, but listen has 1 port: both must have the same number`},
-		{":80-89", `["10.3.0.100:80"]`, `1 port, but listen has 10 ports: both must have the same number`},
-		{":80-89", `["10.3.0.100:80-99"]`, `20 ports, but listen has 10 ports: both must have the same number`},
-		{":80-89", `["10.3.0.100:90-99"]`, `a range other than that of listen (80-89) is not supported yet`},
-	}
-	for _, tt := range tests {
-		t.Run(tt.to, func(t *testing.T) {
-			t.Parallel()
-			checkErrors(t, relayText(`"web"`, `"`+tt.listen+`"`, tt.to), `4: relay "web": to = `+tt.to+`: `+tt.rule)
-		})
-	}
-	checkErrors(t, relayText(`"web"`, `":80"`, ``), `1: relay "web": to: missing: where connections go, such as to = ["10.3.0.100:80"]`)
-	checkErrors(t, relayText(`"web"`, `":80"`, `[{address = "10.3.0.100"}]`), `4: relay "web": to = [{…}]: a backend as a table is not supported yet`)
-	checkErrors(t, relayText(`"web"`, `":80"`, ``)+"[[relay.to]]\naddress = \"10.3.0.100\"", `4: relay "web": to = [{…}]: a backend as a table is not supported yet`)
-	// What is wrong with listen is told once.
-	checkErrors(t, relayText(`"web"`, `":0-9"`, `["10.3.0.100:80-99"]`), `3: relay "web": listen = ":0-9": port 0 is not in 1-65535`)
-}
-
 func TestRelayErrors(t *testing.T) {
 	t.Parallel()
 	const iface = `must be "auto" or the name of an interface: 1-15 printable characters without blanks, "/", ":", "*" and quotes`
 	tests := []struct{ key, value, rule string }{
-		{"protocol", `"sctp"`, `sctp is not supported yet`},
-		{"protocol", `"TCP"`, `must be "tcp", "udp" or a list of both; did you mean "tcp"?`},
+		{"protocol", `"TCP"`, `must be "tcp", "udp" or "sctp", or a list of them; did you mean "tcp"?`},
 		{"protocol", `6`, `must be a list: write protocol = ["tcp"]`},
 		{"protocol", `[]`, `an empty list would carry nothing; leave the key out for "tcp"`},
-		{"protocol", `["tcp", "icmp"]`, `must be "tcp", "udp" or a list of both`},
+		{"protocol", `["tcp", "icmp"]`, `must be "tcp", "udp" or "sctp", or a list of them`},
 		{"protocol", `["udp", "udp"]`, `"udp" is listed twice`},
 		{"protocol", `["udp", 6]`, `must be a list of strings, but item 2 is none`},
 		{"from", `"10.1.0.0/16"`, `must be a list: write from = ["10.1.0.0/16"]`},
 		{"from", `true`, `must be a list: write from = ["10.1.0.0/16"]`},
 		{"from", `[]`, `an empty list would admit nobody; leave the key out to admit everyone`},
 		{"from", `["10.1.0.5/16"]`, `"10.1.0.5/16": host bits set; did you mean 10.1.0.0/16?`},
-		{"from", `["10.1.0.0/33"]`, `"10.1.0.0/33" is not an IPv4 network such as "10.1.0.0/16"`},
-		{"from", `["vpc-a"]`, `"vpc-a" is not an IPv4 network such as "10.1.0.0/16"`},
-		{"from", `["fd00::/8"]`, `"fd00::/8": IPv6 is not supported yet`},
+		{"from", `["10.1.0.0/33"]`, `"10.1.0.0/33" is not a network such as "10.1.0.0/16" or "fd00:1::/64"`},
+		{"from", `["vpc-a"]`, `"vpc-a" is not a network such as "10.1.0.0/16" or "fd00:1::/64"`},
+		{"from", `["fd00:1::1/64"]`, `"fd00:1::1/64": host bits set; did you mean fd00:1::/64?`},
+		{"from", `["fd00:1::/129"]`, `"fd00:1::/129" is not a network such as "10.1.0.0/16" or "fd00:1::/64"`},
+		{"from", `["fe80::1%ens5"]`, `"fe80::1%ens5" has a zone: only link-local addresses need one, and they are never routed`},
+		{"from", `["::ffff:10.1.0.1"]`, `::ffff:10.1.0.1 is an IPv4 address in the notation of IPv6: write 10.1.0.1`},
+		{"from", `["::ffff:10.1.0.0/112"]`, `"::ffff:10.1.0.0/112" is IPv4 in the notation of IPv6: write the IPv4 network`},
 		{"from", `["10.1.0.0/16", "10.1.0.0/16"]`, `"10.1.0.0/16" is listed twice`},
 		{"from", `["10.1.0.1", "10.1.0.1/32"]`, `"10.1.0.1/32" is listed twice`},
-		{"snat", `"masquerade"`, `must be "auto", "off" or an IPv4 address`},
-		{"snat", `"of"`, `must be "auto", "off" or an IPv4 address; did you mean "off"?`},
-		{"snat", `false`, `must be a string, in quotes`},
-		{"snat", `"10.2.0.100-10.2.0.110"`, `a range of addresses is not supported yet`},
-		{"snat", `["10.2.0.100"]`, `a list of addresses is not supported yet`},
-		{"snat", `"fd00::1"`, `IPv6 is not supported yet`},
-		{"snat", `"0.0.0.0"`, `0.0.0.0 is not the address of a host`},
-		{"snat", `"127.0.0.1"`, `127.0.0.1 is a loopback address: nothing can be relayed from or to it`},
 		{"egress", `""`, iface},
 		{"egress", `"abcdefghijklmnop"`, iface},
 		{"egress", `"eth 0"`, iface},
@@ -160,13 +132,11 @@ func TestRelayErrors(t *testing.T) {
 		{"log", `"yes"`, `must be true or false, without quotes`},
 		{"enabled", `0`, `must be true or false, without quotes`},
 		{"override_local", `[]`, `must be true or false, without quotes`},
-		{"balance", `"round-robin"`, `not supported yet`},
-		{"health", `"off"`, `not supported yet`},
-		{"fail", `"open"`, `not supported yet`},
-		{"mss", `"auto"`, `not supported yet`},
-		{"max_connections", `0`, `not supported yet`},
-		{"max_per_source", `0`, `not supported yet`},
-		{"rate", `"100/s"`, `not supported yet`},
+		{"balance", `"roundrobin"`, `must be "round-robin", "random" or "source"; did you mean "round-robin"?`},
+		{"balance", `"least-conn"`, `must be "round-robin", "random" or "source"`},
+		{"balance", `1`, `must be a string, in quotes`},
+		{"fail", `"close"`, `must be "open" or "closed"; did you mean "closed"?`},
+		{"fail", `false`, `must be a string, in quotes`},
 		{"target", `"10.3.0.100"`, `unknown key`},
 		{"Snat", `"off"`, `unknown key; did you mean "snat"?`},
 		{"loging", `true`, `unknown key`},

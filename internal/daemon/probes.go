@@ -1,8 +1,11 @@
 package daemon
 
 import (
+	"maps"
 	"net/netip"
 	"path/filepath"
+	"slices"
+	"sync/atomic"
 
 	"natd/internal/config"
 	"natd/internal/probe"
@@ -19,15 +22,26 @@ const resolvConf = "/etc/resolv.conf"
 type probes struct {
 	health *probe.Prober
 	names  *probe.Names
+	behind atomic.Pointer[map[probe.Check][]probe.Name] // the names that led to what is checked
 }
 
-// newProbes makes them; changed is called when something else is true than before.
+// newProbes makes them; the functions are called when something else is true than before.
 func newProbes(o Options, resolver netip.AddrPort, healthChanged, namesChanged func()) *probes {
-	return &probes{
-		health: probe.NewProber(healthChanged),
+	p := &probes{
 		names: probe.NewNames(probe.Options{
 			Log: o.Log, Resolver: resolver, ResolvConf: resolvConf, Store: filepath.Join(o.StateDir, namesName), Changed: namesChanged,
 		}),
+	}
+	p.health = probe.NewProber(healthChanged, p.recheck)
+	return p
+}
+
+// recheck asks anew for the names of a backend that does not answer: they may have moved.
+func (p *probes) recheck(c probe.Check) {
+	if behind := p.behind.Load(); behind != nil {
+		for _, n := range (*behind)[c] {
+			p.names.Recheck(n)
+		}
 	}
 }
 
@@ -57,27 +71,18 @@ func allNames(spec *nat.Spec) (all []probe.Name) {
 	return all
 }
 
-// follow checks the backends that there are now. The name of a backend that fails is asked for anew: it may have moved.
+// follow checks the backends that there are now.
 func (p *probes) follow(spec *nat.Spec, places []place) {
-	var checks []probe.Check
-	seen := make(map[probe.Check]bool)
+	behind := make(map[probe.Check][]probe.Name)
 	for i := range places {
 		for j := range places[i].backends {
 			b := &places[i].backends[j]
 			if b.check == (probe.Check{}) {
 				continue
 			}
-			if !seen[b.check] {
-				seen[b.check] = true
-				checks = append(checks, b.check)
-			}
-			if p.health.Verdict(b.check).Error == "" {
-				continue
-			}
-			for _, n := range namesOf(&spec.Relays[i], b.conf) {
-				p.names.Recheck(n)
-			}
+			behind[b.check] = append(behind[b.check], namesOf(&spec.Relays[i], b.conf)...)
 		}
 	}
-	p.health.Set(checks)
+	p.behind.Store(&behind)
+	p.health.Set(slices.Collect(maps.Keys(behind)))
 }

@@ -58,7 +58,7 @@ func neededSettings(cfg *config.Config, next *placed) (needed []sysctl) {
 	if cfg.Host.IPForward && next.needs(&cfg.NAT, false) {
 		needed = append(needed, sysctl{sysctlForward6, "1"})
 	}
-	for _, link := range next.egressLinks(true) {
+	for _, link := range next.egressLinks() {
 		for _, redirects := range netconf.RedirectKeys(link) {
 			needed = append(needed, sysctl{redirects, "0"})
 		}
@@ -88,18 +88,17 @@ func (d *Daemon) problemf(format string, args ...any) {
 
 // family is one of the two, with the settings that make the kernel forward it.
 type family struct {
-	name, sysctl string
-	is4          bool
-	on           func() (bool, error)
-	enable       func() (bool, error)
-	link         string // of an interface, with its name for %s
-	was          *bool  // on after the last pass
+	sysctl string
+	is4    bool
+	on     func() (bool, error)
+	enable func() (bool, error)
+	was    *bool // on after the last pass
 }
 
 func (d *Daemon) families() []family {
 	return []family{
-		{"IPv4", sysctlForward, true, d.sysctls.Forwarding, d.sysctls.EnableForwarding, "net/ipv4/conf/%s/forwarding", &d.forwarding},
-		{"IPv6", sysctlForward6, false, d.sysctls.Forwarding6, d.sysctls.EnableForwarding6, "net/ipv6/conf/%s/forwarding", &d.forwarding6},
+		{sysctlForward, true, d.sysctls.Forwarding, d.sysctls.EnableForwarding, &d.forwarding},
+		{sysctlForward6, false, d.sysctls.Forwarding6, d.sysctls.EnableForwarding6, &d.forwarding6},
 	}
 }
 
@@ -120,10 +119,11 @@ func (d *Daemon) settleForwarding(f family) {
 	}
 	if on {
 		*f.was = true
-		if !f.is4 {
+		if f.is4 {
+			d.settleLinkForwarding()
+		} else {
 			d.setting(f.enable()) // interfaces may have come that take router advertisements
 		}
-		d.settleLinkForwarding(f)
 		return
 	}
 	if d.setting(f.enable()) {
@@ -135,29 +135,30 @@ func (d *Daemon) settleForwarding(f family) {
 }
 
 // settleLinkForwarding turns forwarding on again for interfaces that relays use and that somebody took out of it: the
-// kernel forwards what comes in by an interface only if that one's own setting says so.
-func (d *Daemon) settleLinkForwarding(f family) {
+// kernel forwards IPv4 that comes in by an interface only if that one's own setting says so. For IPv6 it asks that of all
+// (ip6_forward in net/ipv6/ip6_output.c).
+func (d *Daemon) settleLinkForwarding() {
 	if !d.cfg.Host.IPForward {
 		return
 	}
-	links := d.placed.egressLinks(f.is4)
-	for _, link := range d.listenLinks(f.is4) {
+	links := d.placed.egressLinks()
+	for _, link := range d.listenLinks() {
 		links = add(links, link)
 	}
 	for _, link := range links {
-		if d.setting(d.sysctls.Set(fmt.Sprintf(f.link, link), "1")) {
-			d.noteDrift("", []string{"forwarding of " + f.name + " was off on " + link + ": turned on again"}, 0)
+		if d.setting(d.sysctls.Set("net/ipv4/conf/"+link+"/forwarding", "1")) {
+			d.noteDrift("", []string{"forwarding was off on " + link + ": turned on again"}, 0)
 		}
 	}
 }
 
-// listenLinks is the interfaces that hold an address of the family that a relay listens on, each once.
-func (d *Daemon) listenLinks(is4 bool) []string {
+// listenLinks is the interfaces that hold an IPv4 address that a relay listens on, each once.
+func (d *Daemon) listenLinks() []string {
 	var links []string
 	seen := make(map[netip.Addr]bool)
 	for i := range d.placed.relays {
 		for _, addr := range d.placed.relays[i].Addrs {
-			if d.placed.relays[i].Held || addr.Is4() != is4 || seen[addr] {
+			if d.placed.relays[i].Held || addr.Is6() || seen[addr] {
 				continue
 			}
 			seen[addr] = true
@@ -169,12 +170,12 @@ func (d *Daemon) listenLinks(is4 bool) []string {
 	return links
 }
 
-// egressLinks is the interfaces that packets of the family are sent by, each once. A client behind the same interface would be
+// egressLinks is the interfaces that IPv4 packets are sent by, each once. A client behind the same interface would be
 // told to go straight to the backend.
-func (p *placed) egressLinks(is4 bool) (links []string) {
+func (p *placed) egressLinks() (links []string) {
 	for i := range p.relays {
 		for j := range p.relays[i].backends {
-			if b := &p.relays[i].backends[j]; !p.relays[i].Held && b.fit && !b.route.Local && b.addr.Is4() == is4 {
+			if b := &p.relays[i].backends[j]; !p.relays[i].Held && b.fit && !b.route.Local && b.addr.Is4() {
 				links = add(links, b.route.Link)
 			}
 		}

@@ -13,7 +13,7 @@ import (
 // known.
 type Box struct {
 	Src, Dst netip.Prefix
-	Inward   bool // the destination is translated; else only the source
+	To       netip.Prefix // what the destination becomes; zero when only the source is translated
 }
 
 // Boxes is what the enabled gateways and statics of the spec make.
@@ -71,37 +71,51 @@ func staticBoxes(s *nat.Static, yield func(Box) bool) bool {
 		clients = []netip.Prefix{netip.PrefixFrom(everyone, 0)}
 	}
 	for _, c := range clients {
-		if !yield(Box{Src: c, Dst: s.External, Inward: true}) || !yield(Box{Src: s.Internal, Dst: c}) {
+		if !yield(Box{Src: c, Dst: s.External, To: s.Internal}) || !yield(Box{Src: s.Internal, Dst: c}) {
 			return false
 		}
 	}
 	return true
 }
 
-// holds tells whether the connection lies in the box and was translated in its way.
-func (b Box) holds(e *Entry) bool {
-	return (b.Inward && e.Translated() || !b.Inward && e.Masqueraded()) &&
+// covers tells whether the connection lies in the box and was translated at the same end.
+func (b Box) covers(e *Entry) bool {
+	inward := b.To.IsValid()
+	return (inward && e.Translated() || !inward && e.Masqueraded()) &&
 		b.Src.Contains(e.Orig.Src.Addr()) && b.Dst.Contains(e.Orig.Dst.Addr())
 }
 
-// gone tells whether a gateway or static made the connection that was removed, and no other one would make it now.
-func (j *Judge) gone(e *Entry) bool {
-	if !slices.ContainsFunc(j.Gone, func(b Box) bool { return b.holds(e) }) {
-		return false
+// made tells whether the box makes such a connection.
+func (b Box) made(e *Entry) bool {
+	return b.covers(e) && (!b.To.IsValid() || b.To.Contains(e.Reply.Src.Addr()))
+}
+
+// gone returns why a connection of a gateway or static has to go, "" for one that does not, or that none made.
+func (j *Judge) gone(e *Entry) string {
+	if !slices.ContainsFunc(j.Gone, func(b Box) bool { return b.made(e) }) {
+		return ""
 	}
+	elsewhere := false
 	for b := range boxes(j.Spec) {
-		if b.holds(e) {
-			return false
+		if b.made(e) {
+			return ""
 		}
+		elsewhere = elsewhere || b.covers(e)
 	}
-	return true
+	switch {
+	case !elsewhere:
+		return WhyGone
+	case sticks(e):
+		return WhyMoved
+	}
+	return ""
 }
 
 // Gateway is the gateway that makes the connection; nil when none does. A static comes before it.
 func (j *Judge) Gateway(e *Entry) *nat.Gateway {
 	for i := range j.Spec.Gateways {
 		g := &j.Spec.Gateways[i]
-		if g.Enabled && !gatewayBoxes(g, func(b Box) bool { return !b.holds(e) }) {
+		if g.Enabled && !gatewayBoxes(g, func(b Box) bool { return !b.covers(e) }) {
 			return g
 		}
 	}
@@ -112,7 +126,7 @@ func (j *Judge) Gateway(e *Entry) *nat.Gateway {
 func (j *Judge) Static(e *Entry) *nat.Static {
 	for i := range j.Spec.Statics {
 		s := &j.Spec.Statics[i]
-		if s.Enabled && !staticBoxes(s, func(b Box) bool { return !b.holds(e) }) {
+		if s.Enabled && !staticBoxes(s, func(b Box) bool { return !b.covers(e) }) {
 			return s
 		}
 	}

@@ -46,15 +46,15 @@ func TestBoxes(t *testing.T) {
 	var got []string
 	for _, b := range Boxes(spec) {
 		way := ""
-		if b.Inward {
-			way = " inward"
+		if b.To.IsValid() {
+			way = " to " + b.To.String()
 		}
 		got = append(got, b.Src.String()+" > "+b.Dst.String()+way)
 	}
 	want := []string{
 		"10.100.0.0/16 > 0.0.0.0/0", "fd00::/64 > ::/0",
-		"10.1.0.0/16 > 10.2.64.0/24 inward", "192.168.1.0/24 > 10.1.0.0/16",
-		"::/0 > fd00:1::/64 inward", "fd00:2::/64 > ::/0",
+		"10.1.0.0/16 > 10.2.64.0/24 to 192.168.1.0/24", "192.168.1.0/24 > 10.1.0.0/16",
+		"::/0 > fd00:1::/64 to fd00:2::/64", "fd00:2::/64 > ::/0",
 	}
 	if diff := cmp.Diff(want, got); diff != "" {
 		t.Errorf("(-want +got):\n%s", diff)
@@ -112,11 +112,29 @@ func TestJudgeStatics(t *testing.T) {
 			"to a client that left":    {masqueraded(nat.UDP, "192.168.1.7:40000", "10.4.0.5:80"), narrowed},
 			"to somewhere else":        {masqueraded(nat.TCP, "192.168.1.7:40000", "198.51.100.1:443"), ""},
 			"that another one sent on": {translated(nat.TCP, client, "10.2.65.7:22", "192.168.1.7:22", established), ""},
+			"by another one, the same": {translated(nat.TCP, client, "10.2.64.7:22", "172.17.0.2:22", established), ""},
 		}
 	}
 	judge(t, judgeChange(was, was), connections("", ""))
 	judge(t, judgeChange(was, &nat.Spec{Statics: []nat.Static{static("10.2.64.0/24", "192.168.1.0/24", "10.1.0.0/16")}}), connections(WhyGone, ""))
 	judge(t, judgeChange(was, &nat.Spec{}), connections(WhyGone, WhyGone))
+}
+
+// A static that leads elsewhere is a changed backend: what has a connection drains.
+func TestJudgeStaticMoves(t *testing.T) {
+	t.Parallel()
+	was := &nat.Spec{Statics: []nat.Static{static("10.2.64.0/24", "192.168.1.0/24")}}
+	is := &nat.Spec{Statics: []nat.Static{static("10.2.64.0/24", "192.168.2.0/24")}}
+	const dialled, old, now = "10.2.64.7:22", "192.168.1.7:22", "192.168.2.7:22"
+	judge(t, judgeChange(was, is), map[string]judgement{
+		"established":            {translated(nat.TCP, client, dialled, old, established), ""},
+		"not answered":           {translated(nat.TCP, client, dialled, old, unreplied), WhyMoved},
+		"datagrams":              {translated(nat.UDP, client, dialled, old, established), WhyMoved},
+		"pings":                  {translated(1, "10.1.0.5:0", "10.2.64.7:0", "192.168.1.7:0", established), WhyMoved},
+		"datagrams to the new":   {translated(nat.UDP, client, dialled, now, established), ""},
+		"of the old host inside": {masqueraded(nat.TCP, "192.168.1.7:40000", client), WhyGone},
+		"of the new host inside": {masqueraded(nat.TCP, "192.168.2.7:40000", client), ""},
+	})
 }
 
 // A relay that takes the address of a static keeps what goes to its own backend, and nothing else.

@@ -95,13 +95,8 @@ func (e *Entry) Assured() bool { return e.status&statusAssured != 0 }
 // TIME_WAIT and CLOSE (enum tcp_conntrack), SCTP's CLOSED (enum sctp_conntrack). Datagrams never say that they are the last.
 func (e *Entry) Over() bool {
 	const tcpTimeWait, tcpClose, sctpClosed = 7, 8, 1
-	switch e.Proto {
-	case nat.TCP:
-		return e.state == tcpTimeWait || e.state == tcpClose
-	case nat.SCTP:
-		return e.state == sctpClosed
-	}
-	return false
+	return e.Proto == nat.TCP && (e.state == tcpTimeWait || e.state == tcpClose) ||
+		e.Proto == nat.SCTP && e.state == sctpClosed
 }
 
 // State is the state as `conntrack -L` has it: that of TCP or SCTP, else whether there was a reply.
@@ -127,8 +122,9 @@ func stateNames(p nat.Protocol) []string {
 			"NONE", "CLOSED", "COOKIE_WAIT", "COOKIE_ECHOED", "ESTABLISHED", "SHUTDOWN_SENT", "SHUTDOWN_RECD",
 			"SHUTDOWN_ACK_SENT", "HEARTBEAT_SENT", "HEARTBEAT_ACKED",
 		}
+	default:
+		return nil
 	}
-	return nil
 }
 
 // decodeEntry reads an entry from the attributes of a message; false when it is not a connection.

@@ -10,6 +10,7 @@ import (
 const (
 	WhyRemoved  = "its relay was removed"
 	WhyGone     = "its gateway or static was removed or narrowed"
+	WhyMoved    = "its static leads elsewhere now"
 	WhySource   = "its source may not use the relay any more"
 	WhyBackend  = "its backend left the relay"
 	WhyDown     = "its backend is down"
@@ -60,23 +61,20 @@ func (j *Judge) Condemned(e *Entry) (why string) {
 // unclaimed judges a connection to something that no relay claims: it was natd's if the kernel had the listen, or if a
 // gateway or static made it.
 func (j *Judge) unclaimed(e *Entry) string {
-	listen := e.Listen()
-	switch {
-	case e.Translated() && j.Retired[listen] && !j.Index.Anywhere(listen):
+	if listen := e.Listen(); e.Translated() && j.Retired[listen] && !j.Index.Anywhere(listen) {
 		return WhyRemoved
-	case j.gone(e):
-		return WhyGone
 	}
-	return ""
+	return j.gone(e)
 }
 
 func (j *Judge) translated(e *Entry, r *nat.Relay, p *nat.Placement) string {
 	target := p.Target(r.Listen.Ports, e.Orig.Dst.Port(), e.Reply.Src)
+	if target == nil {
+		if why := j.gone(e); why != "" || !j.served(e, p) {
+			return why
+		}
+	}
 	switch {
-	case target == nil && j.gone(e):
-		return WhyGone
-	case target == nil && !j.served(e, p):
-		return ""
 	case !r.Admits(e.Orig.Src.Addr()):
 		return WhySource
 	case target == nil:
@@ -115,7 +113,7 @@ func takesNew(t nat.Target) bool { return t.Weight > 0 }
 
 // sticks tells whether the entry only keeps its client from a better target. Datagrams have no connection to drain: the next
 // one would go to the old target for as long as they come. Nor has a connection that was never answered.
-func sticks(e *Entry) bool { return e.Proto == nat.UDP || !e.Replied() }
+func sticks(e *Entry) bool { return e.Proto != nat.TCP && e.Proto != nat.SCTP || !e.Replied() }
 
 // bypass judges a connection to a listen that was not translated: its first packet came before the rules.
 func (j *Judge) bypass(e *Entry, r *nat.Relay) string {

@@ -138,6 +138,40 @@ func TestLog(t *testing.T) {
 	}
 }
 
+// What an IPv6 client sends first is reported as it was, extension headers or none.
+func TestLog6(t *testing.T) {
+	t.Parallel()
+	p := lab.New(t)
+	lab.Check(t, p.B.Nft(t.Context(), fmt.Sprintf(`table inet t { chain c {
+		type filter hook prerouting priority 0
+		ct state new udp dport 80 log group %d
+	}; }`, nat.LogGroup)))
+	l, err := openLog(t, p.B)
+	lab.Check(t, err)
+	heard := hear(t, l)
+	for _, options := range [][]byte{nil, {0, 0, 1, 4, 0, 0, 0, 0}} { // RFC 8200, section 4.6: eight bytes of padding
+		conn, err := p.A.Dial(t.Context(), "udp", netip.AddrPortFrom(p.B.Addr6, 80).String())
+		lab.Check(t, err)
+		defer conn.Close()
+		raw, err := conn.(*net.UDPConn).SyscallConn()
+		lab.Check(t, err)
+		if options != nil {
+			lab.Check(t, raw.Control(func(fd uintptr) {
+				lab.Check(t, unix.SetsockoptString(int(fd), unix.IPPROTO_IPV6, unix.IPV6_DSTOPTS, string(options)))
+			}))
+		}
+		_, err = conn.Write([]byte("hello"))
+		lab.Check(t, err)
+		want := Dialled{
+			Client: netip.MustParseAddrPort(conn.LocalAddr().String()),
+			Listen: nat.Endpoint{Addr: p.B.Addr6, Proto: nat.UDP, Port: 80},
+		}
+		if got := next(t, heard); got != want {
+			t.Errorf("with options %v reported is %v, want %v", options, got, want)
+		}
+	}
+}
+
 // echo sends something and waits for it to come back.
 func echo(conn net.Conn) error {
 	if err := conn.SetDeadline(time.Now().Add(10 * time.Second)); err != nil {

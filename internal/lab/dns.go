@@ -19,8 +19,9 @@ type DNS struct {
 }
 
 // StartDNS starts a name server in the host. It knows the records given and nothing else, and answers with a time to
-// live of a second.
-func (h *Host) StartDNS(ctx context.Context, listen netip.AddrPort, records map[string][]netip.Addr) (*DNS, error) {
+// live of a second. The arguments are more of dnsmasq's: "--local=/lab/" lets it answer NXDOMAIN for what it does not
+// know below lab, instead of REFUSED.
+func (h *Host) StartDNS(ctx context.Context, listen netip.AddrPort, records map[string][]netip.Addr, args ...string) (*DNS, error) {
 	dir, err := h.lab.TempDir("dnsmasq")
 	if err != nil {
 		return nil, err
@@ -30,9 +31,11 @@ func (h *Host) StartDNS(ctx context.Context, listen netip.AddrPort, records map[
 		return nil, err
 	}
 	// It keeps the user root for the same reason as nginx does.
-	d.Process, err = h.Start("dnsmasq", "--keep-in-foreground", "--conf-file=/dev/null", "--pid-file", "--user=root",
-		"--log-facility=-", "--no-resolv", "--no-hosts", "--local-ttl=1", "--bind-interfaces", "--addn-hosts="+d.hosts,
-		fmt.Sprintf("--port=%d", listen.Port()), "--listen-address="+listen.Addr().String())
+	d.Process, err = h.Start("dnsmasq", append([]string{
+		"--keep-in-foreground", "--conf-file=/dev/null", "--pid-file", "--user=root",
+		"--log-facility=-", "--no-resolv", "--no-hosts", "--local-ttl=1", "--bind-interfaces", "--addn-hosts=" + d.hosts,
+		fmt.Sprintf("--port=%d", listen.Port()), "--listen-address=" + listen.Addr().String(),
+	}, args...)...)
 	if err != nil {
 		return nil, err
 	}

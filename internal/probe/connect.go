@@ -15,9 +15,9 @@ import (
 // connect opens a TCP connection as the check says, and gives it up at once.
 //
 // The backend's kernel accepts; its program never hears of it. The socket withholds the last packet of the handshake, as it
-// may (delayed acknowledgement), and is closed with a reset in its place. So a probe wakes no worker, leaves no line in a
-// log and no TIME_WAIT on either side, and is no "interrupted connection" of the kind for which MySQL blocks a client's
-// address (max_connect_errors) - here the address that every client of the relay comes from.
+// may for 200 ms (TCP_DELACK_MAX in net/tcp.h), and is closed with a reset in its place. So a probe wakes no worker, leaves no
+// line in a log and no TIME_WAIT on either side, and is no "interrupted connection" of the kind for which MySQL blocks a
+// client's address (max_connect_errors) - here the address that every client of the relay comes from.
 func connect(ctx context.Context, c Check) error {
 	d := net.Dialer{Timeout: c.Timeout, KeepAlive: -1, ControlContext: probing}
 	if c.Source.IsValid() {

@@ -11,7 +11,7 @@ import (
 // addrs reads a set such as "a b": each letter is an address of its own.
 func addrs(text string) []netip.Addr {
 	var set []netip.Addr
-	for _, letter := range strings.Fields(text) {
+	for letter := range strings.FieldsSeq(text) {
 		set = append(set, netip.AddrFrom4([4]byte{10, 3, 0, letter[0]}))
 	}
 	slices.SortFunc(set, netip.Addr.Compare)

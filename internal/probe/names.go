@@ -2,6 +2,7 @@ package probe
 
 import (
 	"context"
+	"fmt"
 	"log/slog"
 	"maps"
 	"math/rand/v2"
@@ -125,8 +126,19 @@ func (n *Names) Set(names []Name) {
 	n.toSave()
 }
 
-// SetResolver makes this the only server to ask, from the next question on. The zero AddrPort leaves it to resolv.conf.
-func (n *Names) SetResolver(server netip.AddrPort) { n.resolver.use(server) }
+// SetResolver makes this the only server to ask; the zero AddrPort leaves it to resolv.conf. When that is another one than
+// before, it is asked for every name at once: a name may be in a long pause because the other did not answer.
+func (n *Names) SetResolver(server netip.AddrPort) {
+	if !n.resolver.use(server) {
+		return
+	}
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	now := time.Now()
+	for _, e := range n.names {
+		n.agenda.hasten(e.job, now)
+	}
+}
 
 // Answer is what is known of a name. Of one that is not followed, nothing is.
 func (n *Names) Answer(name Name) Answer {
@@ -214,14 +226,23 @@ func (n *Names) report(e *followed, before []netip.Addr, changed, failing bool) 
 	log := n.log.With("name", e.name.Host, "family", e.name.Family.String())
 	switch {
 	case e.answer.Error != "" && !failing:
-		log.Warn("a name is not resolved; its last good answer stays in use", "error", e.answer.Error, "addresses", before)
+		log.Warn("a name is not resolved; its last good answer stays in use", "error", e.answer.Error, "addresses", some(before))
 	case e.answer.Error == "" && failing:
-		log.Info("a name is resolved again", "addresses", e.answers.addrs)
+		log.Info("a name is resolved again", "addresses", some(e.answers.addrs))
 	}
 	if changed {
-		log.Info("the addresses of a name changed", "before", before, "addresses", e.answers.addrs)
+		log.Info("the addresses of a name changed", "before", some(before), "addresses", some(e.answers.addrs))
 		n.toSave()
 	}
+}
+
+// some is a set for the log: a line holds as many addresses as a person looks at.
+func some(addrs []netip.Addr) string {
+	const most = 8
+	if len(addrs) <= most {
+		return fmt.Sprint(addrs)
+	}
+	return fmt.Sprintf("%v and %d more", addrs[:most], len(addrs)-most)
 }
 
 // backOff is the pause after so many failures before this one, up to a quarter shorter at random.

@@ -14,6 +14,7 @@ const probesAtATime = 1024
 // Prober checks backends.
 type Prober struct {
 	changed func()
+	failed  func(Check)
 	connect func(context.Context, Check) error
 	agenda  *agenda
 
@@ -28,9 +29,13 @@ type checked struct {
 	tally tally
 }
 
-// NewProber makes a prober that calls changed, which must not block, when a verdict has another state than before.
-func NewProber(changed func()) *Prober {
-	return &Prober{changed: changed, connect: connect, agenda: newAgenda(probesAtATime, 0), checks: map[Check]*checked{}}
+// NewProber makes a prober. It calls changed when a verdict has another state than before, and failed for each probe that
+// failed: the first of them is the earliest sign that a backend may have moved. Neither may block.
+func NewProber(changed func(), failed func(Check)) *Prober {
+	return &Prober{
+		changed: changed, failed: failed, connect: connect,
+		agenda: newAgenda(probesAtATime, 0), checks: map[Check]*checked{},
+	}
 }
 
 // Set replaces what is checked. A check that stays keeps its verdict. A new one takes over the verdict of one that goes and
@@ -104,6 +109,9 @@ func (p *Prober) probe(ctx context.Context, e *checked) time.Time {
 	next, changed := p.judge(e, err, began, ended)
 	if changed {
 		p.changed()
+	}
+	if err != nil && !ours(err) {
+		p.failed(e.check)
 	}
 	return next
 }

@@ -17,6 +17,8 @@ type backends struct {
 	mu   sync.Mutex
 	fail map[netip.AddrPort]error // nil or absent: it answers
 	meter
+
+	told map[Check]int // how often the prober told of a failure
 }
 
 func (b *backends) connect(ctx context.Context, c Check) error {
@@ -40,13 +42,29 @@ func (b *backends) set(to netip.AddrPort, err error) {
 	b.fail[to] = err
 }
 
+func (b *backends) tell(c Check) {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	if b.told == nil {
+		b.told = map[Check]int{}
+	}
+	b.told[c]++
+}
+
+// failures is how often the prober told of a failure of this check.
+func (b *backends) failures(c Check) int {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	return b.told[c]
+}
+
 // silence is what a probe gets of a host that is not there.
 var silence = context.DeadlineExceeded //nolint:gochecknoglobals // an error value under a telling name
 
 // standIn is a prober of stand-ins, and how often it called back.
 func standIn(b *backends) (*Prober, *atomic.Int64) {
 	var calls atomic.Int64
-	p := NewProber(func() { calls.Add(1) })
+	p := NewProber(func() { calls.Add(1) }, b.tell)
 	p.connect = b.connect
 	return p, &calls
 }
@@ -95,6 +113,9 @@ func TestProberFollows(t *testing.T) {
 				died := time.Now()
 				time.Sleep(time.Duration(c.Fall) * c.Interval)
 				want(Down, 2)
+				if n := b.failures(c); n != c.Fall {
+					t.Errorf("told of %d failures, want %d", n, c.Fall)
+				}
 				if v := p.Verdict(c); v.Error == "" || v.Since.Sub(died) < 4*time.Second {
 					t.Errorf("%+v, want a reason, and no hurry", v)
 				}
@@ -125,6 +146,9 @@ func TestProberBlames(t *testing.T) {
 		want := "cannot probe from 10.2.0.100: it is no address of this host, or has no free port"
 		if v := p.Verdict(c); v.State != Up || v.Error != want || calls.Load() != 1 {
 			t.Errorf("%+v after %d calls, want it up, with the error %q", v, calls.Load(), want)
+		}
+		if n := b.failures(c); n > 0 {
+			t.Errorf("told of %d failures of the backend", n)
 		}
 	})
 }

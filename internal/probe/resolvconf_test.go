@@ -15,7 +15,7 @@ func TestParseResolvConf(t *testing.T) {
 	t.Parallel()
 	server := func(text string) []netip.AddrPort {
 		var all []netip.AddrPort
-		for _, s := range strings.Fields(text) {
+		for s := range strings.FieldsSeq(text) {
 			all = append(all, netip.AddrPortFrom(netip.MustParseAddr(s), 53))
 		}
 		return all

@@ -47,11 +47,13 @@ func (r *resolver) configuration() *resolvConf {
 	return r.conf
 }
 
-// use makes this the only server to ask.
-func (r *resolver) use(server netip.AddrPort) {
+// use makes this the only server to ask, and tells whether it was not so before.
+func (r *resolver) use(server netip.AddrPort) (changed bool) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
+	changed = r.fixed != server
 	r.fixed = server
+	return changed
 }
 
 func sameFile(a, b os.FileInfo) bool {
@@ -166,5 +168,5 @@ func describe(err error, timeout time.Duration) error {
 	if failed, ok := errors.AsType[*net.OpError](err); ok {
 		return failed.Err // the rest is the server's address, which is told already
 	}
-	return fmt.Errorf("the answer cannot be read: %w", err)
+	return fmt.Errorf("no answer that can be read: %w", err)
 }
