@@ -50,7 +50,7 @@ func (c chooser) operand(f family) operand {
 	case Random:
 		return numgenRandom(c.slots)
 	case Source:
-		return f.hashSlot()
+		return f.hashSlot(hashSlots)
 	}
 	return numgenInc(c.slots)
 }

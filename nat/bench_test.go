@@ -30,7 +30,7 @@ func BenchmarkDiffEqual(b *testing.B) {
 func BenchmarkDiffOneChanged(b *testing.B) {
 	have := asTable(manyRelays(benchRelays).build())
 	changed := manyRelays(benchRelays)
-	changed.relays[benchRelays/2].Backend.Addr = addr("10.66.0.1")
+	changed.relays[benchRelays/2].Backends[0].Addr = addr("10.66.0.1")
 	want := changed.build()
 	for b.Loop() {
 		if Diff(want, have, Hold{Protect: ProtectOff}).Empty() {
@@ -58,11 +58,11 @@ func BenchmarkDecode(b *testing.B) {
 		}
 	}
 	for b.Loop() {
-		names := make(map[string]string)
+		reader := elementReader{make(map[string]string)}
 		var elements []Element
 		for _, list := range lists {
 			for _, e := range nfnl.Attrs(list) {
-				elements = append(elements, decodeElement(e, names))
+				elements = append(elements, reader.decode(e))
 			}
 		}
 		if len(elements) < benchRelays {

@@ -14,7 +14,7 @@ const (
 	setBalance = "balance" // what clients dial -> the chain that chooses a slot, of relays with several backends
 	setTurns   = "turns"   // what clients dial and slot -> backend
 	setSNAT    = "snat"    // what clients dial and backend -> source address
-	setPools   = "pools"   // what clients dial, backend and slot -> source address
+	setPools   = "pools"   // what clients dial and slot -> source address, of relays with a pool
 	setListens = "listens" // what clients dial
 	setTargets = "targets" // backends
 	setLogged  = "logged"
@@ -49,6 +49,7 @@ type builder struct {
 	sets     map[string]*Set
 	families []*familyUse
 	chosen   map[chooser]bool
+	pools    map[string]*pool // by the name of the chain
 }
 
 // familyUse is what is in use of one family.
@@ -58,14 +59,16 @@ type familyUse struct {
 	lengths   map[int]bool // of the prefixes of sources that relays name
 	protocols map[Protocol]bool
 	limits    map[limit]map[Protocol]bool
+	egresses  map[string]bool // of gateways; "" for every interface
 }
 
 func newBuilder() *builder {
-	b := &builder{sets: make(map[string]*Set), chosen: make(map[chooser]bool)}
+	b := &builder{sets: make(map[string]*Set), chosen: make(map[chooser]bool), pools: make(map[string]*pool)}
 	for i, f := range families() {
 		use := &familyUse{
 			family: f, targets: make(map[Key]string), lengths: make(map[int]bool),
 			protocols: map[Protocol]bool{TCP: true, UDP: true}, limits: make(map[limit]map[Protocol]bool),
+			egresses: make(map[string]bool),
 		}
 		b.families = append(b.families, use)
 		// The journal is there in any case: what is in it waits for Kernel.Release.

@@ -108,14 +108,15 @@ func (w *relayWork) several(e Endpoint, key Key) {
 		w.set(fromName(w.f, setBalance, bits), append([]Field{w.f.source}, w.f.endpoint()...), []Field{chainField()}).
 			add(key, w.chain, w.relay.Name)
 	})
-	turns := w.set(w.f.name(setTurns), append(w.f.endpoint(), slotField()), []Field{w.f.dest, portField()})
+	turns := w.set(w.f.nameOf(setTurns, e.Proto.String()), []Field{w.f.dest, portOf(e.Proto), slotField()}, []Field{w.f.dest, portOf(e.Proto)})
 	turns.Counter = true
 	values := make([]Value, len(w.taking))
 	for i := range w.taking {
 		values[i] = addrPortValue(netip.AddrPortFrom(w.taking[i].Addr, w.taking[i].Port(w.relay.Listen.Ports, e.Port)))
 	}
+	port := e.portKey()
 	for slot, target := range w.slots {
-		turns.add(key.slot(slot), values[target], w.relay.Name)
+		turns.add(port.slot(slot), values[target], w.relay.Name)
 	}
 }
 
@@ -134,9 +135,10 @@ func fromName(f *familyUse, kind string, bits int) string {
 	return f.nameOf(kind, fmt.Sprintf("from%d", bits))
 }
 
-// sources adds the source addresses towards each backend. Several targets may have one address: it has one source, or
-// one pool.
+// sources adds the source addresses towards each backend: several targets may have one address. A pool is the same
+// towards all of them; nft has no registers for two IPv6 addresses, a port, a slot and what that is the hash of.
 func (w *relayWork) sources(e Endpoint) {
+	var pool []netip.Addr
 	for i, t := range w.targets {
 		if slices.ContainsFunc(w.targets[:i], func(o Target) bool { return o.Addr == t.Addr }) {
 			continue
@@ -146,11 +148,15 @@ func (w *relayWork) sources(e Endpoint) {
 		case 1:
 			w.set(w.f.name(setSNAT), nil, nil).add(e.keyTo(t.Addr), addrValue(t.SNAT[0]), w.relay.Name)
 		default:
-			pools := w.set(w.f.name(setPools), append(w.f.endpoint(), w.f.dest, slotField()), []Field{w.f.dest})
-			key := e.keyTo(t.Addr)
-			for slot := range hashSlots {
-				pools.add(key.slot(slot), addrValue(t.SNAT[slot*len(t.SNAT)/hashSlots]), w.relay.Name)
-			}
+			pool = t.SNAT
 		}
+	}
+	if pool == nil {
+		return
+	}
+	pools := w.set(w.f.name(setPools), append(w.f.endpoint(), slotField()), []Field{w.f.dest})
+	key := e.key()
+	for slot := range hashSlots {
+		pools.add(key.slot(slot), addrValue(pool[slot*len(pool)/hashSlots]), w.relay.Name)
 	}
 }

@@ -69,11 +69,13 @@ func (s *Set) typed(h setHeader) {
 	s.Key = key
 }
 
-// typeUserdata is what of a set's user data is about its types.
+// typeUserdata is what of a set's user data is about its types. nft writes typeof in any case: a concatenation of nothing
+// where the types have names.
 func typeUserdata(b []byte) string {
 	var kept []byte
 	for typ, value := range userdataItems(b) {
-		if typ == udataKeyTypeof || typ == udataDataTypeof || typ == udataDataInterval {
+		typeof := typ == udataKeyTypeof || typ == udataDataTypeof
+		if typeof && len(value) > len(typeofFields(nil)) || typ == udataDataInterval && !allZero(value) {
 			kept = udata(kept, typ, value)
 		}
 	}

@@ -110,7 +110,7 @@ func TestHeals(t *testing.T) {
 		"no guard":      {table(func(h *Table) { h.Guard, h.GuardOwner = true, ours }), Hold{ProtectOff, ours}, false},
 		"create":        {&Table{}, Hold{ProtectOff, ours}, true},
 		"rebuild":       {table(func(h *Table) { h.Flags = 1 }), Hold{ProtectOff, ours}, true},
-		"an element":    {table(func(h *Table) { h.Sets[1].Elements = nil }), Hold{ProtectOff, ours}, true},
+		"an element":    {table(func(h *Table) { find(h.Sets, "relays4").Elements = nil }), Hold{ProtectOff, ours}, true},
 		"a rule":        {table(func(h *Table) { h.Chains[1].Rules = nil }), Hold{ProtectOff, ours}, true},
 	} {
 		t.Run(name, func(t *testing.T) {

@@ -1,8 +1,8 @@
 package nat
 
 import (
-	"bytes"
 	"slices"
+	"strings"
 	"testing"
 
 	"github.com/google/go-cmp/cmp"
@@ -28,14 +28,14 @@ func TestCountersAreCarriedOver(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
 			have := asTable(build(web()))
-			count(have, setRelays, 12, 720)
+			count(have, "relays4", 12, 720)
 			c.spoil(have)
 			p := Diff(c.want, have, Hold{Protect: ProtectOff})
-			added := slices.Concat(elementsAdded(p, setRelays), elementsMade(p, setRelays))
+			added := slices.Concat(elementsAdded(p, "relays4"), elementsMade(p, "relays4"))
 			if len(added) != 1 || added[0].Packets != c.packets || added[0].Bytes != c.bytes {
-				t.Errorf("%s is given %+v, want the counts %d and %d", setRelays, added, c.packets, c.bytes)
+				t.Errorf("%s is given %+v, want the counts %d and %d", "relays4", added, c.packets, c.bytes)
 			}
-			if made := c.want.set(t, setRelays).Elements[0].Packets; made != 0 {
+			if made := c.want.set(t, "relays4").Elements[0].Packets; made != 0 {
 				t.Errorf("the wanted ruleset was changed: it counts %d packets", made)
 			}
 		})
@@ -45,10 +45,10 @@ func TestCountersAreCarriedOver(t *testing.T) {
 func TestCountersOfAnotherKindAreNotCarriedOver(t *testing.T) {
 	t.Parallel()
 	have := asTable(build(web()))
-	count(have, setRelays, 12, 720)
-	find(have.Sets, setRelays).Data = nil
+	count(have, "relays4", 12, 720)
+	find(have.Sets, "relays4").Data = nil
 	p := Diff(build(web()), have, Hold{Protect: ProtectOff})
-	if made := elementsMade(p, setRelays); made[0].Packets != 0 {
+	if made := elementsMade(p, "relays4"); made[0].Packets != 0 {
 		t.Errorf("%d packets were taken from a set that is none of natd's", made[0].Packets)
 	}
 }
@@ -93,7 +93,7 @@ func TestRetiredListens(t *testing.T) {
 		"while the table is replaced": {build(relayOf("z", 443, "10.3.0.1")), func(have *Table) { have.Flags = 1 }, gone},
 		"the table goes":              {nil, func(*Table) {}, nil},
 		"a set of that name that natd did not make": {
-			build(relayOf("z", 443, "10.3.0.1")), func(have *Table) { have.Sets[0].Key = []Field{addrField()} }, nil,
+			build(relayOf("z", 443, "10.3.0.1")), func(have *Table) { have.Sets[0].Key = []Field{addr4Field()} }, nil,
 		},
 	} {
 		t.Run(name, func(t *testing.T) {
@@ -104,11 +104,11 @@ func TestRetiredListens(t *testing.T) {
 			if diff := cmp.Diff(c.gone, retired(p)); diff != "" {
 				t.Errorf("retired (-want +got):\n%s", diff)
 			}
-			made := elementsMade(p, setListens)
-			if p.create && len(made) != len(c.gone)+len(c.want.set(t, setListens).Elements) {
+			made := elementsMade(p, "listens4")
+			if p.create && len(made) != len(c.gone)+len(c.want.set(t, "listens4").Elements) {
 				t.Errorf("the new set listens on %d endpoints", len(made))
 			}
-			if !slices.IsSortedFunc(made, func(a, b Element) int { return bytes.Compare(a.Key[:], b.Key[:]) }) {
+			if !slices.IsSortedFunc(made, func(a, b Element) int { return strings.Compare(string(a.Key), string(b.Key)) }) {
 				t.Error("the listens of the new set are not in order")
 			}
 		})
@@ -131,7 +131,7 @@ func TestWalk(t *testing.T) {
 	list := func(keys string) []Element {
 		var elements []Element
 		for _, k := range []byte(keys) {
-			elements = append(elements, Element{Key: Key{k}})
+			elements = append(elements, Element{Key: Key(string(rune(k)))})
 		}
 		return elements
 	}

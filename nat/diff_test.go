@@ -52,12 +52,12 @@ func TestDiffOfElements(t *testing.T) {
 		"a relay more": {want: build(web(), relayOf("ssh", 22, "10.3.0.101")), steps: []string{
 			`add to listens4 { 10.2.0.100 . tcp . 22 comment "ssh" }`,
 			`add to relays4 { 10.2.0.100 . tcp . 22 comment "ssh" : 10.3.0.101 . 22 }`,
-			`add to snat4 { 10.2.0.100 . tcp . 22 comment "ssh" : 10.2.0.100 }`,
+			`add to snat4 { 10.2.0.100 . tcp . 22 . 10.3.0.101 comment "ssh" : 10.2.0.100 }`,
 			`add to targets4 { 10.3.0.101 . tcp . 22 comment "ssh" }`,
 		}},
 		"a relay less": {want: build(), steps: []string{
 			`delete from relays4 { 10.2.0.100 . tcp . 80 comment "web" : 10.3.0.100 . 80 }`,
-			`delete from snat4 { 10.2.0.100 . tcp . 80 comment "web" : 10.2.0.100 }`,
+			`delete from snat4 { 10.2.0.100 . tcp . 80 . 10.3.0.100 comment "web" : 10.2.0.100 }`,
 			`delete from targets4 { 10.3.0.100 . tcp . 80 comment "web" }`,
 		}},
 		"another backend: the kernel changes no value in place": {want: build(web(backendPort(8080))), steps: []string{
@@ -71,8 +71,8 @@ func TestDiffOfElements(t *testing.T) {
 			`add to listens4 { 10.2.0.100 . tcp . 80 comment "www" }`,
 			`delete from relays4 { 10.2.0.100 . tcp . 80 comment "web" : 10.3.0.100 . 80 }`,
 			`add to relays4 { 10.2.0.100 . tcp . 80 comment "www" : 10.3.0.100 . 80 }`,
-			`delete from snat4 { 10.2.0.100 . tcp . 80 comment "web" : 10.2.0.100 }`,
-			`add to snat4 { 10.2.0.100 . tcp . 80 comment "www" : 10.2.0.100 }`,
+			`delete from snat4 { 10.2.0.100 . tcp . 80 . 10.3.0.100 comment "web" : 10.2.0.100 }`,
+			`add to snat4 { 10.2.0.100 . tcp . 80 . 10.3.0.100 comment "www" : 10.2.0.100 }`,
 			`delete from targets4 { 10.3.0.100 . tcp . 80 comment "web" }`,
 			`add to targets4 { 10.3.0.100 . tcp . 80 comment "www" }`,
 		}},
@@ -128,7 +128,7 @@ func TestDiffOfChains(t *testing.T) {
 		},
 		"rules in another order": {
 			want: build(web()), have: func(have *Table) { slices.Reverse(have.Chains[2].Rules) },
-			steps: []string{"write the 2 rules of chain forward"},
+			steps: []string{"write the 4 rules of chain forward"},
 		},
 		"a rule with another comment": {
 			want: build(web()), have: func(have *Table) { have.Chains[3].Rules[0].Comment = "mine" },
@@ -150,11 +150,11 @@ func TestDiffOfChains(t *testing.T) {
 func everything(first string) []string {
 	return []string{
 		first,
-		"make set listens4 with 1 elements", "make set relays4 with 1 elements",
+		"make set listens4 with 1 elements", "make set listens6 with 0 elements", "make set relays4 with 1 elements",
 		"make set snat4 with 1 elements", "make set targets4 with 1 elements",
 		"set up chain prerouting", "set up chain postrouting", "set up chain forward", "set up chain input",
 		"write the 1 rules of chain prerouting", "write the 2 rules of chain postrouting",
-		"write the 2 rules of chain forward", "write the 3 rules of chain input",
+		"write the 4 rules of chain forward", "write the 3 rules of chain input",
 	}
 }
 
@@ -175,9 +175,9 @@ func TestDiffOfTables(t *testing.T) {
 		"its chain prerouting hangs at another hook":         func(have *Table) { have.Chains[0].Hook = 3 },
 		"its chain input hangs at another hook":              func(have *Table) { have.Chains[3].Type = "nat" },
 		"it has a set mine that is not natd's":               func(have *Table) { have.Sets = slices.Insert(have.Sets, 1, Set{Name: "mine"}) },
-		"its set relays4 has another type":                   func(have *Table) { have.Sets[1].Counter = false },
-		"its set snat4 has another type":                     func(have *Table) { have.Sets[2].Data = nil },
-		"its set targets4 has another type":                  func(have *Table) { have.Sets[3].Key = have.Sets[3].Key[:2] },
+		"its set relays4 has another type":                   func(have *Table) { find(have.Sets, "relays4").Counter = false },
+		"its set snat4 has another type":                     func(have *Table) { find(have.Sets, "snat4").Data = nil },
+		"its set targets4 has another type":                  func(have *Table) { find(have.Sets, "targets4").Key = []Field{addr4Field()} },
 	} {
 		first := "make table inet natd anew: " + reason
 		if reason == "" {

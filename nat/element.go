@@ -77,6 +77,12 @@ func (e Endpoint) keyTo(backend netip.Addr) Key {
 	return Key(appendAddr(e.appendTo(b), backend))
 }
 
+// portKey is the key without the protocol.
+func (e Endpoint) portKey() Key {
+	b := appendAddr(make([]byte, 0, maxKey), e.Addr)
+	return Key(append(binary.BigEndian.AppendUint16(b, e.Port), 0, 0))
+}
+
 // slot is the key with the number of a slot behind it, as numgen and jhash leave it in a register.
 func (k Key) slot(n int) Key {
 	b := append(make([]byte, 0, maxKey), k...)

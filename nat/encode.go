@@ -53,6 +53,9 @@ func (p *Plan) encode(b *nfnl.Batch, hold Hold) {
 			newRule(b, TableName, c.Name, &r)
 		}
 	}
+	for _, c := range p.oldChains {
+		deleteRules(b, c.Name)
+	}
 	for _, s := range p.oldSets {
 		deleteSet(b, s.Name)
 	}

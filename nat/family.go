@@ -79,6 +79,6 @@ func kinds() []string {
 	return []string{
 		setRelays, setBalance, setTurns, setSNAT, setPools, setListens, setTargets, setLogged, setClosed,
 		setLimits, setCounts, setRefused, setMSS, setUnclamped, setGateways, setMasquerade, setGatePools,
-		setStatic, setStaticMasq, setStaticPools, setStaticIn, setStaticOut, setStaticFrom,
+		setGatePool, setStaticPool, setStatic, setStaticMasq, setStaticPools, setStaticIn, setStaticOut, setStaticFrom,
 	}
 }

@@ -50,7 +50,12 @@ func portField() Field {
 	return Field{"inet_service", 13, 2, typeofExpr{"th dport", typeofData(7, 11, 2)}}
 }
 
-func ifaceField() Field { return Field{"", 41, 16, typeofExpr{"oifname", typeofData(9, 7)}} }
+// portOf is a port of one protocol. Where nft prints the type by an expression, the value of a map must not have a "th
+// dport": nft 1.0.6 refuses rules that use a map of which the kernel says so.
+func portOf(p Protocol) Field {
+	header := map[Protocol]uint32{TCP: 8, UDP: 6, SCTP: 10}[p] // enum proto_desc_id of nft's include/proto.h
+	return Field{"inet_service", 13, 2, typeofExpr{p.String() + " dport", typeofData(7, header, 2)}}
+}
 
 // slotField is a number below a modulus. nft 1.0.6 crashes when it lists a set whose type is that of a jhash: numgen's
 // is the same.
@@ -59,7 +64,7 @@ func slotField() Field {
 }
 
 func mssField() Field {
-	return Field{"", 4, 2, typeofExpr{"tcp option maxseg size", exprData(8, udata(nil, 0, word(2)), udata(nil, 1, word(2)), udata(nil, 2, []byte{1}))}}
+	return Field{"", 4, 2, typeofExpr{"tcp option maxseg size", exprData(8, udata(nil, 1, word(2)), udata(nil, 2, word(1)), udata(nil, 0, word(2)))}}
 }
 
 // chainField is the value of a map of verdicts: a goto to a chain.
@@ -119,7 +124,7 @@ func fieldsOf(id, length uint32) []Field {
 	}
 	var fields []Field
 	for rest := id; rest != 0; rest >>= 6 {
-		known := []Field{addr4Field(), addr6Field(), protoField(), portField(), ifaceField(), slotField()}
+		known := []Field{addr4Field(), addr6Field(), protoField(), portField(), slotField()}
 		if id == mssField().id && int(length) == mssField().size {
 			known = []Field{mssField()}
 		}
@@ -145,17 +150,15 @@ func splitFields(fields []Field, raw string) []string {
 }
 
 // text is a value of the type in nft syntax.
-func (f Field) text(raw string, interval bool) string {
+func (f Field) text(raw string) string {
 	switch f.id {
 	case addr4Field().id, addr6Field().id:
 		a, _ := netip.AddrFromSlice([]byte(raw))
 		return a.String()
 	case protoField().id:
 		return Protocol(raw[0]).String()
-	case ifaceField().id:
-		return strconv.Quote(strings.TrimRight(raw, "\x00"))
 	case slotField().id:
-		if f.size == 4 && !interval {
+		if f.size == 4 {
 			return fmt.Sprint(binary.NativeEndian.Uint32([]byte(raw)))
 		}
 	}
@@ -168,14 +171,14 @@ func (f Field) text(raw string, interval bool) string {
 
 // rangeText is the values from first to last in nft syntax.
 func (f Field) rangeText(first, last string) string {
-	from := f.text(first, true)
+	from := f.text(first)
 	if first == last {
 		return from
 	}
 	if bits := prefixBits(first, last); bits >= 0 && (f.id == addr4Field().id || f.id == addr6Field().id) {
 		return fmt.Sprintf("%s/%d", from, bits)
 	}
-	return from + "-" + f.text(last, true)
+	return from + "-" + f.text(last)
 }
 
 // prefixBits is the length of the prefix that holds exactly the addresses from first to last, -1 when there is none.

@@ -1,19 +1,19 @@
 package nat
 
 import (
-	"encoding/binary"
+	"fmt"
+	"maps"
 	"net/netip"
 	"slices"
 	"strings"
 )
 
-// Kinds of the sets of gateways: from and to, and for those with an egress the interface.
+// Kinds of the sets of gateways: from and to. Those with an egress have sets for each interface: nft has no registers for
+// two IPv6 addresses and the name of an interface in one key.
 const (
 	setGateways   = "gateways"
 	setMasquerade = "masquerade" // that leave with the address of the interface
-	setGatePools  = "gatepools"  // and slot -> source address
-
-	byInterface = "by"
+	setGatePools  = "gatepools"  // -> the chain that chooses one of several source addresses
 )
 
 // kindGateway is in front of a gateway's name in the comments of its elements, kindStatic of a static's. A name has no
@@ -58,27 +58,6 @@ func networkValue(p netip.Prefix) Value {
 	return Value(append(s.first, s.last...))
 }
 
-// exactly is one interface.
-func exactly(iface string) interval {
-	name := []byte(iface + strings.Repeat("\x00", max(0, ifaceField().size-len(iface))))
-	return interval{name, name}
-}
-
-// slotsFor is the slots of the n-th address of so many.
-func slotsFor(n, of int) interval {
-	edge := func(i int) uint32 { return uint32((i*hashSlots + of - 1) / of) }
-	return interval{binary.BigEndian.AppendUint32(nil, edge(n)), binary.BigEndian.AppendUint32(nil, edge(n+1)-1)}
-}
-
-// pool deals the slots to the addresses, in order; each gets the same number or one less.
-func (b *builder) pool(f *familyUse, name string, fields []Field, counter bool, addrs []netip.Addr, comment string, key ...interval) {
-	s := b.intervals(name, append(fields, slotField()), []Field{f.dest})
-	s.Counter = counter
-	for i, a := range addrs {
-		s.add(intervalKey(append(slices.Clip(key), slotsFor(i, len(addrs)))...), addrValue(a), comment)
-	}
-}
-
 func (b *builder) gateway(g *Gateway) {
 	for i, f := range b.families {
 		prefix := func(p netip.Prefix) netip.Addr { return p.Addr() }
@@ -97,53 +76,70 @@ func (b *builder) gateway(g *Gateway) {
 // gatewayPair adds what goes from one network to another.
 func (b *builder) gatewayPair(f *familyUse, g *Gateway, addrs []netip.Addr, pair ...interval) {
 	comment := kindGateway + g.Name
-	fields, name := f.pair(), f.name
-	if g.Egress != "" {
-		fields, pair = append(fields, ifaceField()), append(pair, exactly(g.Egress))
-		name = func(kind string) string { return f.nameOf(kind, byInterface) }
-	}
-	b.intervals(name(setGateways), fields, nil).add(intervalKey(pair...), "", comment)
+	f.egresses[g.Egress] = true
+	b.intervals(f.gatewayName(setGateways, g.Egress), f.pair(), nil).add(intervalKey(pair...), "", comment)
 	if g.SNAT.Mode == SNATFixed {
-		b.pool(f, name(setGatePools), fields, true, addrs, comment, pair...)
+		s := b.intervals(f.gatewayName(setGatePools, g.Egress), f.pair(), []Field{chainField()})
+		s.Counter = true
+		s.add(intervalKey(pair...), b.pool(f, setGatePool, g.Name, comment, addrs), comment)
 		return
 	}
-	s := b.intervals(name(setMasquerade), fields, nil)
+	s := b.intervals(f.gatewayName(setMasquerade, g.Egress), f.pair(), nil)
 	s.Counter = true
 	s.add(intervalKey(pair...), "", comment)
 }
 
-// gatewayKeys calls each with the name of the sets of a kind, and the key that they are looked into by: those of gateways
-// with an egress last.
-func (f *familyUse) gatewayKeys(each func(name func(kind string) string, operands []operand)) {
-	pair := []operand{f.ipSaddr(), f.ipDaddr()}
-	each(f.name, pair)
-	each(func(kind string) string { return f.nameOf(kind, byInterface) }, append(pair, oifname()))
+// gatewayName is the name of the set of a kind for one interface, with what nft takes in no name as hexadecimal number.
+func (f family) gatewayName(kind, egress string) string {
+	if egress == "" {
+		return f.name(kind)
+	}
+	var which strings.Builder
+	for _, c := range []byte(egress) {
+		if c >= '0' && c <= '9' || c|0x20 >= 'a' && c|0x20 <= 'z' || c == '-' || c == '.' {
+			which.WriteByte(c)
+		} else {
+			fmt.Fprintf(&which, "_%02x", c)
+		}
+	}
+	return f.nameOf(kind, which.String())
+}
+
+// eachEgress calls each with the interfaces that gateways name, and what matches packets that leave by it.
+func (f *familyUse) eachEgress(each func(egress string, match part)) {
+	for _, egress := range slices.Sorted(maps.Keys(f.egresses)) {
+		match := part{}
+		if egress != "" {
+			match = leavingBy(egress)
+		}
+		each(egress, match)
+	}
 }
 
 // gatewayForward lets connections out. Their first segment is not translated yet, so that it is clamped here.
 func (b *builder) gatewayForward(f *familyUse) (rules []Rule) {
-	f.gatewayKeys(func(name func(string) string, operands []operand) {
-		set := name(setGateways)
-		rules = slices.Concat(rules, b.opening(f, set, "gateways", join(key(operands...), in(set))))
+	f.eachEgress(func(egress string, leaving part) {
+		set := f.gatewayName(setGateways, egress)
+		rules = slices.Concat(rules, b.opening(set, "gateways", join(leaving, f.is(), key(f.ipSaddr(), f.ipDaddr()), in(set))))
 	})
 	return rules
 }
 
 // opening accepts connections that match, and clamps their first segment.
-func (b *builder) opening(f *familyUse, set, what string, match part) []Rule {
+func (b *builder) opening(set, what string, match part) []Rule {
 	return slices.Concat(
-		b.ruleFor(set, "segment size of "+what, ctNew(), f.is(), match, tcpSyn(), mssOfRoutes()),
-		b.ruleFor(set, "new connections of "+what, ctNew(), f.is(), match, accept()))
+		b.ruleFor(set, "segment size of "+what, ctNew(), match, tcpSyn(), mssOfRoutes()),
+		b.ruleFor(set, "new connections of "+what, ctNew(), match, accept()))
 }
 
 // gatewaySNAT gives connections a source address of the host. A relay's and a static's have one already, or keep theirs.
 func (b *builder) gatewaySNAT(f *familyUse) (rules []Rule) {
-	f.gatewayKeys(func(name func(string) string, operands []operand) {
-		set, pools := name(setMasquerade), name(setGatePools)
+	pair := []operand{f.ipSaddr(), f.ipDaddr()}
+	f.eachEgress(func(egress string, leaving part) {
+		set, pools := f.gatewayName(setMasquerade, egress), f.gatewayName(setGatePools, egress)
 		rules = slices.Concat(rules,
-			b.ruleFor(set, "gateways", ctNotDNAT(), f.is(), key(operands...), in(set), masquerade()),
-			b.ruleFor(pools, "gateways with a pool", ctNotDNAT(), f.is(),
-				f.snatBy(pools, key(append(slices.Clip(operands), f.hashSlot().inNetworkOrder())...))))
+			b.ruleFor(set, "gateways", ctNotDNAT(), leaving, f.is(), key(pair...), in(set), masquerade()),
+			b.ruleFor(pools, "gateways with a pool", ctNotDNAT(), leaving, f.is(), goBy(pools, key(pair...))))
 	})
 	return rules
 }

@@ -41,7 +41,7 @@ func damages() map[string]string {
 		"no comment":             "delete element inet natd relays4 { " + relay + " }\nadd element inet natd relays4 { " + relay + ` : 10.3.0.100 . 80 }`,
 		"source deleted":         "delete element inet natd relays4_from16 { 10.1.0.0 . 10.2.0.100 . udp . 53 }",
 		"source added":           `add element inet natd relays4_from16 { 10.9.0.0 . 10.2.0.100 . udp . 53 comment "dns" : 10.3.0.100 . 53 }`,
-		"snat deleted":           "delete element inet natd snat4 { " + listen + " }",
+		"snat deleted":           "delete element inet natd snat4 { " + listen + " . 10.3.0.100 }",
 		"target deleted":         "delete element inet natd targets4 { 10.3.0.100 . tcp . 80 }",
 		"target added":           `add element inet natd targets4 { 10.3.0.100 . tcp . 22 comment "web" }`,
 		"listen deleted":         "delete element inet natd listens4 { " + listen + " }",

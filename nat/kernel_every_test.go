@@ -30,7 +30,7 @@ func TestEveryRuleIsGuarded(t *testing.T) {
 	m, want := newMachine(t, ProtectOff), damaged()
 	m.bring(want)
 	before, count := m.list("ruleset"), len(m.ruleHandles())
-	if rules := 3 + 2 + 2 + 3; count != rules {
+	if rules := 3 + 2 + 4 + 3; count != rules {
 		t.Fatalf("the table lists %d rules, want %d", count, rules)
 	}
 	for i := range count {
@@ -62,11 +62,11 @@ func TestEveryElementIsGuarded(t *testing.T) {
 		for j := range s.Elements {
 			renamed, moved := s.Elements[j], s.Elements[j]
 			renamed.Comment = "somebody"
-			moved.Value[3]++
-			key := fieldsText(s.Key, s.Elements[j].Key[:])
+			key := s.Elements[j].keyText(s)
 			remove := fmt.Sprintf("delete element inet natd %s { %s }", s.Name, key)
 			scripts := []string{remove, remove + "\n" + adding(s, &renamed)}
 			if s.Data != nil {
+				moved.Value = other(s, moved.Value)
 				scripts = append(scripts, remove+"\n"+adding(s, &moved))
 			}
 			for _, script := range scripts {
@@ -118,4 +118,14 @@ table netdev natd_guard { chain keep { }; }
 			}
 		})
 	}
+}
+
+// other is another value for a map: its last byte that is not padding is one more, or it goes to another chain.
+func other(s *Set, v Value) Value {
+	if s.verdicts() {
+		return Value("turn3_7")
+	}
+	last := []byte(v)
+	last[3]++
+	return Value(last)
 }

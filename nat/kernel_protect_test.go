@@ -137,7 +137,7 @@ func TestTableOfAnotherProcess(t *testing.T) {
 			t.Errorf("wanting %s: %v, want %v", name, err, ErrOwned)
 		}
 	}
-	if err := second.Release(want.set(t, setListens).Elements[:1]); !errors.Is(err, ErrOwned) {
+	if err := second.Release(want.set(t, "listens4").Elements[:1]); !errors.Is(err, ErrOwned) {
 		t.Errorf("Release: %v, want %v", err, ErrOwned)
 	}
 	if diff := cmp.Diff(before, m.list("ruleset")); diff != "" {

@@ -24,13 +24,13 @@ add element inet natd relays4 { 10.2.0.100 . tcp . 80 counter packets 12 bytes 7
 		for _, want := range []*Ruleset{damaged(), build(web(backendPort(8080)))} {
 			m.nft(harm)
 			m.bring(want)
-			e := m.read().set(t, setRelays).Elements[0]
+			e := m.read().set(t, "relays4").Elements[0]
 			if e.Packets != 12 || e.Bytes != 720 {
 				t.Errorf("after %q: %d packets, %d bytes, want 12 and 720", harm, e.Packets, e.Bytes)
 			}
 		}
 	}
-	if got := m.read().Connections()["web"]; got != 12 {
+	if got := m.read().Connections().Relays["web"]; got != 12 {
 		t.Errorf("relay web had %d connections, want 12", got)
 	}
 }

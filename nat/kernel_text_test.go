@@ -91,7 +91,7 @@ func TestLongestName(t *testing.T) {
 	if diff := cmp.Diff(normal(text(t, want)), m.listTable()); diff != "" {
 		t.Errorf("(-want +nft list):\n%s", diff)
 	}
-	if n := len(m.read().set(t, setListens).Elements); n != 600 {
+	if n := len(m.read().set(t, "listens4").Elements); n != 600 {
 		t.Errorf("%d elements are read back, want 600", n)
 	}
 }

@@ -88,7 +88,7 @@ func (f *familyUse) limitRules() (rules []Rule) {
 	})
 	for _, l := range limits {
 		for _, proto := range slices.Sorted(maps.Keys(f.limits[l])) {
-			rules = append(rules, rule("limit of "+l.text(), f.named(), ctFirstDNAT(), l4protoIs(proto),
+			rules = append(rules, rule("limit of "+l.text(), l.family(f), ctFirstDNAT(), l4protoIs(proto),
 				join(key(f.tracked()...), in(f.nameOf(setLimits, l.which()))),
 				l.over(f),
 				join(key(f.tracked()...), in(f.nameOf(setRefused, l.kind))),
@@ -96,6 +96,14 @@ func (f *familyUse) limitRules() (rules []Rule) {
 		}
 	}
 	return rules
+}
+
+// family matches the family, where it does not follow from the source address in the key.
+func (l limit) family(f *familyUse) part {
+	if l.kind == limitConnections {
+		return f.named()
+	}
+	return part{}
 }
 
 // over matches connections that are beyond the limit.
@@ -106,9 +114,9 @@ func (l limit) over(f *familyUse) part {
 	case limitConnections:
 		return tally("add", counts, key(f.tracked()...), ctCountOver(l.count))
 	case limitSources:
-		return tally("add", counts, perSource, ctCountOver(l.count))
+		return join(f.is(), tally("add", counts, perSource, ctCountOver(l.count)))
 	}
-	return tally("update", counts, perSource, rateOver(Rate{l.count, l.per}))
+	return join(f.is(), tally("update", counts, perSource, rateOver(Rate{l.count, l.per})))
 }
 
 // text is the limit as the configuration has it.

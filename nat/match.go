@@ -51,9 +51,18 @@ func (f family) named() part {
 	return p
 }
 
+// leavingBy matches packets that leave by the interface.
+func leavingBy(name string) part {
+	data := make([]byte, unix.IFNAMSIZ)
+	copy(data, name)
+	return part{fmt.Sprintf("oifname %q", name), []expr.Any{
+		&expr.Meta{Key: expr.MetaKeyOIFNAME, Register: firstReg}, compare(expr.CmpOpEq, data),
+	}}
+}
+
 // l4protoIs matches packets of one transport protocol.
 func l4protoIs(p Protocol) part {
-	return part{"meta l4proto " + p.String(), append(l4proto().load(firstReg), compare(expr.CmpOpEq, []byte{byte(p)}))}
+	return part{"meta l4proto " + p.String(), append(l4proto().load(firstReg, 0), compare(expr.CmpOpEq, []byte{byte(p)}))}
 }
 
 // hasBits matches when the loaded word, in host order, has one of the bits.
@@ -111,7 +120,7 @@ const (
 
 func tcpFlags(text string, bits byte, op expr.CmpOp, value byte) part {
 	return part{"tcp flags " + text, slices.Concat(l4protoIs(TCP).exprs,
-		payload("", expr.PayloadBaseTransportHeader, 13, 1).load(firstReg),
+		payload("", expr.PayloadBaseTransportHeader, 13, 1).load(firstReg, 0),
 		mask(firstReg, []byte{bits}), []expr.Any{compare(op, []byte{value})})}
 }
 
@@ -143,7 +152,11 @@ func ctCountOver(n int) part {
 // rateOver matches what is more than the rate. What was saved up is at most one unit's worth.
 func rateOver(r Rate) part {
 	unit := map[time.Duration]string{time.Second: "second", time.Minute: "minute", time.Hour: "hour"}[r.Per]
-	return part{fmt.Sprintf("limit rate over %d/%s burst %d packets", r.Count, unit, r.Count), []expr.Any{&expr.Limit{
+	text := fmt.Sprintf("limit rate over %d/%s", r.Count, unit)
+	if r.Count != 5 { // what nft takes a burst to be, and does not print
+		text += fmt.Sprintf(" burst %d packets", r.Count)
+	}
+	return part{text, []expr.Any{&expr.Limit{
 		Type: expr.LimitTypePkts, Rate: uint64(r.Count), Over: true, Unit: expr.LimitTime(r.Per / time.Second), Burst: uint32(r.Count),
 	}}}
 }

@@ -9,11 +9,12 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// operand is a part of a key: its text in nft syntax, the 32-bit registers that it takes, and what loads it.
+// operand is a part of a key: its text in nft syntax, the 32-bit registers that it takes, and what loads it. The scratch
+// register is for what it computes from.
 type operand struct {
 	text  string
 	words int
-	load  func(register uint32) []expr.Any
+	load  func(register, scratch uint32) []expr.Any
 }
 
 // firstReg is the register that every match and every key begins in.
@@ -32,10 +33,17 @@ func reg(n int) uint32 {
 func key(operands ...operand) part {
 	var p part
 	texts := make([]string, len(operands))
-	at := 0
+	words, at := 0, 0
+	for _, o := range operands {
+		words += o.words
+	}
+	scratch := reg(4 + words) // as nft has it: behind the key, and the address that is looked up by it
+	if len(operands) == 1 {
+		scratch = reg(4)
+	}
 	for i, o := range operands {
 		texts[i] = o.text
-		p.exprs = append(p.exprs, o.load(reg(at))...)
+		p.exprs = append(p.exprs, o.load(reg(at), scratch)...)
 		at += o.words
 	}
 	p.text = strings.Join(texts, " . ")
@@ -43,7 +51,7 @@ func key(operands ...operand) part {
 }
 
 func payload(text string, base expr.PayloadBase, offset, size uint32) operand {
-	return operand{text, int(size+3) / 4, func(r uint32) []expr.Any {
+	return operand{text, int(size+3) / 4, func(r, _ uint32) []expr.Any {
 		return []expr.Any{&expr.Payload{DestRegister: r, Base: base, Offset: offset, Len: size}}
 	}}
 }
@@ -60,6 +68,13 @@ func (f family) ipDaddr() operand {
 func thSport() operand { return payload("th sport", expr.PayloadBaseTransportHeader, 0, 2) }
 func thDport() operand { return payload("th dport", expr.PayloadBaseTransportHeader, 2, 2) }
 
+// dport is the port for a rule that matches the protocol: nft prints the protocol in the port's place.
+func (p Protocol) dport() operand {
+	o := thDport()
+	o.text = p.String() + " dport"
+	return o
+}
+
 // ipSaddrMasked is the network of that prefix length that the source lies in.
 func (f family) ipSaddrMasked(bits int) operand {
 	o := f.ipSaddr()
@@ -67,27 +82,24 @@ func (f family) ipSaddrMasked(bits int) operand {
 		return o
 	}
 	network := maskOf(f, bits)
-	return operand{o.text + " & " + network.String(), o.words, func(r uint32) []expr.Any {
-		return append(o.load(r), mask(r, appendAddr(nil, network))...)
+	return operand{o.text + " & " + network.String(), o.words, func(r, _ uint32) []expr.Any {
+		return append(o.load(r, 0), mask(r, appendAddr(nil, network))...)
 	}}
 }
 
-func l4proto() operand { return meta("meta l4proto", expr.MetaKeyL4PROTO, 1) }
-func oifname() operand { return meta("oifname", expr.MetaKeyOIFNAME, unix.IFNAMSIZ/4) }
-
-func meta(text string, key expr.MetaKey, words int) operand {
-	return operand{text, words, func(r uint32) []expr.Any { return []expr.Any{&expr.Meta{Key: key, Register: r}} }}
+func l4proto() operand {
+	return operand{"meta l4proto", 1, func(r, _ uint32) []expr.Any { return []expr.Any{&expr.Meta{Key: expr.MetaKeyL4PROTO, Register: r}} }}
 }
 
 // ctOriginalDaddr is what the client dialled: direction 0 of a tracked tuple is what it was before any translation.
 func (f family) ctOriginalDaddr() operand {
-	return operand{fmt.Sprintf("ct original %s daddr", f.word), int(f.size) / 4, func(r uint32) []expr.Any {
+	return operand{fmt.Sprintf("ct original %s daddr", f.word), int(f.size) / 4, func(r, _ uint32) []expr.Any {
 		return []expr.Any{&expr.Ct{Key: f.ctDaddr, Register: r}}
 	}}
 }
 
 func ctOriginalDport() operand {
-	return operand{"ct original proto-dst", 1, func(r uint32) []expr.Any {
+	return operand{"ct original proto-dst", 1, func(r, _ uint32) []expr.Any {
 		return []expr.Any{&expr.Ct{Key: expr.CtKeyPROTODST, Register: r}}
 	}}
 }
@@ -102,7 +114,7 @@ func (f family) tracked() []operand {
 }
 
 func numgen(word string, typ uint32, modulus int) operand {
-	return operand{fmt.Sprintf("numgen %s mod %d", word, modulus), 1, func(r uint32) []expr.Any {
+	return operand{fmt.Sprintf("numgen %s mod %d", word, modulus), 1, func(r, _ uint32) []expr.Any {
 		return []expr.Any{&expr.Numgen{Register: r, Modulus: uint32(modulus), Type: typ}}
 	}}
 }
@@ -114,23 +126,14 @@ func numgenRandom(modulus int) operand { return numgen("random", unix.NFT_NG_RAN
 // hashSeed makes a client's slot the same in every table that natd ever makes.
 const hashSeed = 0x6e617464
 
-// hashSlot is a number below hashSlots that is always the same for one source address.
-func (f family) hashSlot() operand {
+// hashSlot is a number below the modulus that is always the same for one source address.
+func (f family) hashSlot(modulus int) operand {
 	source := f.ipSaddr()
-	return operand{fmt.Sprintf("jhash %s mod %d seed %#x", source.text, hashSlots, hashSeed), 1, func(r uint32) []expr.Any {
-		return append(source.load(r), &expr.Hash{
-			SourceRegister: r, DestRegister: r, Length: f.size, Modulus: hashSlots, Seed: hashSeed, Type: expr.HashTypeJenkins,
+	return operand{fmt.Sprintf("jhash %s mod %d seed %#x", source.text, modulus, hashSeed), 1, func(r, scratch uint32) []expr.Any {
+		return append(source.load(scratch, 0), &expr.Hash{
+			SourceRegister: scratch, DestRegister: r, Length: f.size, Modulus: uint32(modulus), Seed: hashSeed, Type: expr.HashTypeJenkins,
 		})
 	}}
-}
-
-// inNetworkOrder is a number as a set of intervals wants it.
-func (o operand) inNetworkOrder() operand {
-	load := o.load
-	o.load = func(r uint32) []expr.Any {
-		return append(load(r), &expr.Byteorder{SourceRegister: r, DestRegister: r, Op: expr.ByteorderHton, Len: 4, Size: 4})
-	}
-	return o
 }
 
 func mask(r uint32, m []byte) []expr.Any {

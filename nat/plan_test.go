@@ -14,11 +14,11 @@ func TestStepsUpToALimit(t *testing.T) {
 		limit int
 		want  []string
 	}{
-		{0, []string{"and 13 more"}},
-		{1, []string{all[0], "and 12 more"}},
-		{12, append(all[:12:12], "and 1 more")},
-		{13, all},
+		{0, []string{"and 14 more"}},
+		{1, []string{all[0], "and 13 more"}},
+		{13, append(all[:13:13], "and 1 more")},
 		{14, all},
+		{15, all},
 	} {
 		if diff := cmp.Diff(c.want, p.Steps(c.limit)); diff != "" {
 			t.Errorf("Steps(%d) (-want +got):\n%s", c.limit, diff)
@@ -50,7 +50,7 @@ func TestConnections(t *testing.T) {
 			r.Sets[i].Elements[j].Packets = 10
 		}
 	}
-	if diff := cmp.Diff(map[string]uint64{"web": 40, "ssh": 10}, r.Connections()); diff != "" {
+	if diff := cmp.Diff(map[string]uint64{"web": 40, "ssh": 10}, r.Connections().Relays); diff != "" {
 		t.Errorf("(-want +got):\n%s", diff)
 	}
 }

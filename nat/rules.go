@@ -25,7 +25,8 @@ const (
 	priorityFilter = 0
 )
 
-// Names of the chains that choose a slot, before the number of slots.
+// Names of the chains that choose a slot, before the number of slots; those that choose out of a pool are called by the
+// kind of its set and the name.
 const (
 	chainTurn   = "turn"
 	chainRandom = "random"
@@ -34,7 +35,7 @@ const (
 
 // knownChain tells whether natd itself may have made the chain for an earlier configuration.
 func knownChain(c *Chain) bool {
-	return c.Type == "" && slices.ContainsFunc([]string{chainTurn, chainRandom, chainHash}, func(name string) bool {
+	return c.Type == "" && slices.ContainsFunc([]string{chainTurn, chainRandom, chainHash, setGatePool, setStaticPool}, func(name string) bool {
 		return strings.HasPrefix(c.Name, name)
 	})
 }
@@ -43,6 +44,9 @@ func knownChain(c *Chain) bool {
 // it; a test holds the two together.
 func (b *builder) chains(policy Forwarding) []Chain {
 	var chains []Chain
+	for name, p := range b.pools {
+		chains = append(chains, Chain{Name: name, Rules: p.rules(b)})
+	}
 	for c := range b.chosen {
 		for _, name := range c.names() {
 			chains = append(chains, Chain{Name: name, Rules: b.choosing(c)})
@@ -77,9 +81,11 @@ func (b *builder) ruleFor(set, comment string, parts ...part) []Rule {
 // choosing sends a connection to the backend in the slot that the chooser finds.
 func (b *builder) choosing(c chooser) (rules []Rule) {
 	for _, f := range b.families {
-		set := f.name(setTurns)
-		rules = append(rules, b.ruleFor(set, fmt.Sprintf("one of %d slots", c.slots),
-			f.is(), f.dnatBy(set, key(append(f.dialled(), c.operand(f.family))...)))...)
+		for _, proto := range slices.Sorted(maps.Keys(f.protocols)) {
+			set := f.nameOf(setTurns, proto.String())
+			rules = append(rules, b.ruleFor(set, fmt.Sprintf("one of %d slots", c.slots),
+				f.is(), part{exprs: l4protoIs(proto).exprs}, f.dnatBy(set, key(f.ipDaddr(), proto.dport(), c.operand(f.family))))...)
+		}
 	}
 	return rules
 }
@@ -112,7 +118,7 @@ func (b *builder) postrouting(f *familyUse) (rules []Rule) {
 			b.ruleFor(f.name(setSNAT), fmt.Sprintf("source address of %s relays", proto),
 				l4protoIs(proto), f.is(), f.snatBy(f.name(setSNAT), key(backend...))),
 			b.ruleFor(f.name(setPools), fmt.Sprintf("source addresses of %s relays with a pool", proto),
-				l4protoIs(proto), f.is(), f.snatBy(f.name(setPools), key(append(backend, f.hashSlot())...))))
+				l4protoIs(proto), f.is(), f.snatBy(f.name(setPools), key(append(f.tracked(), f.hashSlot(hashSlots))...))))
 	}
 	return slices.Concat(rules, b.staticSNAT(f), b.gatewaySNAT(f))
 }
@@ -150,7 +156,7 @@ func (b *builder) refusals(f *familyUse) []Rule {
 	}
 	dialled := join(key(f.dialled()...), in(closed))
 	return []Rule{
-		rule("tcp relays without a backend", ctNew(), l4protoIs(TCP), f.is(), dialled, f.reject(TCP)),
+		rule("tcp relays without a backend", ctNew(), f.is(), dialled, l4protoIs(TCP), f.reject(TCP)),
 		rule("other relays without a backend", ctNew(), f.is(), dialled, f.reject(UDP)),
 	}
 }

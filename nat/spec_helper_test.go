@@ -10,6 +10,7 @@ import (
 const (
 	clientNet = "10.1.0.0/16"
 	hostAddr  = "10.2.0.100"
+	hostAddr6 = "fd00:10:2::100"
 )
 
 func addr(s string) netip.Addr { return netip.MustParseAddr(s) }
@@ -26,7 +27,7 @@ func relayOf(name string, port uint16, backend string, edits ...func(*Relay)) Re
 		Name:      name,
 		Listen:    Listen{addr(hostAddr), ports(port, port)},
 		Protocols: []Protocol{TCP},
-		Backend:   Backend{addr(backend), ports(port, port)},
+		Backends:  []Backend{{Addr: addr(backend), Ports: ports(port, port), Weight: 1}},
 		Enabled:   true,
 	}
 	for _, edit := range edits {
@@ -51,42 +52,115 @@ func logged(r *Relay) { r.Log = true }
 func width(n uint16) func(*Relay) {
 	return func(r *Relay) {
 		r.Listen.Ports.Last = r.Listen.Ports.First + n - 1
-		r.Backend.Ports.Last = r.Backend.Ports.First + n - 1
+		for i := range r.Backends {
+			r.Backends[i].Ports.Last = r.Backends[i].Ports.First + n - 1
+		}
 	}
 }
 
 // backendPort makes the backend's range begin there.
 func backendPort(first uint16) func(*Relay) {
-	return func(r *Relay) { r.Backend.Ports = ports(first, first+r.Backend.Ports.Last-r.Backend.Ports.First) }
+	return func(r *Relay) {
+		b := &r.Backends[0]
+		b.Ports = ports(first, first+uint16(b.Ports.Width())-1)
+	}
 }
+
+// also makes the relay go to more backends, each with its weight, at the ports of the first.
+func also(weight int, backends ...string) func(*Relay) {
+	return func(r *Relay) {
+		for _, b := range backends {
+			r.Backends = append(r.Backends, Backend{Addr: addr(b), Ports: r.Backends[0].Ports, Weight: weight})
+		}
+	}
+}
+
+func weigh(first int) func(*Relay) { return func(r *Relay) { r.Backends[0].Weight = first } }
+
+func balanced(b Balance) func(*Relay) { return func(r *Relay) { r.Balance = b } }
+
+func listen(a string) func(*Relay) { return func(r *Relay) { r.Listen.Addr = addr(a) } }
 
 func anyAddress(r *Relay) { r.Listen.Addr = netip.Addr{} }
 
 // scenario is a spec and what the host makes of it.
 type scenario struct {
-	policy Forwarding
-	relays []Relay
-	places []Placement // nil: every relay where it listens, with the host's address as source
+	policy   Forwarding
+	relays   []Relay
+	places   map[string]func(*Placement) // by the name of the relay: what the host makes of it else than usual
+	gateways []Gateway
+	statics  []Static
 }
 
 func (s scenario) build() *Ruleset {
-	places := s.places
-	if places == nil {
-		places = slices.Repeat([]Placement{served()}, len(s.relays))
+	places := &Placements{
+		Relays:   make([]Placement, len(s.relays)),
+		Gateways: make([]Placement, len(s.gateways)),
+		Statics:  make([]Placement, len(s.statics)),
 	}
-	return Build(&Spec{Forwarding: s.policy, Relays: s.relays}, places)
+	for i := range s.relays {
+		places.Relays[i] = placed(&s.relays[i])
+		if edit := s.places[s.relays[i].Name]; edit != nil {
+			edit(&places.Relays[i])
+		}
+	}
+	return Build(&Spec{s.policy, s.relays, s.gateways, s.statics}, places)
 }
 
-// served is the usual placement, at the host's addresses or those given.
-func served(addrs ...string) Placement {
-	p := Placement{SNAT: addr(hostAddr)}
-	for _, a := range addrs {
-		p.Addrs = append(p.Addrs, addr(a))
-	}
-	if len(addrs) == 0 {
+// placed is the usual placement: the relay listens where it says or at the host's address, every backend takes
+// connections, and the host's address is their source.
+func placed(r *Relay) Placement {
+	p := Placement{Addrs: []netip.Addr{r.Listen.Addr}}
+	if r.Listen.Any() {
 		p.Addrs = []netip.Addr{addr(hostAddr)}
 	}
+	for _, b := range r.Backends {
+		source := addr(hostAddr)
+		if b.Addr.Is6() {
+			source = addr(hostAddr6)
+		}
+		p.Targets = append(p.Targets, Target{Addr: b.Addr, Ports: b.Ports, Weight: b.Weight, SNAT: []netip.Addr{source}})
+	}
 	return p
+}
+
+// at puts the relay at other addresses of the host.
+func at(addrs ...string) func(*Placement) {
+	return func(p *Placement) { p.Addrs = addresses(addrs...) }
+}
+
+// sources are the source addresses towards every target.
+func sources(addrs ...string) func(*Placement) {
+	return func(p *Placement) {
+		for i := range p.Targets {
+			p.Targets[i].SNAT = addresses(addrs...)
+		}
+	}
+}
+
+// weights are the shares of the targets.
+func weights(all ...int) func(*Placement) {
+	return func(p *Placement) {
+		for i, w := range all {
+			p.Targets[i].Weight = w
+		}
+	}
+}
+
+func held(p *Placement) { p.Held = true }
+
+func addresses(texts ...string) (addrs []netip.Addr) {
+	for _, t := range texts {
+		addrs = append(addrs, addr(t))
+	}
+	return addrs
+}
+
+func prefixes(texts ...string) (all []netip.Prefix) {
+	for _, t := range texts {
+		all = append(all, netip.MustParsePrefix(t))
+	}
+	return all
 }
 
 // build is the ruleset of relays that are all served.
@@ -105,66 +179,11 @@ func asTable(r *Ruleset) *Table {
 }
 
 // set is the table's set of that name.
-func (r *Ruleset) set(t *testing.T, name string) *Set {
+func (r *Ruleset) set(t testing.TB, name string) *Set {
 	t.Helper()
 	s := find(r.Sets, name)
 	if s == nil {
 		t.Fatalf("no set %s", name)
 	}
 	return s
-}
-
-// scenarios are the specs that the text is compared for, and that the kernel is asked to hold.
-func scenarios() map[string]scenario {
-	return map[string]scenario{
-		"empty": {},
-		"one":   {relays: []Relay{relayOf("web", 80, "10.3.0.100", from(clientNet))}},
-		"open":  {policy: ForwardOpen, relays: []Relay{relayOf("web", 80, "10.3.0.100")}},
-		"sources": {relays: []Relay{
-			relayOf("everyone", 80, "10.3.0.100"),
-			relayOf("mixed", 81, "10.3.0.101", from("10.9.9.9/32", "10.1.2.0/24", "10.1.0.0/16", "172.16.0.0/12", "0.0.0.0/0")),
-			relayOf("odd", 82, "10.3.0.102", from("10.1.2.128/25", "128.0.0.0/1")),
-		}},
-		"ranges": {relays: []Relay{
-			relayOf("same", 8000, "10.3.0.100", width(3)),
-			relayOf("moved", 9000, "10.3.0.100", width(3), backendPort(19000)),
-			relayOf("top", 65534, "10.3.0.100", width(2), backendPort(1)),
-		}},
-		"protocols": {relays: []Relay{
-			relayOf("dns", 53, "10.3.0.100", protocols(TCP, UDP), from(clientNet)),
-			relayOf("syslog", 514, "10.3.0.100", protocols(UDP)),
-		}},
-		"wildcard": {
-			relays: []Relay{relayOf("any", 80, "10.3.0.100", anyAddress), relayOf("one", 81, "10.3.0.100")},
-			places: []Placement{served("10.2.0.100", "10.2.0.101", "192.0.2.1"), served()},
-		},
-		"held": {
-			relays: []Relay{
-				relayOf("held", 80, "10.3.0.100", from(clientNet), logged), relayOf("served", 81, "10.3.0.101"),
-				relayOf("disabled", 82, "10.3.0.102", func(r *Relay) { r.Enabled = false }),
-			},
-			places: []Placement{{Held: true, Addrs: []netip.Addr{addr(hostAddr)}}, served(), {Held: true}},
-		},
-		"snat": {
-			relays: []Relay{
-				relayOf("auto", 80, "10.3.0.100"),
-				relayOf("fixed", 81, "10.3.0.100", func(r *Relay) { r.SNAT = SNAT{SNATFixed, addr("10.2.0.7")} }),
-				relayOf("off", 82, "10.3.0.100", func(r *Relay) { r.SNAT.Mode = SNATOff }),
-			},
-			places: []Placement{
-				served(),
-				{Addrs: []netip.Addr{addr(hostAddr)}, SNAT: addr("10.2.0.7")},
-				{Addrs: []netip.Addr{addr(hostAddr)}},
-			},
-		},
-		"log": {relays: []Relay{
-			relayOf("quiet", 80, "10.3.0.100"),
-			relayOf("told", 81, "10.3.0.100", logged, from(clientNet), protocols(TCP, UDP)),
-		}},
-		"shared": {relays: []Relay{
-			relayOf("zeta", 80, "10.3.0.100", backendPort(8080)),
-			relayOf("alpha", 81, "10.3.0.100", backendPort(8080)),
-			relayOf("mid", 82, "10.3.0.100", backendPort(8080)),
-		}},
-	}
 }

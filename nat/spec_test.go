@@ -33,15 +33,17 @@ func TestPortRange(t *testing.T) {
 
 func TestNamesForPeople(t *testing.T) {
 	t.Parallel()
-	element := build(web()).Sets[0].Elements[0]
+	element := build(web()).set(t, "listens4").Elements[0]
 	for _, c := range []struct{ got, want string }{
 		{TCP.String(), "tcp"},
 		{UDP.String(), "udp"},
-		{Protocol(132).String(), "132"},
+		{SCTP.String(), "sctp"},
+		{Protocol(1).String(), "1"},
 		{Listen{Ports: ports(80, 80)}.String(), ":80"},
 		{Listen{addr(hostAddr), ports(80, 81)}.String(), "10.2.0.100:80-81"},
 		{Listen{addr("fd00::1"), ports(80, 80)}.String(), "[fd00::1]:80"},
-		{Backend{addr("10.3.0.1"), ports(80, 80)}.String(), "10.3.0.1:80"},
+		{Backend{Addr: addr("10.3.0.1"), Ports: ports(80, 80)}.String(), "10.3.0.1:80"},
+		{Backend{Name: "db.example", Ports: ports(80, 81)}.String(), "db.example:80-81"},
 		{ProtectAuto.String(), "auto"},
 		{ProtectOwn.String(), "own"},
 		{ProtectGuard.String(), "guard"},
@@ -76,12 +78,19 @@ func TestRelayAdmits(t *testing.T) {
 	}
 }
 
-func TestRelayTarget(t *testing.T) {
+func TestPlacementTarget(t *testing.T) {
 	t.Parallel()
-	r := relayOf("range", 8000, "10.3.0.1", width(100), backendPort(1), protocols(UDP))
+	r := relayOf("range", 8000, "10.3.0.1", width(100), backendPort(1), protocols(UDP), also(1, "10.3.0.2"))
+	p := placed(&r)
 	for listen, want := range map[uint16]uint16{8000: 1, 8042: 43, 8099: 100} {
-		if got := r.Target(listen); got != netip.AddrPortFrom(addr("10.3.0.1"), want) {
-			t.Errorf("port %d becomes %v, want port %d", listen, got, want)
+		for i := range p.Targets {
+			to := netip.AddrPortFrom(r.Backends[i].Addr, want)
+			if got := p.Target(r.Listen.Ports, listen, to); got != &p.Targets[i] {
+				t.Errorf("port %d to %v is target %v", listen, to, got)
+			}
+		}
+		if got := p.Target(r.Listen.Ports, listen, netip.AddrPortFrom(addr("10.3.0.1"), want+1)); got != nil {
+			t.Errorf("port %d becomes the next port of %v", listen, got)
 		}
 	}
 	if r.Carries(TCP) || !r.Carries(UDP) {

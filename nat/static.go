@@ -11,7 +11,7 @@ import (
 const (
 	setStatic      = "static"      // outside and External -> Internal
 	setStaticMasq  = "staticmasq"  // outside and External, for those that get the host's address
-	setStaticPools = "staticpools" // and slot -> source address
+	setStaticPools = "staticpools" // -> the chain that chooses one of several source addresses
 	setStaticIn    = "staticin"    // outside and Internal: what came in
 	setStaticOut   = "staticout"   // inside and outside -> External
 	setStaticFrom  = "staticfrom"  // inside and outside: what goes out
@@ -36,7 +36,8 @@ func (b *builder) static(s *Static) {
 		case SNATAuto:
 			b.intervals(f.name(setStaticMasq), f.pair(), nil).add(intervalKey(from, external), "", comment)
 		case SNATFixed:
-			b.pool(f, f.name(setStaticPools), f.pair(), false, s.SNAT.Addrs, comment, from, external)
+			b.intervals(f.name(setStaticPools), f.pair(), []Field{chainField()}).
+				add(intervalKey(from, external), b.pool(f, setStaticPool, s.Name, comment, s.SNAT.Addrs), comment)
 		case SNATOff:
 		}
 	}
@@ -69,7 +70,7 @@ func (b *builder) staticForward(f *familyUse) []Rule {
 	pair := key(f.ipSaddr(), f.ipDaddr())
 	return slices.Concat(
 		b.ruleFor(came, "new connections to statics", ctNew(), ctDNAT(), f.is(), pair, in(came), accept()),
-		b.opening(f, out, "statics", join(pair, in(out))))
+		b.opening(out, "statics", join(f.is(), pair, in(out))))
 }
 
 // staticSNAT gives clients a source address of the host, and the hosts inside their external address.
@@ -78,8 +79,7 @@ func (b *builder) staticSNAT(f *familyUse) []Rule {
 	dialled := []operand{f.ipSaddr(), f.ctOriginalDaddr()}
 	return slices.Concat(
 		b.ruleFor(masq, "clients of statics", f.is(), key(dialled...), in(masq), masquerade()),
-		b.ruleFor(pools, "clients of statics with a pool", f.is(),
-			f.snatBy(pools, key(append(dialled, f.hashSlot().inNetworkOrder())...))),
+		b.ruleFor(pools, "clients of statics with a pool", f.is(), goBy(pools, key(dialled...))),
 		b.ruleFor(out, "hosts inside statics", ctNotDNAT(), f.is(),
 			f.prefixBy("snat", expr.NATTypeSourceNAT, out, key(f.ipSaddr(), f.ipDaddr()))))
 }

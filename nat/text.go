@@ -153,8 +153,8 @@ func (e *Element) valueText(s *Set) string {
 	case s.verdicts():
 		return "goto " + string(e.Value)
 	case s.Prefixes:
-		half := len(e.Value) / 2
-		return rangesText(s.Data, string(e.Value[:half]), string(e.Value[half:]))
+		first, last := string(e.Value[:len(e.Value)/2]), string(e.Value[len(e.Value)/2:])
+		return fmt.Sprintf("%s/%d", fieldsText(s.Data, first), prefixBits(first, last))
 	}
 	return fieldsText(s.Data, string(e.Value))
 }
@@ -162,7 +162,7 @@ func (e *Element) valueText(s *Set) string {
 func fieldsText(fields []Field, raw string) string {
 	texts := splitFields(fields, raw)
 	for i, f := range fields {
-		texts[i] = f.text(texts[i], false)
+		texts[i] = f.text(texts[i])
 	}
 	return strings.Join(texts, " . ")
 }
