@@ -17,7 +17,8 @@ const (
 	setStaticFrom  = "staticfrom"  // inside and outside: what goes out
 )
 
-func (b *builder) static(s *Static) {
+// static adds a static; pool is the source addresses of its clients, unless that is of the interface or their own.
+func (b *builder) static(s *Static, pool []netip.Addr) {
 	i := familyIndex(s.External.Addr())
 	f := b.families[i]
 	clients := ofFamily(s.From, i, func(p netip.Prefix) netip.Addr { return p.Addr() })
@@ -37,7 +38,7 @@ func (b *builder) static(s *Static) {
 			b.intervals(f.name(setStaticMasq), f.pair(), nil).add(intervalKey(from, external), "", comment)
 		case SNATFixed:
 			b.intervals(f.name(setStaticPools), f.pair(), []Field{chainField()}).
-				add(intervalKey(from, external), b.pool(f, setStaticPool, s.Name, comment, s.SNAT.Addrs), comment)
+				add(intervalKey(from, external), b.pool(f, setStaticPool, s.Name, comment, pool), comment)
 		case SNATOff:
 		}
 	}

@@ -55,7 +55,7 @@ type Daemon struct {
 	probes *probes
 	drains *drains
 
-	gone    []flow.Box // of gateways and statics that the last configuration had, whose connections are still to be ended
+	gone    []flow.Box // of gateways and statics that the kernel had and the configuration has not, whose connections are still to be ended
 	placed  placed
 	facts   *facts // the last that were gathered
 	index   *nat.Index
@@ -219,7 +219,7 @@ func (d *Daemon) adopt(cfg *config.Config) error {
 	return nil
 }
 
-// standing is the claims of the relays that the kernel has already.
+// standing is the claims of the relays and statics that the kernel has already.
 func standing(spec *nat.Spec, have *nat.Table, local []netip.Addr) map[string]bool {
 	listens := make(map[nat.Endpoint]bool)
 	for _, e := range have.Listens() {
@@ -229,6 +229,13 @@ func standing(spec *nat.Spec, have *nat.Table, local []netip.Addr) map[string]bo
 	for i := range spec.Relays {
 		if r := &spec.Relays[i]; standsWhole(r, local, listens) {
 			had[claim(r)] = true
+		}
+	}
+	passages := have.Passages()
+	for i := range spec.Statics {
+		st := &spec.Statics[i]
+		if slices.ContainsFunc(passages, func(p nat.Passage) bool { return p.Dst == st.External && p.To.IsValid() }) {
+			had[staticClaim(st)] = true
 		}
 	}
 	return had
@@ -267,9 +274,6 @@ func protection(kernel *nat.Kernel, cfg *config.Config) (nat.Protect, error) {
 
 // use makes the configuration the one that runs.
 func (d *Daemon) use(cfg *config.Config, protect nat.Protect) {
-	if d.cfg != nil {
-		d.gone = append(d.gone, flow.Removed(&d.cfg.NAT, &cfg.NAT)...)
-	}
 	d.cfg, d.loadedAt, d.configErr, d.flushed = cfg, time.Now(), "", false
 	d.hold = nat.Hold{Protect: protect, Port: d.kernel.Port()}
 	d.refused = make(map[string]string)

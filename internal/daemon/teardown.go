@@ -102,20 +102,20 @@ func removeTables(kernel *nat.Kernel, conntrack *flow.Conntrack) (changes []stri
 	if err := kernel.Apply(plan, have.Generation, hold); err != nil {
 		return nil, err
 	}
-	dropped, err := dropConnections(conntrack, have.Listens())
+	dropped, err := dropConnections(conntrack, have)
 	if dropped > 0 {
-		changes = append(changes, fmt.Sprintf("remove %d connections of relays", dropped))
+		changes = append(changes, fmt.Sprintf("remove %d connections", dropped))
 	}
 	return append(changes, plan.Steps(stepsShown)...), err
 }
 
-// dropConnections ends the connections that were made through the listens.
-func dropConnections(conntrack *flow.Conntrack, listens []nat.Endpoint) (int, error) {
-	gone := make(map[nat.Endpoint]bool, len(listens))
-	for _, e := range listens {
-		gone[e] = true
+// dropConnections ends the connections that were made through the table.
+func dropConnections(conntrack *flow.Conntrack, have *nat.Table) (int, error) {
+	none, listens := &nat.Spec{}, make(map[nat.Endpoint]bool)
+	for _, e := range have.Listens() {
+		listens[e] = true
 	}
-	judge := &flow.Judge{Spec: &nat.Spec{}, Index: nat.NewIndex(&nat.Spec{}, nil), Retired: gone}
+	judge := &flow.Judge{Spec: none, Index: nat.NewIndex(none, nil), Retired: listens, Gone: flow.Removed(have.Passages(), none)}
 	var condemned []flow.Entry
 	err := conntrack.Entries(func(e *flow.Entry) {
 		if judge.Condemned(e) != "" {

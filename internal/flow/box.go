@@ -11,22 +11,19 @@ import (
 // Box is the connections that a gateway or static makes, by the addresses that their first packet carries. The kernel does
 // not tell which rule translated a connection, but with what is wanted, what lies in a box and is translated in its way is
 // known.
-type Box struct {
-	Src, Dst netip.Prefix
-	To       netip.Prefix // what the destination becomes; zero when only the source is translated
-}
+type Box nat.Passage
 
 // Boxes is what the enabled gateways and statics of the spec make.
 func Boxes(spec *nat.Spec) []Box { return slices.Collect(boxes(spec)) }
 
-// Removed is the boxes that the one spec makes and the other one does not: a Judge's Gone when the one becomes the other.
-func Removed(was, is *nat.Spec) (gone []Box) {
+// Removed is the boxes of those that the kernel has which the spec does not make: a Judge's Gone when the spec takes their place.
+func Removed(was []nat.Passage, is *nat.Spec) (gone []Box) {
 	kept := make(map[Box]bool)
 	for b := range boxes(is) {
 		kept[b] = true
 	}
-	for b := range boxes(was) {
-		if !kept[b] {
+	for _, p := range was {
+		if b := Box(p); !kept[b] {
 			gone = append(gone, b)
 		}
 	}

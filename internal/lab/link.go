@@ -60,10 +60,15 @@ func (h *Host) awaitUp(dev string) error {
 	})
 }
 
-// AddAddr gives an interface one more address.
+// AddAddr gives an interface one more address, which can be used at once: without IFA_F_NODAD the kernel leaves it to another
+// thread to find that an IPv6 address needs no check (ipv6_add_addr in net/ipv6/addrconf.c).
 func (h *Host) AddAddr(dev string, p netip.Prefix) error {
 	return h.withLink(dev, "adding "+p.String(), func(nl *netlink.Handle, l netlink.Link) error {
-		return nl.AddrAdd(l, &netlink.Addr{IPNet: ipNet(p)})
+		a := &netlink.Addr{IPNet: ipNet(p)}
+		if p.Addr().Is6() {
+			a.Flags = unix.IFA_F_NODAD
+		}
+		return nl.AddrAdd(l, a)
 	})
 }
 
