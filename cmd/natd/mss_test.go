@@ -65,11 +65,15 @@ func TestSegmentSizes(t *testing.T) {
 		"nothing is narrow": {func(*testing.T, *box) {}, `"auto"`, sizes{full, full}, sizes{full6, full6}},
 		"interface of B": {
 			func(t *testing.T, b *box) { t.Helper(); lab.Check(t, b.SetLinkMTU(b.B, 1500)) },
-			`"auto"`, sizes{1460, 1460}, sizes{1440, 1440},
+			`"auto"`,
+			sizes{1460, 1460},
+			sizes{1440, 1440},
 		},
 		"interface of A": {
 			func(t *testing.T, b *box) { t.Helper(); lab.Check(t, b.SetLinkMTU(b.A, 1500)) },
-			`"auto"`, sizes{1460, full}, sizes{1440, full6}, // A sends what fits its own interface
+			`"auto"`,
+			sizes{1460, full},
+			sizes{1440, full6}, // A sends what fits its own interface
 		},
 		"route to C":    {route("10.3.0.0/16", "10.2.0.1", "1400"), `"auto"`, sizes{1360, 1360}, sizes{full6, full6}},
 		"route to A":    {route("10.1.0.0/16", "10.2.0.1", "1400"), `"auto"`, sizes{1360, 1360}, sizes{full6, full6}},

@@ -149,8 +149,10 @@ func TestStaticInside(t *testing.T) {
 		snat string
 		seen func(b *box, i int, p pairOf) netip.Addr // whom the hosts inside see
 	}{
-		"auto": {"", func(b *box, i int, _ pairOf) netip.Addr { return []netip.Addr{netip.MustParseAddr("10.100.20.1"), netip.MustParseAddr("fd00:10:100:20::1")}[i] }},
-		"off":  {`snat = "off"`, func(_ *box, _ int, p pairOf) netip.Addr { return p.client }},
+		"auto": {"", func(b *box, i int, _ pairOf) netip.Addr {
+			return []netip.Addr{netip.MustParseAddr("10.100.20.1"), netip.MustParseAddr("fd00:10:100:20::1")}[i]
+		}},
+		"off": {`snat = "off"`, func(_ *box, _ int, p pairOf) netip.Addr { return p.client }},
 	}
 	for name, tt := range tests {
 		t.Run(name, func(t *testing.T) {
