@@ -58,7 +58,7 @@ type Daemon struct {
 
 	reloads sync.Mutex // one reload at a time: the last to come has the last word
 
-	gone    []flow.Box // of gateways and statics that were in the kernel, whose connections may be to be ended
+	gone    []flow.Box // of gateways and statics that the kernel had and the configuration has not, whose connections are still to be ended
 	placed  placed
 	facts   *facts // the last that were gathered
 	index   *nat.Index
@@ -225,7 +225,7 @@ func (d *Daemon) adopt(ctx context.Context, cfg *config.Config) error {
 	return nil
 }
 
-// standing is the claims of the relays that the kernel has already.
+// standing is the claims of the relays and statics that the kernel has already.
 func standing(spec *nat.Spec, have *nat.Table, local []netip.Addr) map[string]bool {
 	listens := make(map[nat.Endpoint]bool)
 	for _, e := range have.Listens() {
@@ -235,6 +235,13 @@ func standing(spec *nat.Spec, have *nat.Table, local []netip.Addr) map[string]bo
 	for i := range spec.Relays {
 		if r := &spec.Relays[i]; standsWhole(r, local, listens) {
 			had[claim(r)] = true
+		}
+	}
+	passages := have.Passages()
+	for i := range spec.Statics {
+		st := &spec.Statics[i]
+		if slices.ContainsFunc(passages, func(p nat.Passage) bool { return p.Dst == st.External && p.To.IsValid() }) {
+			had[staticClaim(st)] = true
 		}
 	}
 	return had

@@ -60,14 +60,15 @@ func (h *Host) awaitUp(dev string) error {
 	})
 }
 
-// AddAddr gives an interface one more address, that can be used at once.
+// AddAddr gives an interface one more address, which can be used at once: without IFA_F_NODAD the kernel leaves it to another
+// thread to find that an IPv6 address needs no check (ipv6_add_addr in net/ipv6/addrconf.c).
 func (h *Host) AddAddr(dev string, p netip.Prefix) error {
 	return h.withLink(dev, "adding "+p.String(), func(nl *netlink.Handle, l netlink.Link) error {
-		addr := &netlink.Addr{IPNet: ipNet(p)}
+		a := &netlink.Addr{IPNet: ipNet(p)}
 		if p.Addr().Is6() {
-			addr.Flags = unix.IFA_F_NODAD // the kernel would first look for another host with it
+			a.Flags = unix.IFA_F_NODAD
 		}
-		return nl.AddrAdd(l, addr)
+		return nl.AddrAdd(l, a)
 	})
 }
 
