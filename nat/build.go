@@ -55,6 +55,7 @@ type builder struct {
 // familyUse is what is in use of one family.
 type familyUse struct {
 	family
+	used      bool // something that stands is of it
 	targets   map[Key]string
 	lengths   map[int]bool // of the prefixes of sources that relays name
 	protocols map[Protocol]bool
@@ -115,6 +116,7 @@ func (b *builder) relay(r *Relay, p *Placement, lane int) {
 		if len(addrs) == 0 {
 			continue
 		}
+		f.used = true
 		b.common(f)
 		targets := ofFamily(p.Targets, i, func(t Target) netip.Addr { return t.Addr })
 		w := relayWork{builder: b, f: f, relay: r, addrs: addrs, targets: targets}

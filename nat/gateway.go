@@ -76,7 +76,7 @@ func (b *builder) gateway(g *Gateway) {
 // gatewayPair adds what goes from one network to another.
 func (b *builder) gatewayPair(f *familyUse, g *Gateway, addrs []netip.Addr, pair ...interval) {
 	comment := kindGateway + g.Name
-	f.egresses[g.Egress] = true
+	f.used, f.egresses[g.Egress] = true, true
 	b.intervals(f.gatewayName(setGateways, g.Egress), f.pair(), nil).add(intervalKey(pair...), "", comment)
 	if g.SNAT.Mode == SNATFixed {
 		s := b.intervals(f.gatewayName(setGatePools, g.Egress), f.pair(), []Field{chainField()})

@@ -20,6 +20,7 @@ const (
 func (b *builder) static(s *Static) {
 	i := familyIndex(s.External.Addr())
 	f := b.families[i]
+	f.used = true
 	clients := ofFamily(s.From, i, func(p netip.Prefix) netip.Addr { return p.Addr() })
 	if len(s.From) == 0 {
 		clients = []netip.Prefix{netip.PrefixFrom(f.zero(), 0)}
