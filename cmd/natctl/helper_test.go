@@ -107,8 +107,8 @@ type result struct {
 func noLocal() local {
 	err := errors.New("the test does not expect this")
 	return local{
-		rules: func(context.Context, *config.Config) (string, error) { return "", err },
-		plan:  func(context.Context, *config.Config) (*control.Outcome, error) { return nil, err },
+		rules: func(context.Context, *config.Config, *control.Status) (string, error) { return "", err },
+		plan:  func(context.Context, *config.Config, *control.Status) (*control.Outcome, error) { return nil, err },
 		flush: func(context.Context, string) (*control.Outcome, error) { return nil, err },
 	}
 }

@@ -30,19 +30,21 @@ func load(path string) (*config.Config, error) {
 }
 
 // wanted loads the FILE of the command line, or else the file that the running natd uses. One that is busy is waited for:
-// the default may be another file than the one that runs.
-func (a *app) wanted(ctx context.Context, args []string) (*config.Config, error) {
-	if len(args) == 1 {
-		return load(args[0])
-	}
+// the default may be another file than the one that runs. The status is nil when natd does not tell.
+func (a *app) wanted(ctx context.Context, args []string) (*config.Config, *control.Status, error) {
 	s, err := a.status(ctx)
+	path := defaultConfig
 	switch {
+	case len(args) == 1:
+		path = args[0]
 	case err == nil && s.Config.Path != "":
-		return load(s.Config.Path)
+		path = s.Config.Path
 	case err == nil, control.NotRunning(err), control.AsError(err).Code == control.CodeNotPermitted:
-		return load(defaultConfig)
+	default:
+		return nil, nil, fmt.Errorf("ask natd for its configuration file (or name the FILE): %w", err)
 	}
-	return nil, fmt.Errorf("ask natd for its configuration file (or name the FILE): %w", err)
+	cfg, err := load(path)
+	return cfg, s, err
 }
 
 func (a *app) rulesCommand() *cobra.Command {
@@ -54,11 +56,11 @@ func (a *app) rulesCommand() *cobra.Command {
 The default is the configuration of the running natd, or else ` + defaultConfig + `.`,
 		Args: cobra.MaximumNArgs(1),
 		RunE: func(cmd *cobra.Command, args []string) error {
-			cfg, err := a.wanted(cmd.Context(), args)
+			cfg, status, err := a.wanted(cmd.Context(), args)
 			if err != nil {
 				return err
 			}
-			text, err := a.local.rules(cmd.Context(), cfg)
+			text, err := a.local.rules(cmd.Context(), cfg, status)
 			if err != nil {
 				return fmt.Errorf("build the ruleset for %s: %w", cfg.Path, permitted(err))
 			}
@@ -106,11 +108,11 @@ type planned struct {
 }
 
 func (a *app) plan(ctx context.Context, args []string) (o *control.Outcome, err error) {
-	cfg, err := a.wanted(ctx, args)
+	cfg, status, err := a.wanted(ctx, args)
 	if err != nil {
 		return nil, err
 	}
-	o, err = a.local.plan(ctx, cfg)
+	o, err = a.local.plan(ctx, cfg, status)
 	switch {
 	case err != nil && control.AsError(err).Code == control.CodeConfig:
 		return nil, err // it names the file, as a reload would

@@ -120,7 +120,7 @@ func (f *facts) backend(r *nat.Relay, conf *nat.Backend, addr netip.Addr) backen
 		return b
 	case r.Health.Checks():
 		b.check = checkOf(r, &b)
-		v := f.live.verdict(b.check)
+		v := f.live.verdict(r.Name, &b)
 		b.since, b.why = v.Since, v.Error
 		b.state = map[probe.State]string{probe.Up: control.BackendUp, probe.Down: control.BackendDown, probe.Unknown: control.BackendUnknown}[v.State]
 		if v.State != probe.Down {

@@ -8,6 +8,7 @@ import (
 	"time"
 
 	"natd/internal/config"
+	"natd/internal/probe"
 	"natd/nat"
 )
 
@@ -92,7 +93,10 @@ func (d *Daemon) placeAll(cfg *config.Config, refused map[string]string, anew bo
 }
 
 func (d *Daemon) factsFor(spec *nat.Spec, anew bool) (*facts, error) {
-	l := live{answer: d.probes.names.Answer, verdict: d.probes.health.Verdict, drained: d.drains.has}
+	l := live{
+		answer: d.probes.names.Answer, drained: d.drains.has,
+		verdict: func(_ string, b *backend) probe.Verdict { return d.probes.health.Verdict(b.check) },
+	}
 	if !anew {
 		return d.facts, d.facts.lookUp(d.host, spec)
 	}

@@ -4,20 +4,18 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"net/netip"
 	"strings"
-	"time"
 
 	"natd/internal/config"
 	"natd/internal/control"
-	"natd/internal/probe"
 	"natd/nat"
 	"natd/netconf"
 )
 
-// Rules is the ruleset that the configuration becomes on this host now, in nft syntax. It needs no rights.
-func Rules(ctx context.Context, cfg *config.Config) (string, error) {
-	want, err := preview(ctx, cfg)
+// Rules is the ruleset that the configuration becomes on this host now, in nft syntax. It needs no rights. status is that of the
+// natd at work, which knows its backends; nil when there is none.
+func Rules(ctx context.Context, cfg *config.Config, status *control.Status) (string, error) {
+	want, err := preview(ctx, cfg, status)
 	if err != nil {
 		return "", err
 	}
@@ -33,8 +31,8 @@ const planShown = 1000
 
 // Plan is what would change in the kernel if natd ran with the configuration now, and what would not be as configured. The error is
 // that of a reload when natd is at work and would refuse the configuration. It needs CAP_NET_ADMIN, because the kernel
-// shows its rules to nobody else.
-func Plan(ctx context.Context, cfg *config.Config) (outcome *control.Outcome, err error) {
+// shows its rules to nobody else. status is as for Rules.
+func Plan(ctx context.Context, cfg *config.Config, status *control.Status) (outcome *control.Outcome, err error) {
 	host, err := netconf.Open()
 	if err != nil {
 		return nil, err
@@ -57,7 +55,7 @@ func Plan(ctx context.Context, cfg *config.Config) (outcome *control.Outcome, er
 	if err != nil {
 		return nil, err
 	}
-	next, err := foresee(ctx, host, sysctls, cfg, have)
+	next, err := foresee(ctx, host, sysctls, cfg, have, asked(ctx, cfg, status))
 	if err != nil {
 		return nil, err
 	}
@@ -72,8 +70,8 @@ func Plan(ctx context.Context, cfg *config.Config) (outcome *control.Outcome, er
 
 // foresee places the relays as a natd that starts now would, or as the one that is at work would at a reload. A start holds
 // back relays that would take a port from a local service, a reload refuses the file.
-func foresee(ctx context.Context, host *netconf.Host, sysctls *netconf.Sysctls, cfg *config.Config, have *nat.Table) (*placed, error) {
-	f, err := gather(host, sysctls, &cfg.NAT, asked(ctx, cfg))
+func foresee(ctx context.Context, host *netconf.Host, sysctls *netconf.Sysctls, cfg *config.Config, have *nat.Table, l live) (*placed, error) {
+	f, err := gather(host, sysctls, &cfg.NAT, l)
 	if err != nil {
 		return nil, err
 	}
@@ -88,21 +86,6 @@ func foresee(ctx context.Context, host *netconf.Host, sysctls *netconf.Sysctls, 
 		}
 	}
 	return placeOn(f, &cfg.NAT, taken), nil
-}
-
-// askPatience is how long a preview waits for the answers to names.
-const askPatience = 5 * time.Second
-
-// asked is what can be told of backends without checking them: the addresses of names, asked for now.
-func asked(ctx context.Context, cfg *config.Config) live {
-	ctx, cancel := context.WithTimeout(ctx, askPatience)
-	defer cancel()
-	answers := probe.Resolve(ctx, probe.Options{Resolver: cfg.Daemon.Resolver, ResolvConf: resolvConf}, allNames(&cfg.NAT))
-	return live{
-		answer:  func(n probe.Name) probe.Answer { return answers[n] },
-		verdict: func(probe.Check) probe.Verdict { return probe.Verdict{} },
-		drained: func(string, *nat.Backend, netip.Addr) bool { return false },
-	}
 }
 
 // endings names the listens whose connections would be ended: those that no relay claims any more.
@@ -128,7 +111,7 @@ func settingSteps(sysctls *netconf.Sysctls, cfg *config.Config, next *placed) (s
 }
 
 // preview is the ruleset for this host now, whatever local services have the ports.
-func preview(ctx context.Context, cfg *config.Config) (*nat.Ruleset, error) {
+func preview(ctx context.Context, cfg *config.Config, status *control.Status) (*nat.Ruleset, error) {
 	host, err := netconf.Open()
 	if err != nil {
 		return nil, err
@@ -138,7 +121,7 @@ func preview(ctx context.Context, cfg *config.Config) (*nat.Ruleset, error) {
 	if err != nil {
 		return nil, err
 	}
-	f, err := gather(host, sysctls, &cfg.NAT, asked(ctx, cfg))
+	f, err := gather(host, sysctls, &cfg.NAT, asked(ctx, cfg, status))
 	if err != nil {
 		return nil, err
 	}
