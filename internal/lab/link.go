@@ -60,15 +60,15 @@ func (h *Host) awaitUp(dev string) error {
 	})
 }
 
-// AddAddr gives an interface one more address, which can be used at once: without IFA_F_NODAD the kernel leaves it to another
-// thread to find that an IPv6 address needs no check (ipv6_add_addr in net/ipv6/addrconf.c).
+// AddAddr gives an interface one more address, which works at once: without IFA_F_NODAD one of IPv6 is tentative until the
+// kernel comes to look at it, even where it does not look for duplicates, and nobody can bind to it.
 func (h *Host) AddAddr(dev string, p netip.Prefix) error {
+	flags := 0
+	if p.Addr().Is6() {
+		flags = unix.IFA_F_NODAD
+	}
 	return h.withLink(dev, "adding "+p.String(), func(nl *netlink.Handle, l netlink.Link) error {
-		a := &netlink.Addr{IPNet: ipNet(p)}
-		if p.Addr().Is6() {
-			a.Flags = unix.IFA_F_NODAD
-		}
-		return nl.AddrAdd(l, a)
+		return nl.AddrAdd(l, &netlink.Addr{IPNet: ipNet(p), Flags: flags})
 	})
 }
 
