@@ -32,12 +32,12 @@ func Build(spec *Spec, places *Placements) *Ruleset {
 	}
 	for i := range spec.Gateways {
 		if g := &spec.Gateways[i]; g.Enabled && !places.Gateways[i].Held {
-			b.gateway(g)
+			b.gateway(g, &places.Gateways[i])
 		}
 	}
 	for i := range spec.Statics {
 		if s := &spec.Statics[i]; s.Enabled && !places.Statics[i].Held {
-			b.static(s)
+			b.static(s, &places.Statics[i])
 		}
 	}
 	return b.ruleset(spec.Forwarding)
@@ -55,6 +55,7 @@ type builder struct {
 // familyUse is what is in use of one family.
 type familyUse struct {
 	family
+	used      bool // anything is translated in it
 	targets   map[Key]string
 	lengths   map[int]bool // of the prefixes of sources that relays name
 	protocols map[Protocol]bool
@@ -82,6 +83,7 @@ func newBuilder() *builder {
 
 // common makes the sets that every relay of the family uses.
 func (b *builder) common(f *familyUse) {
+	f.used = true
 	b.relays(f)
 	b.set(f.name(setSNAT), append(f.endpoint(), f.dest), []Field{f.dest})
 	b.set(f.name(setTargets), f.endpoint(), nil)

@@ -58,10 +58,10 @@ func networkValue(p netip.Prefix) Value {
 	return Value(append(s.first, s.last...))
 }
 
-func (b *builder) gateway(g *Gateway) {
+func (b *builder) gateway(g *Gateway, p *Placement) {
 	for i, f := range b.families {
 		prefix := func(p netip.Prefix) netip.Addr { return p.Addr() }
-		addrs := ofFamily(g.SNAT.Addrs, i, func(a netip.Addr) netip.Addr { return a })
+		addrs := ofFamily(p.Addrs, i, func(a netip.Addr) netip.Addr { return a })
 		if g.SNAT.Mode == SNATFixed && len(addrs) == 0 {
 			continue // nothing that it could go out with
 		}
@@ -76,7 +76,7 @@ func (b *builder) gateway(g *Gateway) {
 // gatewayPair adds what goes from one network to another.
 func (b *builder) gatewayPair(f *familyUse, g *Gateway, addrs []netip.Addr, pair ...interval) {
 	comment := kindGateway + g.Name
-	f.egresses[g.Egress] = true
+	f.used, f.egresses[g.Egress] = true, true
 	b.intervals(f.gatewayName(setGateways, g.Egress), f.pair(), nil).add(intervalKey(pair...), "", comment)
 	if g.SNAT.Mode == SNATFixed {
 		s := b.intervals(f.gatewayName(setGatePools, g.Egress), f.pair(), []Field{chainField()})

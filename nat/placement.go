@@ -8,7 +8,7 @@ import (
 // Placements is what the host decides about everything in a Spec: the n-th of each kind is about the n-th in the Spec.
 type Placements struct {
 	Relays   []Placement
-	Gateways []Placement // of which only Held counts
+	Gateways []Placement // of which Held counts, and as Addrs those of its SNAT.Addrs that the host has
 	Statics  []Placement // likewise
 }
 

@@ -132,7 +132,7 @@ func (b *builder) clamping(f *familyUse) []Rule {
 	switch {
 	case b.has(unclamped):
 		return append(rules, rule(comment, f.named(), ctTranslated(), tcpSyn(), key(f.tracked()...), notIn(unclamped), mssOfRoutes()))
-	case b.has(f.name(setRelays)):
+	case f.used:
 		return append(rules, rule(comment, f.named(), ctTranslated(), tcpSyn(), mssOfRoutes()))
 	}
 	return rules

@@ -104,6 +104,12 @@ func (s scenario) build() *Ruleset {
 			edit(&places.Relays[i])
 		}
 	}
+	for i := range s.gateways {
+		places.Gateways[i].Addrs = s.gateways[i].SNAT.Addrs
+	}
+	for i := range s.statics {
+		places.Statics[i].Addrs = s.statics[i].SNAT.Addrs
+	}
 	return Build(&Spec{s.policy, s.relays, s.gateways, s.statics}, places)
 }
 

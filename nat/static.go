@@ -17,9 +17,10 @@ const (
 	setStaticFrom  = "staticfrom"  // inside and outside: what goes out
 )
 
-func (b *builder) static(s *Static) {
+func (b *builder) static(s *Static, p *Placement) {
 	i := familyIndex(s.External.Addr())
 	f := b.families[i]
+	f.used = true
 	clients := ofFamily(s.From, i, func(p netip.Prefix) netip.Addr { return p.Addr() })
 	if len(s.From) == 0 {
 		clients = []netip.Prefix{netip.PrefixFrom(f.zero(), 0)}
@@ -37,7 +38,7 @@ func (b *builder) static(s *Static) {
 			b.intervals(f.name(setStaticMasq), f.pair(), nil).add(intervalKey(from, external), "", comment)
 		case SNATFixed:
 			b.intervals(f.name(setStaticPools), f.pair(), []Field{chainField()}).
-				add(intervalKey(from, external), b.pool(f, setStaticPool, s.Name, comment, s.SNAT.Addrs), comment)
+				add(intervalKey(from, external), b.pool(f, setStaticPool, s.Name, comment, p.Addrs), comment)
 		case SNATOff:
 		}
 	}

@@ -78,12 +78,12 @@ func refusal(cfg *config.Config, taken map[string]string) error {
 	var errs config.Errors
 	for i := range cfg.NAT.Relays {
 		if why, ok := taken[cfg.NAT.Relays[i].Name]; ok {
-			errs = append(errs, cfg.Blame("relay", cfg.NAT.Relays[i].Name, "listen", why))
+			errs = append(errs, cfg.Blame(config.Relay, cfg.NAT.Relays[i].Name, "listen", why))
 		}
 	}
 	for i := range cfg.NAT.Statics {
 		if why, ok := taken[cfg.NAT.Statics[i].Name]; ok {
-			errs = append(errs, cfg.Blame("static", cfg.NAT.Statics[i].Name, "external", why))
+			errs = append(errs, cfg.Blame(config.Static, cfg.NAT.Statics[i].Name, "external", why))
 		}
 	}
 	if len(errs) == 0 {

@@ -57,7 +57,7 @@ type Daemon struct {
 
 	reloads sync.Mutex // one reload at a time: the last to come has the last word
 
-	gone    []flow.Box // of gateways and statics that the last configuration had, whose connections are still to be ended
+	gone    []flow.Box // of gateways and statics that were in the kernel, whose connections may be to be ended
 	placed  placed
 	facts   *facts // the last that were gathered
 	index   *nat.Index
@@ -271,9 +271,6 @@ func protection(kernel *nat.Kernel, cfg *config.Config) (nat.Protect, error) {
 
 // use makes the configuration the one that runs.
 func (d *Daemon) use(cfg *config.Config, protect nat.Protect) {
-	if d.cfg != nil {
-		d.gone = append(d.gone, flow.Removed(&d.cfg.NAT, &cfg.NAT)...)
-	}
 	d.cfg, d.loadedAt, d.configErr, d.flushed = cfg, time.Now(), "", false
 	d.hold = nat.Hold{Protect: protect, Port: d.kernel.Port()}
 	d.refused = make(map[string]string)

@@ -136,17 +136,29 @@ func (f *facts) resolve(r *nat.Relay, b *nat.Backend) (addrs []netip.Addr, answe
 	return addrs, answers
 }
 
-// namesOf is what is asked for a backend that is a name: the records of the families that clients dial.
-func namesOf(r *nat.Relay, b *nat.Backend) []probe.Name {
-	switch {
-	case b.Name == "":
+// namesOf is what is asked for a backend that is a name: the records of the families that the relay serves.
+func namesOf(r *nat.Relay, b *nat.Backend) (names []probe.Name) {
+	if b.Name == "" {
 		return nil
-	case r.Listen.Any():
-		return []probe.Name{{Host: b.Name, Family: probe.IPv4}, {Host: b.Name, Family: probe.IPv6}}
-	case r.Listen.Addr.Is6():
-		return []probe.Name{{Host: b.Name, Family: probe.IPv6}}
 	}
-	return []probe.Name{{Host: b.Name, Family: probe.IPv4}}
+	if serves(r, true) {
+		names = append(names, probe.Name{Host: b.Name, Family: probe.IPv4})
+	}
+	if serves(r, false) {
+		names = append(names, probe.Name{Host: b.Name, Family: probe.IPv6})
+	}
+	return names
+}
+
+// serves tells whether the relay can serve clients of the family: those that its listen is of, and for one on every local
+// address those that its sources and its pool leave.
+func serves(r *nat.Relay, is4 bool) bool {
+	if !r.Listen.Any() {
+		return r.Listen.Addr.Is4() == is4
+	}
+	from := len(r.From) == 0 || slices.ContainsFunc(r.From, func(p netip.Prefix) bool { return p.Addr().Is4() == is4 })
+	pool := r.SNAT.Mode != nat.SNATFixed || slices.ContainsFunc(r.SNAT.Addrs, func(a netip.Addr) bool { return a.Is4() == is4 })
+	return from && pool
 }
 
 // local is the host's addresses, each once.

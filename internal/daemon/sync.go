@@ -119,6 +119,7 @@ func (d *Daemon) carryOut(plan *nat.Plan, have *nat.Table, drifted bool) error {
 			return err
 		}
 		d.sync.steps = append(d.sync.steps, plan.Steps(planShown)...)
+		d.gone = append(d.gone, flow.Boxes(&have.Ruleset)...)
 		d.sync.due = true
 		if shown, took := plan.Steps(stepsShown), time.Since(began); drifted {
 			d.noteDrift(d.writers.String(), shown, took)

@@ -102,20 +102,23 @@ func removeTables(kernel *nat.Kernel, conntrack *flow.Conntrack) (changes []stri
 	if err := kernel.Apply(plan, have.Generation, hold); err != nil {
 		return nil, err
 	}
-	dropped, err := dropConnections(conntrack, have.Listens())
+	dropped, err := dropConnections(conntrack, &have.Ruleset)
 	if dropped > 0 {
 		changes = append(changes, fmt.Sprintf("remove %d connections of relays", dropped))
 	}
 	return append(changes, plan.Steps(stepsShown)...), err
 }
 
-// dropConnections ends the connections that were made through the listens.
-func dropConnections(conntrack *flow.Conntrack, listens []nat.Endpoint) (int, error) {
-	gone := make(map[nat.Endpoint]bool, len(listens))
-	for _, e := range listens {
-		gone[e] = true
+// dropConnections ends the connections that the table made.
+func dropConnections(conntrack *flow.Conntrack, was *nat.Ruleset) (int, error) {
+	retired := make(map[nat.Endpoint]bool)
+	for _, e := range was.Listens() {
+		retired[e] = true
 	}
-	judge := &flow.Judge{Spec: &nat.Spec{}, Index: nat.NewIndex(&nat.Spec{}, nil), Retired: gone}
+	none := &nat.Spec{}
+	judge := &flow.Judge{
+		Spec: none, Places: &nat.Placements{}, Index: nat.NewIndex(none, nil), Retired: retired, Gone: flow.Boxes(was),
+	}
 	var condemned []flow.Entry
 	err := conntrack.Entries(func(e *flow.Entry) {
 		if judge.Condemned(e) != "" {

@@ -11,29 +11,17 @@ import (
 // Box is the connections that a gateway or static makes, by the addresses that their first packet carries. The kernel does
 // not tell which rule translated a connection, but with what is wanted, what lies in a box and is translated in its way is
 // known.
-type Box struct {
-	Src, Dst netip.Prefix
-	To       netip.Prefix // what the destination becomes; zero when only the source is translated
+type Box nat.Networks
+
+// Boxes is what the gateways and statics in a table make: a Judge's Gone, when the table is replaced.
+func Boxes(r *nat.Ruleset) (all []Box) {
+	for _, n := range r.Networks() {
+		all = append(all, Box(n))
+	}
+	return all
 }
 
-// Boxes is what the enabled gateways and statics of the spec make.
-func Boxes(spec *nat.Spec) []Box { return slices.Collect(boxes(spec)) }
-
-// Removed is the boxes that the one spec makes and the other one does not: a Judge's Gone when the one becomes the other.
-func Removed(was, is *nat.Spec) (gone []Box) {
-	kept := make(map[Box]bool)
-	for b := range boxes(is) {
-		kept[b] = true
-	}
-	for b := range boxes(was) {
-		if !kept[b] {
-			gone = append(gone, b)
-		}
-	}
-	return gone
-}
-
-// boxes is Boxes one by one.
+// boxes is what the enabled gateways and statics of the spec make.
 func boxes(spec *nat.Spec) iter.Seq[Box] {
 	return func(yield func(Box) bool) {
 		for i := range spec.Gateways {
