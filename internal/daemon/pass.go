@@ -93,10 +93,7 @@ func (d *Daemon) placeAll(cfg *config.Config, refused map[string]string, anew bo
 }
 
 func (d *Daemon) factsFor(spec *nat.Spec, anew bool) (*facts, error) {
-	l := live{
-		answer: d.probes.names.Answer, drained: d.drains.has,
-		verdict: d.probes.health.Verdict,
-	}
+	l := live{answer: d.probes.names.Answer, verdict: d.probes.health.Verdict, drained: d.drains.has}
 	if !anew {
 		return d.facts, d.facts.lookUp(d.host, spec)
 	}
