@@ -10,6 +10,7 @@ import (
 
 	"natd/internal/config"
 	"natd/internal/control"
+	"natd/internal/flow"
 	"natd/internal/probe"
 	"natd/nat"
 	"natd/netconf"
@@ -63,6 +64,9 @@ func Plan(ctx context.Context, cfg *config.Config) (outcome *control.Outcome, er
 	}
 	plan := nat.Diff(nat.Build(&cfg.NAT, next.placements()), have, nat.HeldAs(have, protect))
 	steps := append(plan.Steps(planShown), endings(plan.Retired, nat.NewIndex(&cfg.NAT, next.facts.local()))...)
+	for _, b := range flow.Removed(have.Passages(), &cfg.NAT) {
+		steps = append(steps, fmt.Sprintf("end the connections from %s to %s", b.Src, b.Dst))
+	}
 	settings := settingSteps(sysctls, cfg, next)
 	return &control.Outcome{
 		SchemaVersion: control.SchemaVersion,
