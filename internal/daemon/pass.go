@@ -166,9 +166,9 @@ func (d *Daemon) reportSpots(kind string, next, before []spot, known bool, name 
 		switch reason := next[i].reason(); {
 		case reason == was:
 		case reason == "":
-			d.Log.Info(kind+" is as configured again", kind, name(i))
+			d.Log.Info("gateway or static is as configured again", kind, name(i))
 		default:
-			d.Log.Warn(kind+" is not as configured", kind, name(i), "reason", reason)
+			d.Log.Warn("gateway or static is not as configured", kind, name(i), "reason", reason)
 		}
 	}
 }
