@@ -83,7 +83,7 @@ func TestFields(t *testing.T) {
 		"a protocol":      {[]Field{protoField()}, 12, 1},
 		"an endpoint":     {[]Field{addr4Field(), protoField(), portField()}, 7<<12 | 12<<6 | 13, 12},
 		"with its source": {[]Field{addr4Field(), addr4Field(), protoField(), portField()}, 7<<18 | 7<<12 | 12<<6 | 13, 16},
-		"of IPv6":         {families()[1].endpoint(), 8<<12 | 12<<6 | 13, 24},
+		"of IPv6":         {families()[1].endpoint, 8<<12 | 12<<6 | 13, 24},
 		"a slot":          {[]Field{portField(), slotField()}, 13<<6 | 4, 8},
 		"a segment size":  {[]Field{mssField()}, 4, 2},
 	} {
@@ -152,7 +152,7 @@ func TestElementsStayBelowTheLimitOfAnAttribute(t *testing.T) {
 			Comment: strings.Repeat("n", 48), Packets: 1, Bytes: 1,
 		}
 	}
-	s := *newSetOf("relays4_from16", append(families()[0].pair(), protoField(), portField()), []Field{addr4Field(), portField()})
+	s := *newSetOf("relays4_from16", append(families()[0].pair, protoField(), portField()), []Field{addr4Field(), portField()})
 	s.Counter = true
 	b := nfnl.NewBatch(0)
 	changeElements(b, unix.NFT_MSG_NEWSETELEM, &s, elements)

@@ -79,7 +79,7 @@ func (b *builder) chains(policy Forwarding) []Chain {
 	)
 }
 
-// rulesOf makes a rule when there is the set that it needs.
+// ruleFor makes a rule when there is the set that it needs.
 func (b *builder) ruleFor(set, comment string, parts ...part) []Rule {
 	if !b.has(set) {
 		return nil

@@ -78,10 +78,10 @@ func TestCheckNoFile(t *testing.T) {
 // kernel is a local that knows one configuration and what it would change.
 func kernel(changes []string, err error) local {
 	return local{
-		rules: func(_ context.Context, c *config.Config, _ *control.Status) (string, error) {
+		rules: func(_ context.Context, c *config.Config, _ *control.Known) (string, error) {
 			return fmt.Sprintf("table inet natd { # %s }", c.NAT.Relays[0].Name), err
 		},
-		plan: func(context.Context, *config.Config, *control.Status) (*control.Outcome, error) {
+		plan: func(context.Context, *config.Config, *control.Known) (*control.Outcome, error) {
 			return &control.Outcome{SchemaVersion: 1, Changes: changes}, err
 		},
 		flush: func(_ context.Context, state string) (*control.Outcome, error) {

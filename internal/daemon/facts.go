@@ -23,7 +23,7 @@ type facts struct {
 // live is what changes by itself, without the host's network or the configuration changing.
 type live struct {
 	answer  func(probe.Name) probe.Answer
-	verdict func(relay string, b *backend) probe.Verdict
+	verdict func(probe.Check) probe.Verdict
 	drained func(relay string, b *nat.Backend, addr netip.Addr) bool // by hand
 }
 
