@@ -23,7 +23,7 @@ func check(pattern string) string {
 
 // table is a stage: those of the tests of package nat that bring every kind of ruleset into the machine's kernel, by netlink and
 // by nft.
-const table = "./nat.test -test.v -test.timeout=10m -test.run='^Test(KernelHoldsTheText|ApplyTwice|FromScenarioToScenario|ProtectionChanges)$'"
+const table = "./nat.test -test.v -test.timeout=10m -test.run='^Test(KernelHoldsTheText|ApplyTwice|ProtectionChanges)$'"
 
 // dataPath is a stage: those of natd's end-to-end tests that show what the machine's kernel does.
 const dataPath = "cd cmd/natd && ulimit -n 65536 && NATD_TEST_PROGRAMS=../../bin ./natd.test -test.v -test.timeout=10m -test.run='" +
