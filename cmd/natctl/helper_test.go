@@ -56,7 +56,7 @@ func (f *fake) rounds() int {
 }
 
 func (f *fake) Status(context.Context) (*control.Status, error)  { return &f.status, f.note("status") }
-func (f *fake) Known(context.Context) (*control.Known, error)    { return new(control.Known), nil }
+func (*fake) Known(context.Context) (*control.Known, error)      { return new(control.Known), nil }
 func (f *fake) Reload(context.Context) (*control.Outcome, error) { return &f.did, f.note("reload") }
 func (f *fake) Flush(context.Context) (*control.Outcome, error)  { return &f.did, f.note("flush") }
 func (f *fake) Drain(_ context.Context, relay, backend string) (*control.Outcome, error) {

@@ -263,7 +263,13 @@ func TestGatewayEnds(t *testing.T) {
 	}
 	first, second := netip.MustParseAddr("10.100.20.100"), netip.MustParseAddr("10.100.20.101")
 	tests := map[string]func(e *edgeBox){
-		"reload": func(e *edgeBox) { e.reload(two("101")) },
+		"reload": func(e *edgeBox) {
+			e.configure(two("101"))
+			if out, errs, _ := e.natctl("plan"); !strings.Contains(out, "end the connections from 10.100.20.100/32 to 0.0.0.0/0\n") {
+				e.t.Errorf("natctl plan does not tell which connections end:\n%s%s", out, errs)
+			}
+			e.reload(two("101"))
+		},
 		"narrowed": func(e *edgeBox) {
 			e.reload(strings.Replace(two("100", "101"), "100/32\"]", "100/32\"]\nto = [\"192.0.2.0/24\"]", 1))
 		},

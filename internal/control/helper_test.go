@@ -94,7 +94,8 @@ func (f fake) Status(ctx context.Context) (*Status, error) { return f.status(ctx
 func (f fake) Connections(ctx context.Context, relay string) (*ConnectionList, error) {
 	return f.connections(ctx, relay)
 }
-func (f fake) Known(context.Context) (*Known, error) {
+
+func (fake) Known(context.Context) (*Known, error) {
 	return &Known{SchemaVersion: SchemaVersion}, nil
 }
 func (f fake) Reload(ctx context.Context) (*Outcome, error) { return f.reload(ctx) }

@@ -93,10 +93,7 @@ func (d *Daemon) placeAll(cfg *config.Config, refused map[string]string, anew bo
 }
 
 func (d *Daemon) factsFor(spec *nat.Spec, anew bool) (*facts, error) {
-	l := live{
-		answer: d.probes.names.Answer, drained: d.drains.has,
-		verdict: d.probes.health.Verdict,
-	}
+	l := live{answer: d.probes.names.Answer, verdict: d.probes.health.Verdict, drained: d.drains.has}
 	if !anew {
 		return d.facts, d.facts.lookUp(d.host, spec)
 	}
@@ -169,9 +166,9 @@ func (d *Daemon) reportSpots(kind string, next, before []spot, known bool, name 
 		switch reason := next[i].reason(); {
 		case reason == was:
 		case reason == "":
-			d.Log.Info(kind+" is as configured again", kind, name(i))
+			d.Log.Info("gateway or static is as configured again", kind, name(i))
 		default:
-			d.Log.Warn(kind+" is not as configured", kind, name(i), "reason", reason)
+			d.Log.Warn("gateway or static is not as configured", kind, name(i), "reason", reason)
 		}
 	}
 }
