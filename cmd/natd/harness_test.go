@@ -73,13 +73,14 @@ func newBox(t testing.TB) *box {
 // newBoxOf is newBox for a test in a family: see box.say.
 func newBoxOf(t testing.TB, f family) *box {
 	t.Helper()
+	dir := t.TempDir() // before the lab, so that natd, which writes there, has ended when it is removed
 	peering := lab.New(t)
 	if f == ipv6 && !peering.B.Addr6.IsValid() {
 		t.Skip("this kernel has no IPv6")
 	}
 	bin, err := programs()
 	lab.Check(t, err)
-	return &box{Peering: peering, t: t, bin: bin, dir: t.TempDir(), family: f}
+	return &box{Peering: peering, t: t, bin: bin, dir: dir, family: f}
 }
 
 func (b *box) configPath() string { return filepath.Join(b.dir, "natd.toml") }

@@ -67,29 +67,37 @@ func (f *facts) placeStatics(spec *nat.Spec, refused map[string]string) []spot {
 	return spots
 }
 
-// needFamilies holds what is of a family that the host does not have.
+// needFamilies notes a family that the host does not have, and holds what has no other.
 func (f *facts) needFamilies(s *spot, prefixes []netip.Prefix) {
-	if f.noIPv6 != nil && slices.ContainsFunc(prefixes, func(p netip.Prefix) bool { return p.Addr().Is6() }) {
-		s.hold("%s", f.noIPv6)
+	is4 := func(p netip.Prefix) bool { return p.Addr().Is4() }
+	if f.noIPv6 == nil || !slices.ContainsFunc(prefixes, func(p netip.Prefix) bool { return !is4(p) }) {
+		return
 	}
+	s.reasons = add(s.reasons, f.noIPv6.Error())
+	s.Held = s.Held || !slices.ContainsFunc(prefixes, is4)
 }
+
+// lacks tells whether the host does not have the address's family: then there is nothing to say about the address.
+func (f *facts) lacks(a netip.Addr) bool { return f.noIPv6 != nil && a.Is6() }
 
 // needPool finds the source addresses, and holds what has none. What the pool lacks is noted in any case.
 func (f *facts) needPool(s *spot, snat nat.SNAT) {
+	wanted := slices.DeleteFunc(slices.Clone(snat.Addrs), f.lacks)
 	for _, is4 := range []bool{true, false} {
-		held, lacks := f.pool(snat.Addrs, is4)
+		held, lacks := f.pool(wanted, is4)
 		s.Addrs = append(s.Addrs, held...)
-		if lacks == "" {
-			continue
-		}
-		if s.reasons = add(s.reasons, lacks); len(held) == 0 {
-			s.Held = true
+		if lacks != "" {
+			s.reasons = add(s.reasons, lacks)
 		}
 	}
+	s.Held = s.Held || len(wanted) > 0 && len(s.Addrs) == 0
 }
 
 // needWay notes a network that nothing leads to, and an interface that is not there.
 func (f *facts) needWay(s *spot, to netip.Prefix, egress string) {
+	if f.lacks(to.Addr()) {
+		return
+	}
 	host := someHost(to)
 	if w := f.ways[host]; w.err != nil {
 		s.reasons = add(s.reasons, fmt.Sprintf("%s cannot be reached: %s", to, errors.Unwrap(w.err)))

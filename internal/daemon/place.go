@@ -45,7 +45,7 @@ func (f *facts) place(spec *nat.Spec, refused map[string]string) []place {
 func (f *facts) placeListen(r *nat.Relay, p *place, local []netip.Addr) {
 	if !r.Listen.Any() {
 		p.Addrs = []netip.Addr{r.Listen.Addr}
-		if f.linkOf(r.Listen.Addr) == "" {
+		if f.linkOf(r.Listen.Addr) == "" && !f.lacks(r.Listen.Addr) {
 			// Packets for it may be routed here all the same, so the relay stays in the kernel.
 			p.notef("listen address %s %s", r.Listen.Addr, f.absent(r.Listen.Addr, "listen on", ": add it to one, or correct listen"))
 		}

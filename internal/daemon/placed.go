@@ -52,6 +52,9 @@ func (p *placed) anySpot() bool {
 
 // needs tells whether something that is in the kernel needs the host to forward the family.
 func (p *placed) needs(spec *nat.Spec, is4 bool) bool {
+	if !is4 && p.facts.noIPv6 != nil {
+		return false
+	}
 	forwards := func(b backend) bool { return b.fit && !b.route.Local && b.addr.Is4() == is4 }
 	for i := range p.relays {
 		if !p.relays[i].Held && slices.ContainsFunc(p.relays[i].backends, forwards) {

@@ -23,14 +23,16 @@ func check(pattern string) string {
 
 // table is a stage: those of the tests of package nat that bring every kind of ruleset into the machine's kernel, by netlink and
 // by nft.
-const table = "./nat.test -test.v -test.timeout=10m -test.run='^Test(KernelHoldsTheText|ApplyTwice|FromScenarioToScenario|ProtectionChanges)$'"
+const table = "./nat.test -test.v -test.timeout=10m -test.run='^Test(KernelHoldsTheText|ApplyTwice|ProtectionChanges)$'"
 
 // dataPath is a stage: those of natd's end-to-end tests that show what the machine's kernel does.
 const dataPath = "cd cmd/natd && ulimit -n 65536 && NATD_TEST_PROGRAMS=../../bin ./natd.test -test.v -test.timeout=10m -test.run='" +
 	"^Test(Relay|RelayOfARange|ListenEverywhere|KeepsTheClient|Heal|Follow|Owned|FlushUnderConnection|RestartUnderConnection|KillDuringReload|" +
 	"OnStop|FlushCommand|RemovedRelay|NarrowedRelay|ChangedBackend|ChangedBackendUDP|EarlyDatagrams|Log|Counts|ForwardsNothingElse|" +
 	"SourcesOutsideFrom|OutOfWindow|ForgottenConnection|HostSettings|ConntrackMax|ReversePath|RulesAreNft|StartBeforeTheNetwork|" +
-	"Shares|SourceSticks)$'"
+	"Shares|SourceSticks|BackendDies|AllBackendsDie|Backup|DatagramsFollow|Drain|Limits|NameMoves|NameOutage|" +
+	"Gateway|GatewayPool|Static|StaticInside|SegmentSizes|" +
+	"DualStack|IPv6Off|Forwarding6|TentativeAddress|NoRedirects6|Dig|SCTP|SCTPSockets|Ports)$'"
 
 // scenarios are all machines, in the order in which they start.
 func scenarios() []scenario {
