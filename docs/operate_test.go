@@ -37,7 +37,7 @@ func speakers() map[string]bool {
 func TestMessages(t *testing.T) {
 	t.Parallel()
 	manual, found := operate(t), 0
-	for _, dir := range []string{"../internal/daemon", "../internal/control", "../internal/flow", "../systemd", "../netconf", "../nat", "../cmd/natd"} {
+	for _, dir := range []string{"../internal/daemon", "../internal/control", "../internal/flow", "../internal/probe", "../systemd", "../netconf", "../nat", "../cmd/natd"} {
 		for _, said := range messages(t, dir) {
 			found++
 			for _, part := range parts(said.text) {

@@ -31,13 +31,13 @@ func Build(spec *Spec, places *Placements) *Ruleset {
 		}
 	}
 	for i := range spec.Gateways {
-		if g := &spec.Gateways[i]; g.Enabled && !places.Gateways[i].Held {
-			b.gateway(g, &places.Gateways[i])
+		if g, p := &spec.Gateways[i], &places.Gateways[i]; g.Enabled && !p.Held {
+			b.gateway(g, p.Addrs)
 		}
 	}
 	for i := range spec.Statics {
-		if s := &spec.Statics[i]; s.Enabled && !places.Statics[i].Held {
-			b.static(s, &places.Statics[i])
+		if s, p := &spec.Statics[i], &places.Statics[i]; s.Enabled && !p.Held {
+			b.static(s, p.Addrs)
 		}
 	}
 	return b.ruleset(spec.Forwarding)

@@ -58,10 +58,11 @@ func networkValue(p netip.Prefix) Value {
 	return Value(append(s.first, s.last...))
 }
 
-func (b *builder) gateway(g *Gateway, p *Placement) {
+// gateway adds a gateway; pool is the source addresses, unless it is that of the interface.
+func (b *builder) gateway(g *Gateway, pool []netip.Addr) {
 	for i, f := range b.families {
 		prefix := func(p netip.Prefix) netip.Addr { return p.Addr() }
-		addrs := ofFamily(p.Addrs, i, func(a netip.Addr) netip.Addr { return a })
+		addrs := ofFamily(pool, i, func(a netip.Addr) netip.Addr { return a })
 		if g.SNAT.Mode == SNATFixed && len(addrs) == 0 {
 			continue // nothing that it could go out with
 		}

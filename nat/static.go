@@ -17,7 +17,8 @@ const (
 	setStaticFrom  = "staticfrom"  // inside and outside: what goes out
 )
 
-func (b *builder) static(s *Static, p *Placement) {
+// static adds a static; pool is the source addresses of its clients, unless that is of the interface or their own.
+func (b *builder) static(s *Static, pool []netip.Addr) {
 	i := familyIndex(s.External.Addr())
 	f := b.families[i]
 	f.used = true
@@ -38,7 +39,7 @@ func (b *builder) static(s *Static, p *Placement) {
 			b.intervals(f.name(setStaticMasq), f.pair, nil).add(intervalKey(from, external), "", comment)
 		case SNATFixed:
 			b.intervals(f.name(setStaticPools), f.pair, []Field{chainField()}).
-				add(intervalKey(from, external), b.pool(f, setStaticPool, s.Name, comment, p.Addrs), comment)
+				add(intervalKey(from, external), b.pool(f, setStaticPool, s.Name, comment, pool), comment)
 		case SNATOff:
 		}
 	}

@@ -24,11 +24,9 @@ const (
 
 // local is the work that needs no daemon.
 type local struct {
-	// With the status of the natd at work, nil when there is none:
-	rules func(context.Context, *config.Config, *control.Status) (string, error)           // the ruleset as nft text
-	plan  func(context.Context, *config.Config, *control.Status) (*control.Outcome, error) // what would change in the kernel, a line each
-
-	flush func(ctx context.Context, stateDir string) (*control.Outcome, error) // removes what natd made
+	rules func(context.Context, *config.Config, *control.Known) (string, error)           // the ruleset as nft text
+	plan  func(context.Context, *config.Config, *control.Known) (*control.Outcome, error) // what would change in the kernel, a line each
+	flush func(ctx context.Context, stateDir string) (*control.Outcome, error)            // removes what natd made
 }
 
 // app is one run of natctl.

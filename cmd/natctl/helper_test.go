@@ -56,6 +56,7 @@ func (f *fake) rounds() int {
 }
 
 func (f *fake) Status(context.Context) (*control.Status, error)  { return &f.status, f.note("status") }
+func (*fake) Known(context.Context) (*control.Known, error)      { return new(control.Known), nil }
 func (f *fake) Reload(context.Context) (*control.Outcome, error) { return &f.did, f.note("reload") }
 func (f *fake) Flush(context.Context) (*control.Outcome, error)  { return &f.did, f.note("flush") }
 func (f *fake) Drain(_ context.Context, relay, backend string) (*control.Outcome, error) {
@@ -107,8 +108,8 @@ type result struct {
 func noLocal() local {
 	err := errors.New("the test does not expect this")
 	return local{
-		rules: func(context.Context, *config.Config, *control.Status) (string, error) { return "", err },
-		plan:  func(context.Context, *config.Config, *control.Status) (*control.Outcome, error) { return nil, err },
+		rules: func(context.Context, *config.Config, *control.Known) (string, error) { return "", err },
+		plan:  func(context.Context, *config.Config, *control.Known) (*control.Outcome, error) { return nil, err },
 		flush: func(context.Context, string) (*control.Outcome, error) { return nil, err },
 	}
 }

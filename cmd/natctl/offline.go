@@ -30,21 +30,33 @@ func load(path string) (*config.Config, error) {
 }
 
 // wanted loads the FILE of the command line, or else the file that the running natd uses. One that is busy is waited for:
-// the default may be another file than the one that runs. The status is nil when natd does not tell.
-func (a *app) wanted(ctx context.Context, args []string) (*config.Config, *control.Status, error) {
-	s, err := a.status(ctx)
-	path := defaultConfig
-	switch {
-	case len(args) == 1:
-		path = args[0]
-	case err == nil && s.Config.Path != "":
-		path = s.Config.Path
-	case err == nil, control.NotRunning(err), control.AsError(err).Code == control.CodeNotPermitted:
-	default:
-		return nil, nil, fmt.Errorf("ask natd for its configuration file (or name the FILE): %w", err)
+// the default may be another file than the one that runs.
+func (a *app) wanted(ctx context.Context, args []string) (*config.Config, error) {
+	if len(args) == 1 {
+		return load(args[0])
 	}
-	cfg, err := load(path)
-	return cfg, s, err
+	s, err := a.status(ctx)
+	switch {
+	case err == nil && s.Config.Path != "":
+		return load(s.Config.Path)
+	case err == nil, control.NotRunning(err), control.AsError(err).Code == control.CodeNotPermitted:
+		return load(defaultConfig)
+	}
+	return nil, fmt.Errorf("ask natd for its configuration file (or name the FILE): %w", err)
+}
+
+// known asks the natd that runs what it knows of backends: without that a plan would be about another moment. It is nil when
+// none runs, or when it does not speak to this user.
+func (a *app) known(ctx context.Context) (*control.Known, error) {
+	var k control.Known
+	err := control.Call(ctx, a.socket, control.OpKnown, nil, &k)
+	switch {
+	case err == nil:
+		return &k, nil
+	case control.NotRunning(err), control.AsError(err).Code == control.CodeNotPermitted:
+		return nil, nil
+	}
+	return nil, fmt.Errorf("ask natd what it knows of backends: %w", err)
 }
 
 func (a *app) rulesCommand() *cobra.Command {
@@ -53,14 +65,20 @@ func (a *app) rulesCommand() *cobra.Command {
 		Short: "Print the ruleset for a configuration as nft text",
 		Long: `Print the ruleset for a configuration as text that "nft -c -f -" accepts.
 
+While natd runs, backends that it has found to be down, that were drained, and the addresses
+of names are as natd has them; without it, names are asked for now.
 The default is the configuration of the running natd, or else ` + defaultConfig + `.`,
 		Args: cobra.MaximumNArgs(1),
 		RunE: func(cmd *cobra.Command, args []string) error {
-			cfg, status, err := a.wanted(cmd.Context(), args)
+			cfg, err := a.wanted(cmd.Context(), args)
 			if err != nil {
 				return err
 			}
-			text, err := a.local.rules(cmd.Context(), cfg, status)
+			known, err := a.known(cmd.Context())
+			if err != nil {
+				return err
+			}
+			text, err := a.local.rules(cmd.Context(), cfg, known)
 			if err != nil {
 				return fmt.Errorf("build the ruleset for %s: %w", cfg.Path, permitted(err))
 			}
@@ -84,7 +102,8 @@ func (a *app) planCommand() *cobra.Command {
 		Short: "Show what a configuration would change in the kernel, and change nothing",
 		Long: `Show what a configuration would change in the kernel, and change nothing. It needs root.
 
-While natd runs, a configuration that "natctl reload" would refuse is refused here, too.
+While natd runs, a configuration that "natctl reload" would refuse is refused here, too, and
+backends that are down or drained and the addresses of names are as natd has them.
 The default is the configuration of the running natd, or else ` + defaultConfig + `.`,
 		Args: cobra.MaximumNArgs(1),
 		RunE: func(cmd *cobra.Command, args []string) error {
@@ -108,11 +127,15 @@ type planned struct {
 }
 
 func (a *app) plan(ctx context.Context, args []string) (o *control.Outcome, err error) {
-	cfg, status, err := a.wanted(ctx, args)
+	cfg, err := a.wanted(ctx, args)
 	if err != nil {
 		return nil, err
 	}
-	o, err = a.local.plan(ctx, cfg, status)
+	known, err := a.known(ctx)
+	if err != nil {
+		return nil, err
+	}
+	o, err = a.local.plan(ctx, cfg, known)
 	switch {
 	case err != nil && control.AsError(err).Code == control.CodeConfig:
 		return nil, err // it names the file, as a reload would

@@ -78,10 +78,10 @@ func TestCheckNoFile(t *testing.T) {
 // kernel is a local that knows one configuration and what it would change.
 func kernel(changes []string, err error) local {
 	return local{
-		rules: func(_ context.Context, c *config.Config, _ *control.Status) (string, error) {
+		rules: func(_ context.Context, c *config.Config, _ *control.Known) (string, error) {
 			return fmt.Sprintf("table inet natd { # %s }", c.NAT.Relays[0].Name), err
 		},
-		plan: func(context.Context, *config.Config, *control.Status) (*control.Outcome, error) {
+		plan: func(context.Context, *config.Config, *control.Known) (*control.Outcome, error) {
 			return &control.Outcome{SchemaVersion: 1, Changes: changes}, err
 		},
 		flush: func(_ context.Context, state string) (*control.Outcome, error) {
@@ -253,7 +253,7 @@ func TestNoConnections(t *testing.T) {
 	t.Parallel()
 	socket := serve(t, &fake{})
 	run(t, "connections", "--socket", socket).want(t, 0, "no connections\n", "")
-	run(t, "connections", "--socket", socket, "--relay", "web").want(t, 0, "no connections of relay web\n", "")
+	run(t, "connections", "--socket", socket, "--relay", "web").want(t, 0, "no connections of web\n", "")
 }
 
 func TestVersion(t *testing.T) {

@@ -107,6 +107,8 @@ func dispatch(ctx context.Context, r *request, h Handler) (any, error) {
 		return nil, err
 	}
 	switch r.Op {
+	case OpKnown:
+		return h.Known(ctx)
 	case OpReload:
 		return h.Reload(ctx)
 	case OpFlush:

@@ -94,6 +94,10 @@ func (f fake) Status(ctx context.Context) (*Status, error) { return f.status(ctx
 func (f fake) Connections(ctx context.Context, relay string) (*ConnectionList, error) {
 	return f.connections(ctx, relay)
 }
+
+func (fake) Known(context.Context) (*Known, error) {
+	return &Known{SchemaVersion: SchemaVersion}, nil
+}
 func (f fake) Reload(ctx context.Context) (*Outcome, error) { return f.reload(ctx) }
 func (f fake) Flush(ctx context.Context) (*Outcome, error)  { return f.flush(ctx) }
 func (f fake) Drain(ctx context.Context, relay, backend string) (*Outcome, error) {

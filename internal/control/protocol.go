@@ -21,6 +21,7 @@ const (
 const (
 	OpStatus      = "status"      // answers with a [Status]
 	OpConnections = "connections" // takes [ConnectionsArgs], answers with a [ConnectionList]
+	OpKnown       = "known"       // answers with a [Known]
 	OpReload      = "reload"      // answers with an [Outcome]
 	OpFlush       = "flush"       // answers with an [Outcome]
 	OpDrain       = "drain"       // takes [BackendArgs], answers with an [Outcome]
@@ -87,11 +88,11 @@ func decodeRequest(line []byte) (*request, error) {
 		return nil, Errorf(CodeUsage, "the request is not understood: %w", err)
 	}
 	switch r.Op {
-	case OpStatus, OpConnections, OpReload, OpFlush, OpDrain, OpEnable:
+	case OpStatus, OpConnections, OpKnown, OpReload, OpFlush, OpDrain, OpEnable:
 		return &r, nil
 	}
-	return nil, Errorf(CodeUsage, "unknown operation %.40q: natd knows %s, %s, %s, %s, %s and %s", r.Op,
-		OpStatus, OpConnections, OpReload, OpFlush, OpDrain, OpEnable)
+	return nil, Errorf(CodeUsage, "unknown operation %.40q: natd knows %s, %s, %s, %s, %s, %s and %s", r.Op,
+		OpStatus, OpConnections, OpKnown, OpReload, OpFlush, OpDrain, OpEnable)
 }
 
 // decodeArgs reads the arguments of a request into out. None at all are the same as {}.

@@ -15,6 +15,7 @@ import (
 type Handler interface {
 	Status(ctx context.Context) (*Status, error)
 	Connections(ctx context.Context, relay string) (*ConnectionList, error) // relay "" = of every relay
+	Known(ctx context.Context) (*Known, error)
 	Reload(ctx context.Context) (*Outcome, error)
 	Flush(ctx context.Context) (*Outcome, error)
 	Drain(ctx context.Context, relay, backend string) (*Outcome, error) // backend "" = every one of the relay

@@ -1,6 +1,9 @@
 package control
 
-import "time"
+import (
+	"net/netip"
+	"time"
+)
 
 // SchemaVersion is the version of every JSON document that natd and natctl emit. Fields are added
 // within a version, never renamed or removed.
@@ -228,7 +231,7 @@ type Connection struct {
 	Relay    string `json:"relay"` // the name of what it belongs to: a relay, gateway or static
 	Kind     string `json:"kind"`  // of that
 	Protocol string `json:"protocol"`
-	State    string `json:"state"`  // TCP state, or replied | unreplied
+	State    string `json:"state"`  // TCP or SCTP state, else REPLIED | UNREPLIED
 	Client   string `json:"client"` // ADDR:PORT, or ADDR where the protocol has no ports
 	Listen   string `json:"listen"`
 	SNAT     string `json:"snat"`
@@ -243,6 +246,28 @@ type ConnectionList struct {
 	SchemaVersion int          `json:"schema_version"`
 	Connections   []Connection `json:"connections"`
 	Truncated     bool         `json:"truncated"` // there are more than the answer holds
+}
+
+// Known is the answer to "known": what natd has found out about backends by itself, for whoever works out what it would do.
+type Known struct {
+	SchemaVersion int                 `json:"schema_version"`
+	Names         []KnownName         `json:"names"`
+	Down          []KnownDown         `json:"down"`
+	Drained       map[string][]string `json:"drained"` // by hand: backends by the name of their relay
+}
+
+// KnownName is what is known of a DNS name.
+type KnownName struct {
+	Host      string       `json:"host"`
+	Family    string       `json:"family"`    // ipv4 | ipv6
+	Addresses []netip.Addr `json:"addresses"` // in use
+	Error     string       `json:"error"`     // of the last question
+}
+
+// KnownDown is a backend that failed its checks.
+type KnownDown struct {
+	Target netip.AddrPort `json:"target"` // where it is checked
+	Error  string         `json:"error"`
 }
 
 // Outcome is the answer to a change: reload, flush, drain, enable.

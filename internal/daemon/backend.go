@@ -120,7 +120,7 @@ func (f *facts) backend(r *nat.Relay, conf *nat.Backend, addr netip.Addr) backen
 		return b
 	case r.Health.Checks():
 		b.check = checkOf(r, &b)
-		v := f.live.verdict(r.Name, &b)
+		v := f.live.verdict(b.check)
 		b.since, b.why = v.Since, v.Error
 		b.state = map[probe.State]string{probe.Up: control.BackendUp, probe.Down: control.BackendDown, probe.Unknown: control.BackendUnknown}[v.State]
 		if v.State != probe.Down {
@@ -162,6 +162,10 @@ func (f *facts) findWay(r *nat.Relay, b *backend) bool {
 		return false
 	}
 	b.route = w.route
+	if b.conf.Name != "" && w.route.Local { // an address that came to this host after the answer was followed
+		b.why = fmt.Sprintf("name %s leads to %s, which is this host: name another host, or write the address if that is meant", b.conf.Name, b.addr)
+		return false
+	}
 	if r.Egress == "" || r.Egress == w.route.Link {
 		return true
 	}

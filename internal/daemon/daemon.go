@@ -56,7 +56,9 @@ type Daemon struct {
 	drains *drains
 	resets *resets
 
-	gone    []flow.Box // of gateways and statics that were in the kernel, whose connections may be to be ended
+	reloads sync.Mutex // one reload at a time: the last to come has the last word
+
+	gone    []flow.Box // of gateways and statics that the kernel had and the configuration has not, whose connections are still to be ended
 	placed  placed
 	facts   *facts // the last that were gathered
 	index   *nat.Index
@@ -146,7 +148,7 @@ func Run(ctx context.Context, o Options, reload <-chan os.Signal) error {
 	if err := d.open(); err != nil {
 		return errors.Join(err, d.close())
 	}
-	if err := d.adopt(cfg); err != nil {
+	if err := d.adopt(ctx, cfg); err != nil {
 		return errors.Join(err, d.close())
 	}
 	err = d.serve(ctx, reload)
@@ -202,7 +204,7 @@ func (d *Daemon) close() error {
 }
 
 // adopt takes the configuration and looks at what an earlier natd left in the kernel. It changes nothing.
-func (d *Daemon) adopt(cfg *config.Config) error {
+func (d *Daemon) adopt(ctx context.Context, cfg *config.Config) error {
 	have, err := d.kernel.Read()
 	if err != nil {
 		return err
@@ -217,11 +219,13 @@ func (d *Daemon) adopt(cfg *config.Config) error {
 	}
 	d.noteAddresses(addresses)
 	d.had = standing(&cfg.NAT, have, (&facts{addresses: addresses}).local())
+	d.probes.stand(addresses, &cfg.NAT)
+	d.probes.learn(ctx, cfg)
 	d.use(cfg, protect)
 	return nil
 }
 
-// standing is the claims of the relays that the kernel has already.
+// standing is the claims of the relays and statics that the kernel has already.
 func standing(spec *nat.Spec, have *nat.Table, local []netip.Addr) map[string]bool {
 	listens := make(map[nat.Endpoint]bool)
 	for _, e := range have.Listens() {
@@ -231,6 +235,13 @@ func standing(spec *nat.Spec, have *nat.Table, local []netip.Addr) map[string]bo
 	for i := range spec.Relays {
 		if r := &spec.Relays[i]; standsWhole(r, local, listens) {
 			had[claim(r)] = true
+		}
+	}
+	passages := have.Passages()
+	for i := range spec.Statics {
+		st := &spec.Statics[i]
+		if slices.ContainsFunc(passages, func(p nat.Passage) bool { return p.Dst == st.External && p.To.IsValid() }) {
+			had[staticClaim(st)] = true
 		}
 	}
 	return had
@@ -277,6 +288,9 @@ func (d *Daemon) use(cfg *config.Config, protect nat.Protect) {
 	d.sync.due = true
 	d.Level.Set(cfg.Daemon.LogLevel)
 	d.metadata.enable(cfg.Host.Metadata)
+	if d.facts != nil {
+		d.probes.stand(d.facts.addresses, &cfg.NAT)
+	}
 	d.probes.ask(cfg)
 	if d.drains.forget(&cfg.NAT) {
 		if err := d.drains.save(); err != nil {

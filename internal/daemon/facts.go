@@ -23,7 +23,7 @@ type facts struct {
 // live is what changes by itself, without the host's network or the configuration changing.
 type live struct {
 	answer  func(probe.Name) probe.Answer
-	verdict func(relay string, b *backend) probe.Verdict
+	verdict func(probe.Check) probe.Verdict
 	drained func(relay string, b *nat.Backend, addr netip.Addr) bool // by hand
 }
 
@@ -68,6 +68,11 @@ func (f *facts) lookUp(host *netconf.Host, spec *nat.Spec) error {
 			}
 		}
 	}
+	return f.lookUpBehind(host, spec)
+}
+
+// lookUpBehind is lookUp for gateways and statics.
+func (f *facts) lookUpBehind(host *netconf.Host, spec *nat.Spec) error {
 	for i := range spec.Gateways {
 		g := &spec.Gateways[i]
 		for _, to := range g.To {

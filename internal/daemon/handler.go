@@ -3,15 +3,10 @@ package daemon
 import (
 	"context"
 	"fmt"
-	"maps"
-	"slices"
 	"strings"
 	"time"
 
-	"natd/internal/config"
 	"natd/internal/control"
-	"natd/internal/flow"
-	"natd/nat"
 )
 
 // handler answers requests from the control socket, each in the goroutine that owns the kernel.
@@ -53,7 +48,12 @@ func (h handler) Status(ctx context.Context) (*control.Status, error) {
 
 // Reload takes the file anew.
 func (h handler) Reload(ctx context.Context) (*control.Outcome, error) {
-	return inLoop(ctx, h.d, func() (*control.Outcome, error) { return h.d.reload() })
+	return h.d.renew(ctx)
+}
+
+// Known tells what there is to know of backends.
+func (h handler) Known(ctx context.Context) (*control.Known, error) {
+	return inLoop(ctx, h.d, func() (*control.Known, error) { return h.d.known(), nil })
 }
 
 // Flush removes everything that natd made and leaves it so until the next reload.
@@ -82,134 +82,6 @@ func (h handler) Drain(ctx context.Context, relay, backend string) (*control.Out
 // Enable undoes Drain.
 func (h handler) Enable(ctx context.Context, relay, backend string) (*control.Outcome, error) {
 	return inLoop(ctx, h.d, func() (*control.Outcome, error) { return h.d.setDrained(relay, backend, false) })
-}
-
-// maxConnections bounds the answer to connections.
-const maxConnections = 100_000
-
-// Connections lists the tracked connections of one relay, or of all.
-func (h handler) Connections(ctx context.Context, relay string) (*control.ConnectionList, error) {
-	return inLoop(ctx, h.d, func() (*control.ConnectionList, error) {
-		if relay != "" && !h.d.hasRelay(relay) {
-			return nil, h.d.noRelay(relay)
-		}
-		list := &control.ConnectionList{SchemaVersion: control.SchemaVersion, Connections: []control.Connection{}}
-		judge := h.d.judge.Load()
-		if judge == nil {
-			return list, nil
-		}
-		err := h.d.conntrack.Entries(func(e *flow.Entry) {
-			r, _ := judge.Relay(e)
-			if r == nil || !e.Translated() || relay != "" && r.Name != relay {
-				return
-			}
-			if len(list.Connections) == maxConnections {
-				list.Truncated = true
-				return
-			}
-			list.Connections = append(list.Connections, connection(r, e))
-		})
-		return list, err
-	})
-}
-
-func (d *Daemon) hasRelay(name string) bool {
-	for i := range d.cfg.NAT.Relays {
-		if d.cfg.NAT.Relays[i].Name == name {
-			return true
-		}
-	}
-	return false
-}
-
-// noRelay is the answer to whoever mistyped a name: with the first names of the configuration.
-func (d *Daemon) noRelay(name string) error {
-	names := make([]string, len(d.cfg.NAT.Relays))
-	for i := range names {
-		names[i] = d.cfg.NAT.Relays[i].Name
-	}
-	return control.Errorf(control.CodeFailed, "there is no relay %q in %s; it has: %s", name, d.cfg.Path, listing(names))
-}
-
-// listing is the first names of a list.
-func listing(names []string) string {
-	if len(names) > relaysShown {
-		names = append(slices.Clone(names[:relaysShown]), "…")
-	}
-	return strings.Join(names, ", ")
-}
-
-func connection(r *nat.Relay, e *flow.Entry) control.Connection {
-	return control.Connection{
-		Relay: r.Name, Protocol: e.Proto.String(), State: e.State(),
-		Client: e.Orig.Src.String(), Listen: e.Orig.Dst.String(),
-		SNAT: e.Reply.Dst.String(), Target: e.Reply.Src.String(),
-		Timeout: int(e.Timeout),
-		Bytes:   control.Volume{ToTarget: e.ToTarget.Bytes, ToClient: e.ToClient.Bytes},
-		Packets: control.Volume{ToTarget: e.ToTarget.Packets, ToClient: e.ToClient.Packets},
-	}
-}
-
-// reloadLogged is a reload by signal: there is nobody to answer.
-func (d *Daemon) reloadLogged() {
-	if d.ready {
-		d.Notify.Reloading()
-		defer func() { d.Notify.Ready(d.lastStatus) }()
-	}
-	if _, err := d.reload(); err != nil {
-		d.Log.Error("the configuration was not reloaded, the old one goes on", "error", err)
-	}
-}
-
-// reload takes the file, if it is free of errors and the kernel accepts what it asks for. Else the old one goes on.
-func (d *Daemon) reload() (*control.Outcome, error) {
-	cfg, protect, err := d.load()
-	if err != nil {
-		d.configErr = err.Error()
-		d.poke() // the service manager's status line says so
-		return nil, err
-	}
-	old, oldHold, loadedAt, wasFlushed, had := d.cfg, d.hold, d.loadedAt, d.flushed, maps.Clone(d.had)
-	notes := d.reloadNotes(cfg)
-	d.use(cfg, protect)
-	d.sync.steps = nil
-	if err := d.pass(); err != nil {
-		d.use(old, oldHold.Protect)
-		d.loadedAt, d.flushed, d.configErr, d.had = loadedAt, wasFlushed, err.Error(), had
-		d.poke()
-		return nil, control.Errorf(control.CodeFailed, "the kernel refused the new configuration, the old one goes on: %w", err)
-	}
-	d.Log.Info("configuration reloaded", "path", cfg.Path, "sha256", cfg.SHA256, "relays", len(cfg.NAT.Relays))
-	changes := append([]string{}, d.sync.steps...)
-	return &control.Outcome{SchemaVersion: control.SchemaVersion, Changes: changes, Notes: append(notes, d.shortfalls()...)}, nil
-}
-
-// load reads the file and holds it against this host: a relay that is new may not take the port of a local service.
-func (d *Daemon) load() (*config.Config, nat.Protect, error) {
-	cfg, err := config.Load(d.ConfigPath)
-	if err != nil {
-		return nil, 0, control.Errorf(control.CodeConfig, "%w", err)
-	}
-	protect, err := protection(d.kernel, cfg)
-	if err != nil {
-		return nil, 0, err
-	}
-	refused := make(map[string]string)
-	if _, err := d.placeAll(cfg, refused, true); err != nil {
-		return nil, 0, err
-	}
-	if err := refusal(cfg, refused); err != nil {
-		return nil, 0, err
-	}
-	return cfg, protect, nil
-}
-
-func (d *Daemon) reloadNotes(cfg *config.Config) []string {
-	notes := disabledNotes(&cfg.NAT)
-	if cfg.Daemon.SocketGroup != d.cfg.Daemon.SocketGroup {
-		notes = append(notes, "socket_group takes effect when natd is restarted")
-	}
-	return notes
 }
 
 // remove takes everything back that natd made: connections of relays, tables and sysctls.

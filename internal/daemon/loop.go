@@ -43,8 +43,9 @@ func (d *Daemon) serve(ctx context.Context, reload <-chan os.Signal) error {
 	d.start(cancel, "tell clients that their connections are over", func() error { return d.resets.run(tasks) })
 	d.start(cancel, "serve the control socket", func() error { return server.Serve(tasks, handler{d}) })
 	d.start(cancel, "report new connections", func() error { return d.records(tasks) })
+	d.start(cancel, "reload by signal", func() error { d.reloadBySignal(tasks, reload); return nil })
 
-	err = d.loop(tasks, reload)
+	err = d.loop(tasks)
 	cancel(nil)
 	d.tasks.Wait()
 	return errors.Join(err, watcher.Close(), server.Close(), d.stop(ctx))
@@ -60,7 +61,7 @@ func (d *Daemon) start(cancel context.CancelCauseFunc, name string, task func() 
 }
 
 // loop is the goroutine that owns the kernel.
-func (d *Daemon) loop(ctx context.Context, reload <-chan os.Signal) error {
+func (d *Daemon) loop(ctx context.Context) error {
 	interval := d.cfg.Daemon.Resync
 	resync := time.NewTicker(interval)
 	defer resync.Stop()
@@ -86,8 +87,6 @@ func (d *Daemon) loop(ctx context.Context, reload <-chan os.Signal) error {
 			d.network.Store(true)
 			d.sync.verified = false
 			pass = true
-		case <-reload:
-			d.reloadLogged()
 		case request := <-d.requests:
 			request()
 		case <-beat.C:

@@ -8,7 +8,6 @@ import (
 	"time"
 
 	"natd/internal/config"
-	"natd/internal/probe"
 	"natd/nat"
 )
 
@@ -57,6 +56,7 @@ func (d *Daemon) refresh() (looked bool, err error) {
 		return false, err
 	}
 	d.facts = next.facts
+	d.probes.stand(next.facts.addresses, &d.cfg.NAT)
 	d.probes.follow(&d.cfg.NAT, next.relays)
 	d.metadata.hope(next.facts.instance.hopeful(next.relays))
 	if d.want != nil && next.same(&d.placed) {
@@ -64,7 +64,7 @@ func (d *Daemon) refresh() (looked bool, err error) {
 		return true, nil
 	}
 	d.reportPlaces(next)
-	d.rememberPlaces(next.relays)
+	d.rememberPlaces(next.relays, next.statics)
 	d.placed, d.index = *next, nat.NewIndex(&d.cfg.NAT, next.facts.local())
 	d.want = nat.Build(&d.cfg.NAT, next.placements())
 	d.sync.verified, d.sync.settled, d.sync.due = false, false, true
@@ -93,10 +93,7 @@ func (d *Daemon) placeAll(cfg *config.Config, refused map[string]string, anew bo
 }
 
 func (d *Daemon) factsFor(spec *nat.Spec, anew bool) (*facts, error) {
-	l := live{
-		answer: d.probes.names.Answer, drained: d.drains.has,
-		verdict: func(_ string, b *backend) probe.Verdict { return d.probes.health.Verdict(b.check) },
-	}
+	l := live{answer: d.probes.names.Answer, verdict: d.probes.health.Verdict, drained: d.drains.has}
 	if !anew {
 		return d.facts, d.facts.lookUp(d.host, spec)
 	}
@@ -144,7 +141,7 @@ func (d *Daemon) reportPlaces(next *placed) {
 			}
 		}
 		again := known && d.had[claim(r)] && !p.Held && len(p.reasons) == 0
-		if again && !p.sameWay(before) && len(moved) < stepsShown {
+		if again && p.sameBackends(before) && !p.sameWay(before) && len(moved) < stepsShown {
 			moved = append(moved, fmt.Sprintf("relay %s: %s", r.Name, p.way()))
 		}
 	}
@@ -166,18 +163,18 @@ func (d *Daemon) reportSpots(kind string, next, before []spot, known bool, name 
 		if known {
 			was = before[i].reason()
 		}
-		switch reason := next[i].reason(); {
-		case reason == was:
-		case reason == "":
-			d.Log.Info(kind+" is as configured again", kind, name(i))
+		switch reason := next[i].reason(); reason {
+		case was:
+		case "":
+			d.Log.Info("gateway or static is as configured again", kind, name(i))
 		default:
-			d.Log.Warn(kind+" is not as configured", kind, name(i), "reason", reason)
+			d.Log.Warn("gateway or static is not as configured", kind, name(i), "reason", reason)
 		}
 	}
 }
 
-// rememberPlaces notes who has its port, and since when.
-func (d *Daemon) rememberPlaces(places []place) {
+// rememberPlaces notes who has its port or address, and relays since when.
+func (d *Daemon) rememberPlaces(places []place, statics []spot) {
 	now := time.Now()
 	for i := range places {
 		r := &d.cfg.NAT.Relays[i]
@@ -192,8 +189,10 @@ func (d *Daemon) rememberPlaces(places []place) {
 			d.since[r.Name] = now
 		}
 	}
-	for i := range d.cfg.NAT.Statics {
-		d.had[staticClaim(&d.cfg.NAT.Statics[i])] = true
+	for i := range statics {
+		if !statics[i].Held {
+			d.had[staticClaim(&d.cfg.NAT.Statics[i])] = true
+		}
 	}
 }
 

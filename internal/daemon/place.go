@@ -174,6 +174,11 @@ func (p *place) sameWay(o *place) bool {
 	return p.Held == o.Held && slices.Equal(p.Addrs, o.Addrs) && slices.Equal(p.reasons, o.reasons) && p.sameRoutes(o)
 }
 
+// sameBackends tells whether the names of the backends have the same answers.
+func (p *place) sameBackends(o *place) bool {
+	return slices.EqualFunc(p.backends, o.backends, func(a, b backend) bool { return a.addr == b.addr })
+}
+
 // sameRoutes looks at the backends that both have: one that came or went is no change of the network.
 func (p *place) sameRoutes(o *place) bool {
 	for i := range p.backends {

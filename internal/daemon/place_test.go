@@ -38,7 +38,7 @@ func hostFacts() *facts {
 	return &facts{
 		live: live{
 			answer:  func(probe.Name) probe.Answer { return probe.Answer{} },
-			verdict: func(string, *backend) probe.Verdict { return probe.Verdict{} },
+			verdict: func(probe.Check) probe.Verdict { return probe.Verdict{} },
 			drained: func(string, *nat.Backend, netip.Addr) bool { return false },
 		},
 		addresses: []netconf.Address{

@@ -8,14 +8,15 @@ import (
 
 	"natd/internal/config"
 	"natd/internal/control"
+	"natd/internal/flow"
 	"natd/nat"
 	"natd/netconf"
 )
 
-// Rules is the ruleset that the configuration becomes on this host now, in nft syntax. It needs no rights. status is that of the
-// natd at work, which knows its backends; nil when there is none.
-func Rules(ctx context.Context, cfg *config.Config, status *control.Status) (string, error) {
-	want, err := preview(ctx, cfg, status)
+// Rules is the ruleset that the configuration becomes on this host now, in nft syntax. known is what the natd that runs says of
+// backends, nil without one. It needs no rights.
+func Rules(ctx context.Context, cfg *config.Config, known *control.Known) (string, error) {
+	want, err := preview(ctx, cfg, known)
 	if err != nil {
 		return "", err
 	}
@@ -30,9 +31,9 @@ func Rules(ctx context.Context, cfg *config.Config, status *control.Status) (str
 const planShown = 1000
 
 // Plan is what would change in the kernel if natd ran with the configuration now, and what would not be as configured. The error is
-// that of a reload when natd is at work and would refuse the configuration. It needs CAP_NET_ADMIN, because the kernel
-// shows its rules to nobody else. status is as for Rules.
-func Plan(ctx context.Context, cfg *config.Config, status *control.Status) (outcome *control.Outcome, err error) {
+// that of a reload when natd is at work and would refuse the configuration. known is what that natd says of backends, nil without
+// one. It needs CAP_NET_ADMIN, because the kernel shows its rules to nobody else.
+func Plan(ctx context.Context, cfg *config.Config, known *control.Known) (outcome *control.Outcome, err error) {
 	host, err := netconf.Open()
 	if err != nil {
 		return nil, err
@@ -55,12 +56,19 @@ func Plan(ctx context.Context, cfg *config.Config, status *control.Status) (outc
 	if err != nil {
 		return nil, err
 	}
-	next, err := foresee(ctx, host, sysctls, cfg, have, asked(ctx, cfg, status))
+	l, err := knowing(ctx, host, cfg, known)
+	if err != nil {
+		return nil, err
+	}
+	next, err := foresee(ctx, host, sysctls, cfg, l, have)
 	if err != nil {
 		return nil, err
 	}
 	plan := nat.Diff(nat.Build(&cfg.NAT, next.placements()), have, nat.HeldAs(have, protect))
 	steps := append(plan.Steps(planShown), endings(plan.Retired, nat.NewIndex(&cfg.NAT, next.facts.local()))...)
+	for _, b := range flow.Removed(have.Passages(), &cfg.NAT) {
+		steps = append(steps, fmt.Sprintf("end the connections from %s to %s", b.Src, b.Dst))
+	}
 	settings := settingSteps(sysctls, cfg, next)
 	return &control.Outcome{
 		SchemaVersion: control.SchemaVersion,
@@ -70,7 +78,7 @@ func Plan(ctx context.Context, cfg *config.Config, status *control.Status) (outc
 
 // foresee places the relays as a natd that starts now would, or as the one that is at work would at a reload. A start holds
 // back relays that would take a port from a local service, a reload refuses the file.
-func foresee(ctx context.Context, host *netconf.Host, sysctls *netconf.Sysctls, cfg *config.Config, have *nat.Table, l live) (*placed, error) {
+func foresee(ctx context.Context, host *netconf.Host, sysctls *netconf.Sysctls, cfg *config.Config, l live, have *nat.Table) (*placed, error) {
 	f, err := gather(host, sysctls, &cfg.NAT, l)
 	if err != nil {
 		return nil, err
@@ -111,7 +119,7 @@ func settingSteps(sysctls *netconf.Sysctls, cfg *config.Config, next *placed) (s
 }
 
 // preview is the ruleset for this host now, whatever local services have the ports.
-func preview(ctx context.Context, cfg *config.Config, status *control.Status) (*nat.Ruleset, error) {
+func preview(ctx context.Context, cfg *config.Config, known *control.Known) (*nat.Ruleset, error) {
 	host, err := netconf.Open()
 	if err != nil {
 		return nil, err
@@ -121,7 +129,11 @@ func preview(ctx context.Context, cfg *config.Config, status *control.Status) (*
 	if err != nil {
 		return nil, err
 	}
-	f, err := gather(host, sysctls, &cfg.NAT, asked(ctx, cfg, status))
+	l, err := knowing(ctx, host, cfg, known)
+	if err != nil {
+		return nil, err
+	}
+	f, err := gather(host, sysctls, &cfg.NAT, l)
 	if err != nil {
 		return nil, err
 	}

@@ -60,14 +60,15 @@ func (h *Host) awaitUp(dev string) error {
 	})
 }
 
-// AddAddr gives an interface one more address, that can be used at once.
+// AddAddr gives an interface one more address, which works at once: without IFA_F_NODAD one of IPv6 is tentative until the
+// kernel comes to look at it, even where it does not look for duplicates, and nobody can bind to it.
 func (h *Host) AddAddr(dev string, p netip.Prefix) error {
+	flags := 0
+	if p.Addr().Is6() {
+		flags = unix.IFA_F_NODAD
+	}
 	return h.withLink(dev, "adding "+p.String(), func(nl *netlink.Handle, l netlink.Link) error {
-		addr := &netlink.Addr{IPNet: ipNet(p)}
-		if p.Addr().Is6() {
-			addr.Flags = unix.IFA_F_NODAD // the kernel would first look for another host with it
-		}
-		return nl.AddrAdd(l, addr)
+		return nl.AddrAdd(l, &netlink.Addr{IPNet: ipNet(p), Flags: flags})
 	})
 }
 

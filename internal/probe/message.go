@@ -65,6 +65,16 @@ type found struct {
 	ttl   time.Duration // the least on the way to them
 }
 
+// without is the answer without addresses that lead to this host. One that has no other is no good one: whoever moves a name
+// from a backend to the relay in front of it would make the relay its own backend.
+func (f found) without(here func(netip.Addr) bool) (found, error) {
+	others := slices.DeleteFunc(slices.Clone(f.addrs), here)
+	if len(others) == 0 {
+		return found{}, fmt.Errorf("the name leads to %v, which is this host", f.addrs[0])
+	}
+	return found{others, f.ttl}, nil
+}
+
 // question asks for the addresses of an absolute name.
 func question(name string, f Family) *dns.Msg {
 	m := new(dns.Msg).SetQuestion(name, f.recordType())

@@ -30,10 +30,11 @@ type Answer struct {
 // Options are what Names works with.
 type Options struct {
 	Log        *slog.Logger
-	Resolver   netip.AddrPort // the only server to ask; the zero AddrPort leaves it to ResolvConf
-	ResolvConf string         // the path of resolv.conf(5)
-	Store      string         // the file that keeps the last good answers; "" = none
-	Changed    func()         // called when an address changed, or questions began or ceased to fail; must not block
+	Resolver   netip.AddrPort        // the only server to ask; the zero AddrPort leaves it to ResolvConf
+	ResolvConf string                // the path of resolv.conf(5)
+	Here       func(netip.Addr) bool // tells which addresses lead to this host: nothing is to be relayed there; nil = none does
+	Store      string                // the file that keeps the last good answers; "" = none
+	Changed    func()                // called when an address or the error of a name changed; must not block
 }
 
 // How often names are asked for. The load on the resolver is bounded by construction: Amazon's takes 1,024 packets a second
@@ -61,13 +62,15 @@ type Names struct {
 	changed  func()
 	resolver *resolver
 	lookup   func(ctx context.Context, host string, f Family) (found, error) // the resolver's
+	here     func(netip.Addr) bool
 	store    store
 	agenda   *agenda
 	unsaved  chan struct{} // a token: what the store holds is old
 
-	mu    sync.Mutex
-	names map[Name]*followed
-	shelf map[Name]saved // the last good answers to names that are not followed at present
+	mu      sync.Mutex
+	names   map[Name]*followed
+	shelf   map[Name]saved  // the last good answers to names that are not followed at present
+	learned map[Name]Answer // of names that the next Set may follow
 }
 
 // followed is a name at work.
@@ -84,6 +87,7 @@ func NewNames(o Options) *Names {
 	n := &Names{
 		log: o.Log, changed: o.Changed,
 		resolver: &resolver{path: o.ResolvConf, fixed: o.Resolver, dial: new(net.Dialer).DialContext},
+		here:     o.Here,
 		store:    store{path: o.Store, log: o.Log},
 		agenda:   newAgenda(questionsAtATime, questionPace),
 		unsaved:  make(chan struct{}, 1),
@@ -102,14 +106,15 @@ func (n *Names) Set(names []Name) {
 	stay := make(map[Name]bool, len(names))
 	for _, name := range names {
 		stay[name] = true
-		if n.names[name] != nil {
+		if e := n.names[name]; e != nil {
+			if a, ok := n.learned[name]; ok && len(e.answers.addrs) == 0 {
+				e.begin(a)
+			}
 			continue
 		}
 		e := &followed{name: name}
-		if last, ok := n.shelf[name]; ok {
-			e.answers.addrs, e.answer.Changed = last.Addrs, last.Changed
-			delete(n.shelf, name)
-		}
+		e.begin(n.known(name))
+		delete(n.shelf, name)
 		e.job = n.agenda.add(now, func(ctx context.Context) time.Time { return n.ask(ctx, e) })
 		n.names[name] = e
 	}
@@ -123,7 +128,24 @@ func (n *Names) Set(names []Name) {
 			n.shelf[name] = e.saved(now)
 		}
 	}
+	n.learned = nil
 	n.toSave()
+}
+
+// known is what is known of a name that is not followed: the addresses that it just had, or else those of its last good answer.
+func (n *Names) known(name Name) Answer {
+	a := n.learned[name]
+	if last, ok := n.shelf[name]; ok && len(a.Addrs) == 0 {
+		a.Addrs, a.Changed = last.Addrs, last.Changed
+	}
+	return a
+}
+
+// Learn takes answers of [Resolve], of names that the next Set may follow.
+func (n *Names) Learn(answers map[Name]Answer) {
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	n.learned = answers
 }
 
 // SetResolver makes this the only server to ask; the zero AddrPort leaves it to resolv.conf. When that is another one than
@@ -140,13 +162,13 @@ func (n *Names) SetResolver(server netip.AddrPort) {
 	}
 }
 
-// Answer is what is known of a name. Of one that is not followed, nothing is.
+// Answer is what is known of a name. Of one that is not followed, that is its last good answer and what Learn was told.
 func (n *Names) Answer(name Name) Answer {
 	n.mu.Lock()
 	defer n.mu.Unlock()
 	e := n.names[name]
 	if e == nil {
-		return Answer{}
+		return n.known(name)
 	}
 	a := e.answer
 	a.Addrs = slices.Clone(e.answers.addrs)
@@ -181,6 +203,9 @@ func (n *Names) Run(ctx context.Context) error {
 func (n *Names) ask(ctx context.Context, e *followed) time.Time {
 	began := time.Now()
 	got, err := n.lookup(ctx, e.name.Host, e.name.Family)
+	if err == nil && n.here != nil {
+		got, err = got.without(n.here)
+	}
 	now := time.Now()
 	if ctx.Err() != nil {
 		return now // the end of natd is no failure of the resolver
@@ -196,7 +221,7 @@ func (n *Names) ask(ctx context.Context, e *followed) time.Time {
 func (n *Names) take(e *followed, got found, err error, began, now time.Time) (next time.Time, changed bool) {
 	n.mu.Lock()
 	defer n.mu.Unlock()
-	failing, before := e.answer.Error != "", e.answers.addrs
+	failure, before := e.answer.Error, e.answers.addrs
 	e.answer.Asked = began
 	if err != nil {
 		e.answer.Error = err.Error()
@@ -217,8 +242,8 @@ func (n *Names) take(e *followed, got found, err error, began, now time.Time) (n
 	if n.names[e.name] != e {
 		return next, false
 	}
-	n.report(e, before, changed, failing)
-	return next, changed || failing != (err != nil)
+	n.report(e, before, changed, failure != "")
+	return next, changed || failure != e.answer.Error
 }
 
 // report logs what changed, and has it kept.
@@ -226,7 +251,7 @@ func (n *Names) report(e *followed, before []netip.Addr, changed, failing bool) 
 	log := n.log.With("name", e.name.Host, "family", e.name.Family.String())
 	switch {
 	case e.answer.Error != "" && !failing && len(before) == 0:
-		log.Warn("a name is not resolved, and has never been", "error", e.answer.Error)
+		log.Info("a name is not resolved, and has never been", "error", e.answer.Error) // if that matters, a relay says so
 	case e.answer.Error != "" && !failing:
 		log.Warn("a name is not resolved; its last good answer stays in use", "error", e.answer.Error, "addresses", some(before))
 	case e.answer.Error == "" && failing:
@@ -263,19 +288,25 @@ func (n *Names) toSave() {
 	}
 }
 
-// keepSaved writes the store when there is something new, and not more often than savePause.
+// keepSaved writes the store when there is something new, and not more often than savePause. What could not be written is tried
+// again: a disk does not stay full for ever.
 func (n *Names) keepSaved(ctx context.Context) {
-	for {
+	for pause := savePause; ; {
 		select {
 		case <-n.unsaved:
 		case <-ctx.Done():
 			return
 		}
 		select {
-		case <-time.After(savePause):
+		case <-time.After(pause):
 		case <-ctx.Done():
 		}
-		n.store.save(n.snapshot(time.Now()))
+		if n.store.save(n.snapshot(time.Now())) {
+			pause = savePause
+			continue
+		}
+		pause = min(2*pause, longestSavePause)
+		n.toSave()
 	}
 }
 
@@ -291,6 +322,12 @@ func (n *Names) snapshot(now time.Time) map[Name]saved {
 		}
 	}
 	return all
+}
+
+// begin takes what is known of a name that has no addresses yet.
+func (e *followed) begin(a Answer) {
+	e.answers.addrs, a.Addrs = a.Addrs, nil
+	e.answer = a
 }
 
 func (e *followed) saved(now time.Time) saved {

@@ -26,6 +26,8 @@ const (
 	keepFor = 7 * 24 * time.Hour
 	// savePause is from one writing to the next.
 	savePause = time.Second
+	// longestSavePause is that after many writings that failed.
+	longestSavePause = 5 * time.Minute
 	// maxHost is the greatest length of a name (RFC 1035, 2.3.4).
 	maxHost = 255
 )
@@ -105,10 +107,10 @@ func (s store) read() ([]saved, error) {
 	return stored.Names, nil
 }
 
-// save writes the answers.
-func (s store) save(answers map[Name]saved) {
+// save writes the answers, and tells whether they are on disk.
+func (s store) save(answers map[Name]saved) bool {
 	if s.path == "" {
-		return
+		return true
 	}
 	sorted := slices.SortedFunc(maps.Values(answers), func(a, b saved) int {
 		if c := strings.Compare(a.Host, b.Host); c != 0 {
@@ -124,6 +126,7 @@ func (s store) save(answers map[Name]saved) {
 		s.log.Warn("the last good answers of names cannot be kept for the next start "+
 			"(is the state directory there, writable and not full?)", "file", s.path, "error", err)
 	}
+	return err == nil
 }
 
 // replaceFile replaces the content of a file durably: rename(2) is atomic, and fsync(2) of the file before and of the

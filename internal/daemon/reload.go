@@ -1,0 +1,95 @@
+package daemon
+
+import (
+	"context"
+	"maps"
+	"os"
+
+	"natd/internal/config"
+	"natd/internal/control"
+	"natd/nat"
+)
+
+// reloadBySignal reloads for every signal, until ctx ends. There is nobody to answer.
+func (d *Daemon) reloadBySignal(ctx context.Context, signals <-chan os.Signal) {
+	for {
+		select {
+		case <-ctx.Done():
+			return
+		case <-signals:
+		}
+		told, _ := inLoop(ctx, d, func() (bool, error) {
+			if d.ready {
+				d.Notify.Reloading()
+			}
+			return d.ready, nil
+		})
+		if _, err := d.renew(ctx); err != nil && ctx.Err() == nil {
+			d.Log.Error("the configuration was not reloaded, the old one goes on", "error", err)
+		}
+		if told {
+			_, _ = inLoop(ctx, d, func() (any, error) { d.Notify.Ready(d.lastStatus); return nil, nil }) // fails when natd ends
+		}
+	}
+}
+
+// renew reads the file and asks for the names that are new in it. Meanwhile the loop goes on; what was learned is then brought
+// into force there.
+func (d *Daemon) renew(ctx context.Context) (*control.Outcome, error) {
+	d.reloads.Lock()
+	defer d.reloads.Unlock()
+	cfg, err := config.Load(d.ConfigPath)
+	if err != nil {
+		err = control.Errorf(control.CodeConfig, "%w", err)
+	} else {
+		d.probes.learn(ctx, cfg)
+	}
+	return inLoop(ctx, d, func() (*control.Outcome, error) { return d.reload(cfg, err) })
+}
+
+// reload takes the configuration, if it was read without an error and the kernel accepts what it asks for. Else the old one goes on.
+func (d *Daemon) reload(cfg *config.Config, err error) (*control.Outcome, error) {
+	var protect nat.Protect
+	if err == nil {
+		protect, err = d.examine(cfg)
+	}
+	if err != nil {
+		d.configErr = err.Error()
+		d.poke() // the service manager's status line says so
+		return nil, err
+	}
+	old, oldHold, loadedAt, wasFlushed, had := d.cfg, d.hold, d.loadedAt, d.flushed, maps.Clone(d.had)
+	notes := d.reloadNotes(cfg)
+	d.use(cfg, protect)
+	d.sync.steps = nil
+	if err := d.pass(); err != nil {
+		d.use(old, oldHold.Protect)
+		d.loadedAt, d.flushed, d.configErr, d.had = loadedAt, wasFlushed, err.Error(), had
+		d.poke()
+		return nil, control.Errorf(control.CodeFailed, "the kernel refused the new configuration, the old one goes on: %w", err)
+	}
+	d.Log.Info("configuration reloaded", "path", cfg.Path, "sha256", cfg.SHA256, "relays", len(cfg.NAT.Relays))
+	changes := append([]string{}, d.sync.steps...)
+	return &control.Outcome{SchemaVersion: control.SchemaVersion, Changes: changes, Notes: append(notes, d.shortfalls()...)}, nil
+}
+
+// examine holds a configuration against this host: a relay that is new may not take the port of a local service.
+func (d *Daemon) examine(cfg *config.Config) (nat.Protect, error) {
+	protect, err := protection(d.kernel, cfg)
+	if err != nil {
+		return 0, err
+	}
+	refused := make(map[string]string)
+	if _, err := d.placeAll(cfg, refused, true); err != nil {
+		return 0, err
+	}
+	return protect, refusal(cfg, refused)
+}
+
+func (d *Daemon) reloadNotes(cfg *config.Config) []string {
+	notes := disabledNotes(&cfg.NAT)
+	if cfg.Daemon.SocketGroup != d.cfg.Daemon.SocketGroup {
+		notes = append(notes, "socket_group takes effect when natd is restarted")
+	}
+	return notes
+}
