@@ -65,10 +65,11 @@ type box struct {
 // newBox makes the lab; start starts natd.
 func newBox(t testing.TB) *box {
 	t.Helper()
+	dir := t.TempDir() // before the lab, whose end is that of the natd that writes there
 	peering := lab.New(t)
 	bin, err := programs()
 	lab.Check(t, err)
-	return &box{Peering: peering, t: t, bin: bin, dir: t.TempDir()}
+	return &box{Peering: peering, t: t, bin: bin, dir: dir}
 }
 
 func (b *box) configPath() string { return filepath.Join(b.dir, "natd.toml") }
