@@ -36,6 +36,7 @@ func (c chooser) names() []string {
 		return []string{fmt.Sprintf("%s%d", chainRandom, c.slots)}
 	case Source:
 		return []string{chainHash}
+	case RoundRobin:
 	}
 	names := make([]string, lanes)
 	for i := range names {
@@ -51,6 +52,7 @@ func (c chooser) operand(f family) operand {
 		return numgenRandom(c.slots)
 	case Source:
 		return f.hashSlot(hashSlots)
+	case RoundRobin:
 	}
 	return numgenInc(c.slots)
 }

@@ -31,13 +31,13 @@ func Build(spec *Spec, places *Placements) *Ruleset {
 		}
 	}
 	for i := range spec.Gateways {
-		if g := &spec.Gateways[i]; g.Enabled && !places.Gateways[i].Held {
-			b.gateway(g, &places.Gateways[i])
+		if g, p := &spec.Gateways[i], &places.Gateways[i]; g.Enabled && !p.Held {
+			b.gateway(g, p.Addrs)
 		}
 	}
 	for i := range spec.Statics {
-		if s := &spec.Statics[i]; s.Enabled && !places.Statics[i].Held {
-			b.static(s, &places.Statics[i])
+		if s, p := &spec.Statics[i], &places.Statics[i]; s.Enabled && !p.Held {
+			b.static(s, p.Addrs)
 		}
 	}
 	return b.ruleset(spec.Forwarding)
@@ -73,7 +73,7 @@ func newBuilder() *builder {
 		}
 		b.families = append(b.families, use)
 		// The journal is there in any case: what is in it waits for Kernel.Release.
-		b.set(f.name(setListens), f.endpoint(), nil).Keep = true
+		b.set(f.name(setListens), f.endpoint, nil).Keep = true
 		if i == 0 {
 			b.common(use)
 		}
@@ -83,10 +83,13 @@ func newBuilder() *builder {
 
 // common makes the sets that every relay of the family uses.
 func (b *builder) common(f *familyUse) {
+	if b.has(f.name(setRelays)) {
+		return
+	}
 	f.used = true
-	b.relays(f)
-	b.set(f.name(setSNAT), append(f.endpoint(), f.dest), []Field{f.dest})
-	b.set(f.name(setTargets), f.endpoint(), nil)
+	b.set(f.name(setRelays), f.endpoint, f.target).Counter = true
+	b.set(f.name(setSNAT), append(f.endpoint, f.dest), []Field{f.dest})
+	b.set(f.name(setTargets), f.endpoint, nil)
 }
 
 // set is the set of that name, made when it is not there yet.
@@ -103,13 +106,6 @@ func (s *Set) add(key Key, value Value, comment string) {
 	s.Elements = append(s.Elements, Element{Key: key, Value: value, Comment: comment})
 }
 
-// relays is the map of relays with one backend that are for every source.
-func (b *builder) relays(f *familyUse) *Set {
-	s := b.set(f.name(setRelays), f.endpoint(), []Field{f.dest, portField()})
-	s.Counter = true
-	return s
-}
-
 // relay adds a relay; lane is its position among all of them.
 func (b *builder) relay(r *Relay, p *Placement, lane int) {
 	for i, f := range b.families {
@@ -120,22 +116,20 @@ func (b *builder) relay(r *Relay, p *Placement, lane int) {
 		b.common(f)
 		targets := ofFamily(p.Targets, i, func(t Target) netip.Addr { return t.Addr })
 		w := relayWork{builder: b, f: f, relay: r, addrs: addrs, targets: targets}
-		w.choose(lane)
+		w.prepare(lane)
 		for _, proto := range r.Protocols {
-			f.protocols[proto] = true
-			for offset := range r.Listen.Ports.Width() {
-				w.port(proto, r.Listen.Ports.First+uint16(offset))
-			}
+			w.protocol(proto)
 		}
 	}
 }
 
 func ofFamily[T any](all []T, family int, addr func(T) netip.Addr) []T {
-	other := func(t T) bool { return familyIndex(addr(t)) != family }
-	if !slices.ContainsFunc(all, other) {
-		return all
+	mine := func(t T) bool { return familyIndex(addr(t)) == family }
+	first := slices.IndexFunc(all, mine)
+	if first < 0 || len(all) == 1 {
+		return all[:first+1]
 	}
-	return slices.DeleteFunc(slices.Clone(all), other)
+	return slices.DeleteFunc(slices.Clone(all), func(t T) bool { return !mine(t) })
 }
 
 // ruleset is what was collected, in order.
@@ -149,6 +143,7 @@ func (b *builder) ruleset(policy Forwarding) *Ruleset {
 	}
 	r := &Ruleset{Chains: b.chains(policy)}
 	for _, s := range b.sets {
+		s.Elements = slices.Clone(s.Elements) // a copy has no room to grow: a fifth of the memory
 		sortElements(s.Elements)
 		r.Sets = append(r.Sets, *s)
 	}

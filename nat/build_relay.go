@@ -14,52 +14,119 @@ type relayWork struct {
 	addrs   []netip.Addr
 	targets []Target
 
-	taking []Target // those that take new connections
-	slots  []int    // in taking, by slot
-	chain  Value    // that chooses the slot
+	taking        []Target // those that take new connections
+	slots         []int    // in taking, by slot, when there are several
+	chain         Value    // that chooses the slot
+	ways          []way    // to the one backend, or to the chain
+	listens, snat *Set
 }
 
-// choose finds out which targets take connections, and how one is chosen when there are several.
-func (w *relayWork) choose(lane int) {
+// way is the map that the relay is found in by clients of one source network; the zero Addr stands for every client.
+type way struct {
+	source netip.Addr
+	set    *Set
+}
+
+// prepare finds out which targets take connections, how one is chosen when there are several, and where that is
+// written. lane is the relay's position among all of them.
+func (w *relayWork) prepare(lane int) {
+	w.listens, w.snat = w.sets[w.f.name(setListens)], w.sets[w.f.name(setSNAT)]
 	for _, t := range w.targets {
 		if t.Weight > 0 && !t.Closing {
 			w.taking = append(w.taking, t)
 		}
 	}
-	if len(w.taking) < 2 {
+	kind, data, counter := setRelays, w.f.target, true
+	switch {
+	case len(w.taking) == 0:
 		return
+	case len(w.taking) > 1:
+		w.slots = slotsOf(w.relay.Balance, w.taking)
+		c := chooser{w.relay.Balance, len(w.slots)}
+		w.chosen[c] = true
+		w.chain = Value(c.lane(lane))
+		kind, data, counter = setBalance, []Field{chainField()}, false
 	}
-	w.slots = slotsOf(w.relay.Balance, w.taking)
-	c := chooser{w.relay.Balance, len(w.slots)}
-	w.chosen[c] = true
-	w.chain = Value(c.lane(lane))
+	w.findWays(kind, data, counter)
 }
 
-// port adds one port of the relay at all of its addresses.
-func (w *relayWork) port(proto Protocol, port uint16) {
-	for _, t := range w.targets {
-		w.f.target(Endpoint{t.Addr, proto, t.Port(w.relay.Listen.Ports, port)}, w.relay.Name)
+// findWays makes the maps that the relay is found in.
+func (w *relayWork) findWays(kind string, data []Field, counter bool) {
+	if len(w.relay.From) == 0 {
+		w.ways = []way{{set: w.set(w.f.name(kind), w.f.endpoint, data)}}
 	}
-	for _, addr := range w.addrs {
-		e := Endpoint{addr, proto, port}
-		key := e.key()
-		w.set(w.f.name(setListens), nil, nil).add(key, "", w.relay.Name)
-		w.flags(key)
-		w.limit(key, proto)
-		w.sources(e)
-		switch len(w.taking) {
-		case 0:
-			w.flag(setClosed, key)
-		case 1:
-			w.single(e, key)
-		default:
-			w.several(e, key)
+	for _, prefix := range w.relay.From {
+		if prefix.Addr().BitLen() == w.f.dest.size*8 {
+			w.f.lengths[prefix.Bits()] = true
+			set := w.set(fromName(w.f, kind, prefix.Bits()), w.f.sourced, data)
+			w.ways = append(w.ways, way{prefix.Masked().Addr(), set})
+		}
+	}
+	for i := range w.ways {
+		w.ways[i].set.Counter = counter
+	}
+}
+
+// protocol adds all ports of one protocol.
+func (w *relayWork) protocol(proto Protocol) {
+	w.f.protocols[proto] = true
+	var turns *Set
+	if len(w.slots) > 0 {
+		turns = w.set(w.f.nameOf(setTurns, proto.String()), []Field{w.f.dest, portOf(proto), slotField()}, []Field{w.f.dest, portOf(proto)})
+		turns.Counter = true
+	}
+	for offset := range w.relay.Listen.Ports.Width() {
+		port := w.relay.Listen.Ports.First + uint16(offset)
+		for _, t := range w.targets {
+			w.f.shared(Endpoint{t.Addr, proto, t.Port(w.relay.Listen.Ports, port)}, w.relay.Name)
+		}
+		values := w.values(port)
+		for _, addr := range w.addrs {
+			w.listen(Endpoint{addr, proto, port}, values, turns)
 		}
 	}
 }
 
-// target remembers the first relay by name that uses a backend's port: the element is shared.
-func (f *familyUse) target(e Endpoint, name string) {
+// values are the backends that take connections to the port.
+func (w *relayWork) values(port uint16) []Value {
+	values := make([]Value, len(w.taking))
+	for i := range w.taking {
+		t := &w.taking[i]
+		values[i] = addrPortValue(netip.AddrPortFrom(t.Addr, t.Port(w.relay.Listen.Ports, port)))
+	}
+	return values
+}
+
+// listen adds one endpoint that clients dial.
+func (w *relayWork) listen(e Endpoint, values []Value, turns *Set) {
+	key := e.key()
+	w.listens.add(key, "", w.relay.Name)
+	w.flags(key)
+	w.limit(key, e.Proto)
+	w.sources(e)
+	value := w.chain
+	switch len(values) {
+	case 0:
+		w.flag(setClosed, key)
+	case 1:
+		value = values[0]
+	default:
+		port := e.portKey()
+		for slot, target := range w.slots {
+			turns.add(port.slot(slot), values[target], w.relay.Name)
+		}
+	}
+	for _, way := range w.ways {
+		k := key
+		if way.source.IsValid() {
+			k = e.keyFrom(way.source)
+		}
+		way.set.add(k, value, w.relay.Name)
+	}
+}
+
+// shared remembers the first relay by name that uses a backend's port: the element is shared.
+func (f *familyUse) shared(e Endpoint, name string) {
 	k := e.key()
 	if old, ok := f.targets[k]; !ok || name < old {
 		f.targets[k] = name
@@ -68,7 +135,7 @@ func (f *familyUse) target(e Endpoint, name string) {
 
 // flag puts what clients dial into a set of such.
 func (w *relayWork) flag(kind string, key Key) {
-	w.set(w.f.name(kind), w.f.endpoint(), nil).add(key, "", w.relay.Name)
+	w.set(w.f.name(kind), w.f.endpoint, nil).add(key, "", w.relay.Name)
 }
 
 // flags is the features that are a set each.
@@ -79,53 +146,7 @@ func (w *relayWork) flags(key Key) {
 	if mss := w.relay.MSS; mss.Off || mss.Size > 0 {
 		w.flag(setUnclamped, key)
 		if mss.Size > 0 {
-			w.set(w.f.name(setMSS), w.f.endpoint(), []Field{mssField()}).add(key, mssValue(mss.Size), w.relay.Name)
-		}
-	}
-}
-
-// single sends connections to the one backend that takes them.
-func (w *relayWork) single(e Endpoint, key Key) {
-	t := &w.taking[0]
-	value := addrPortValue(netip.AddrPortFrom(t.Addr, t.Port(w.relay.Listen.Ports, e.Port)))
-	if len(w.relay.From) == 0 {
-		w.relays(w.f).add(key, value, w.relay.Name)
-		return
-	}
-	w.from(e, func(bits int, key Key) {
-		s := w.set(fromName(w.f, setRelays, bits), append([]Field{w.f.source}, w.f.endpoint()...), []Field{w.f.dest, portField()})
-		s.Counter = true
-		s.add(key, value, w.relay.Name)
-	})
-}
-
-// several sends connections to the chain that chooses one of the backends.
-func (w *relayWork) several(e Endpoint, key Key) {
-	if len(w.relay.From) == 0 {
-		w.set(w.f.name(setBalance), w.f.endpoint(), []Field{chainField()}).add(key, w.chain, w.relay.Name)
-	}
-	w.from(e, func(bits int, key Key) {
-		w.set(fromName(w.f, setBalance, bits), append([]Field{w.f.source}, w.f.endpoint()...), []Field{chainField()}).
-			add(key, w.chain, w.relay.Name)
-	})
-	turns := w.set(w.f.nameOf(setTurns, e.Proto.String()), []Field{w.f.dest, portOf(e.Proto), slotField()}, []Field{w.f.dest, portOf(e.Proto)})
-	turns.Counter = true
-	values := make([]Value, len(w.taking))
-	for i := range w.taking {
-		values[i] = addrPortValue(netip.AddrPortFrom(w.taking[i].Addr, w.taking[i].Port(w.relay.Listen.Ports, e.Port)))
-	}
-	port := e.portKey()
-	for slot, target := range w.slots {
-		turns.add(port.slot(slot), values[target], w.relay.Name)
-	}
-}
-
-// from calls add with the length of each source prefix of the family, and the key that has it in front.
-func (w *relayWork) from(e Endpoint, add func(bits int, key Key)) {
-	for _, prefix := range w.relay.From {
-		if prefix.Addr().BitLen() == e.Addr.BitLen() {
-			w.f.lengths[prefix.Bits()] = true
-			add(prefix.Bits(), e.keyFrom(prefix.Masked().Addr()))
+			w.set(w.f.name(setMSS), w.f.endpoint, []Field{mssField()}).add(key, mssValue(mss.Size), w.relay.Name)
 		}
 	}
 }
@@ -146,7 +167,7 @@ func (w *relayWork) sources(e Endpoint) {
 		switch len(t.SNAT) {
 		case 0:
 		case 1:
-			w.set(w.f.name(setSNAT), nil, nil).add(e.keyTo(t.Addr), addrValue(t.SNAT[0]), w.relay.Name)
+			w.snat.add(e.keyTo(t.Addr), addrValue(t.SNAT[0]), w.relay.Name)
 		default:
 			pool = t.SNAT
 		}
@@ -154,7 +175,7 @@ func (w *relayWork) sources(e Endpoint) {
 	if pool == nil {
 		return
 	}
-	pools := w.set(w.f.name(setPools), append(w.f.endpoint(), slotField()), []Field{w.f.dest})
+	pools := w.set(w.f.name(setPools), append(w.f.endpoint, slotField()), []Field{w.f.dest})
 	key := e.key()
 	for slot := range hashSlots {
 		pools.add(key.slot(slot), addrValue(pool[slot*len(pool)/hashSlots]), w.relay.Name)

@@ -2,34 +2,63 @@
 //
 // # The way through
 //
-// A Spec is what the configuration asks for, free of the state of the host. A Placement is what the host makes of one relay.
+// A Spec is what the configuration asks for, free of the state of the host. A Placement is what the host makes of one relay, gateway or static.
 // Build turns both into a Ruleset, Read reads the same type back from the kernel, Diff compares the two, and Apply carries the
 // difference out in one transaction. Everything but Kernel and Watcher is a function of its arguments.
 //
 // # The table
 //
-// natd has one table, inet natd. Its rules are the same for one relay and for a hundred thousand: relays are elements of maps,
-// so that a packet costs one lookup however many there are. For a relay of 10.2.0.100:80 to 10.3.0.100:80 for clients of
-// 10.1.0.0/16 the kernel holds
+// natd has one table, inet natd. Its rules depend on the features in use and not on the number of relays: those are elements
+// of maps, so that a packet costs one lookup however many there are. The name of a set ends with the family, 4 or 6; sets and
+// rules of IPv6 are there when something of it is translated. What clients dial is an address, protocol and port.
 //
-//	map relays4        what clients dial -> backend, of relays for every source
+//	map relays4        what clients dial -> backend, of relays for every source that have one backend
 //	map relays4_from16 source network and what clients dial -> backend; a map for each prefix length that `from` uses
-//	map snat4          what clients dial -> source address towards the backend
+//	map balance4       what clients dial -> the chain that chooses a slot, of relays with several backends; likewise _from16
+//	map turns4_tcp     what clients dial and slot -> backend
+//	map snat4          what clients dial and backend -> source address towards it
+//	map pools4         what clients dial and slot -> source address, of relays with several
 //	set listens4       what clients dial
-//	set targets4       the backends
+//	set targets4       the backends, also those that take no new connections
+//	set closed4        what clients dial and no backend takes
+//	set logged4        what clients dial and is logged
+//	map mss4           what clients dial -> segment size; set unclamped4: where the routes do not decide about it
+//	set limits4_rate_100s, counts4_rate_100s
+//	                   what clients dial that has this limit, and what counts towards it, which the kernel fills;
+//	                   likewise connections_N and sources_N
+//	set refused4_rate  what clients dial, with a counter of what this kind of limit refused
+//	set gateways4      from and to of gateways; set masquerade4, map gatepools4: their source address, or the chain that
+//	                   chooses one; those of gateways with an egress have its name behind them
+//	map static4        clients and External -> Internal; staticin4, staticfrom4, staticout4: what comes in, what goes out, and
+//	                   its External; staticmasq4, staticpools4: the source of what clients send
+//	map gatepool4_NAME, staticpool4_NAME
+//	                   slot -> source address
 //
 // and the chains
 //
-//	prerouting   DNAT by relays4, then by the relays4_from maps, longest prefix first
-//	postrouting  SNAT by snat4, found by what the client dialled, so that relays to one backend can differ; ports are kept
-//	forward      translated connections pass: established ones, and new ones that go to a backend; for others the policy
+//	prerouting   DNAT by relays4 and balance4, then by their from maps, longest prefix first, then by static4
+//	postrouting  SNAT by snat4 and pools4, found by what the client dialled, so that relays to one backend can differ; then
+//	             statics, then gateways, for what is not translated otherwise. Ports are kept where they are free
+//	forward      translated connections pass: established ones, and new ones that go to a backend and are below the limits; for
+//	             others the policy. SYN and SYN-ACK get the segment size that the routes carry
 //	input        keeps the host from answering packets of relayed connections that it cannot place, which would reset them
+//	turn3_0      the next of 3 slots, for every eighth relay: a chain counts for all that share it
+//	random3      one of 3 slots by chance
+//	hash         one of 256 slots, the same for the same source
 //
-// Every element's comment is the name of its relay, every rule's says what the rule is for. The elements of the relays4 maps
-// count connections: a nat chain sees only the first packet of each.
+// The slots of a relay are dealt to its backends by weight: by turns in the order of smooth weighted round-robin, by source by
+// rendezvous hashing, so that a backend that leaves moves none of the clients of others.
 //
-// listens4 is also a journal. When a relay goes, its listens stay in this set until the connections that were made through them
-// are removed (Plan.Retired, Kernel.Release). A natd that is killed in between finds them there.
+// Every element's comment is the name of its relay, or "gateway" or "static" and the name; every rule's says what the rule is
+// for. The elements that count count connections: a nat chain sees only the first packet of each.
+//
+// Limits count what clients dial, each address, protocol and port for itself. A client that is refused is told: by a reset for
+// TCP, else by an ICMP error.
+//
+// listens4 and listens6 are also a journal. When a relay goes, its listens stay in this set until the connections that were
+// made through them are removed (Plan.Retired, Kernel.Release). A natd that is killed in between finds them there.
+//
+// What natd uses is in Linux since 5.8 (prefix NAT); nft 1.0.6 lists it, and reads back what it listed.
 //
 // # Protection
 //

@@ -18,14 +18,32 @@ type family struct {
 	saddr, daddr uint32     // offsets in the header
 	ctDaddr      expr.CtKey // the address of a tracked tuple
 	source, dest Field
+	endpoint     []Field // the key of most sets: what a client dials, or a backend
+	sourced      []Field // the same with a source network in front
+	target       []Field // where to: an address and a port
+	pair         []Field // the key of what is between two networks
 }
 
 // Offsets in the headers: RFC 791 and RFC 8200.
 func families() [2]family {
-	return [...]family{
-		{"4", "ip", unix.NFPROTO_IPV4, 4, 12, 16, unix.NFT_CT_DST_IP, addr4Source(), addr4Field()},
-		{"6", "ip6", unix.NFPROTO_IPV6, 16, 8, 24, unix.NFT_CT_DST_IP6, addr6Source(), addr6Field()},
+	all := [...]family{
+		{
+			digit: "4", word: "ip", nfproto: unix.NFPROTO_IPV4, size: 4, saddr: 12, daddr: 16, ctDaddr: unix.NFT_CT_DST_IP,
+			source: addr4Source(), dest: addr4Field(),
+		},
+		{
+			digit: "6", word: "ip6", nfproto: unix.NFPROTO_IPV6, size: 16, saddr: 8, daddr: 24, ctDaddr: unix.NFT_CT_DST_IP6,
+			source: addr6Source(), dest: addr6Field(),
+		},
 	}
+	for i := range all {
+		f := &all[i]
+		f.endpoint = []Field{f.dest, protoField(), portField()}
+		f.sourced = slices.Concat([]Field{f.source}, f.endpoint)
+		f.target = []Field{f.dest, portField()}
+		f.pair = []Field{f.source, f.dest}
+	}
+	return all
 }
 
 // familyIndex is the position of the address's family in families.
@@ -41,12 +59,6 @@ func familyIndex(a netip.Addr) int {
 func (f family) name(kind string) string { return kind + f.digit }
 
 func (f family) nameOf(kind, which string) string { return kind + f.digit + "_" + which }
-
-// endpoint is the key of most sets: what a client dials, or a backend.
-func (f family) endpoint() []Field { return []Field{f.dest, protoField(), portField()} }
-
-// pair is the key of what is between two networks.
-func (f family) pair() []Field { return []Field{f.source, f.dest} }
 
 // zero is the address of no bits.
 func (f family) zero() netip.Addr {

@@ -23,7 +23,7 @@ func FuzzDecodeComment(f *testing.F) {
 }
 
 func FuzzDecodeElement(f *testing.F) {
-	s := Set{Key: families()[0].endpoint(), Data: []Field{addr4Field(), portField()}, Counter: true}
+	s := Set{Key: families()[0].endpoint, Data: []Field{addr4Field(), portField()}, Counter: true}
 	e := build(web()).set(f, "relays4").Elements[0]
 	e.Packets, e.Bytes = 3, 180
 	b := nfnl.NewBatch(0)

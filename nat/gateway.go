@@ -58,10 +58,11 @@ func networkValue(p netip.Prefix) Value {
 	return Value(append(s.first, s.last...))
 }
 
-func (b *builder) gateway(g *Gateway, p *Placement) {
+// gateway adds a gateway; pool is the source addresses, unless it is that of the interface.
+func (b *builder) gateway(g *Gateway, pool []netip.Addr) {
 	for i, f := range b.families {
 		prefix := func(p netip.Prefix) netip.Addr { return p.Addr() }
-		addrs := ofFamily(p.Addrs, i, func(a netip.Addr) netip.Addr { return a })
+		addrs := ofFamily(pool, i, func(a netip.Addr) netip.Addr { return a })
 		if g.SNAT.Mode == SNATFixed && len(addrs) == 0 {
 			continue // nothing that it could go out with
 		}
@@ -77,14 +78,14 @@ func (b *builder) gateway(g *Gateway, p *Placement) {
 func (b *builder) gatewayPair(f *familyUse, g *Gateway, addrs []netip.Addr, pair ...interval) {
 	comment := kindGateway + g.Name
 	f.used, f.egresses[g.Egress] = true, true
-	b.intervals(f.gatewayName(setGateways, g.Egress), f.pair(), nil).add(intervalKey(pair...), "", comment)
+	b.intervals(f.gatewayName(setGateways, g.Egress), f.pair, nil).add(intervalKey(pair...), "", comment)
 	if g.SNAT.Mode == SNATFixed {
-		s := b.intervals(f.gatewayName(setGatePools, g.Egress), f.pair(), []Field{chainField()})
+		s := b.intervals(f.gatewayName(setGatePools, g.Egress), f.pair, []Field{chainField()})
 		s.Counter = true
 		s.add(intervalKey(pair...), b.pool(f, setGatePool, g.Name, comment, addrs), comment)
 		return
 	}
-	s := b.intervals(f.gatewayName(setMasquerade, g.Egress), f.pair(), nil)
+	s := b.intervals(f.gatewayName(setMasquerade, g.Egress), f.pair, nil)
 	s.Counter = true
 	s.add(intervalKey(pair...), "", comment)
 }

@@ -1,7 +1,6 @@
 package nat
 
 import (
-	"net/netip"
 	"testing"
 )
 
@@ -16,7 +15,8 @@ func indexed() *Index {
 		5: relayOf("elsewhere", 443, "10.3.0.1", func(r *Relay) { r.Listen.Addr = addr("10.2.0.200") }),
 		6: relayOf("first", 1, "10.3.0.1"),
 		7: relayOf("last", 65535, "10.3.0.1"),
-	}}, []netip.Addr{addr(hostAddr), addr("10.2.0.101")})
+		8: relayOf("v6", 80, "fd00:10:3::1", listen(hostAddr6)),
+	}}, addresses(hostAddr, "10.2.0.101", hostAddr6))
 }
 
 func TestIndexRelay(t *testing.T) {
@@ -50,6 +50,9 @@ func TestIndexRelay(t *testing.T) {
 		{hostAddr, TCP, 0, none},
 		{hostAddr, TCP, 65535, 7},
 		{hostAddr, TCP, 65534, none},
+		{hostAddr6, TCP, 80, 8},
+		{hostAddr6, TCP, 443, 3},
+		{"fd00:10:2::101", TCP, 443, none},
 	} {
 		e := endpoint(c.address, c.proto, c.port)
 		got, ok := ix.Relay(e)

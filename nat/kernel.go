@@ -96,7 +96,7 @@ func (k *Kernel) Release(retired []Element) error {
 	b := nfnl.NewBatch(0)
 	for i, f := range families() {
 		listens := ofFamily(retired, i, func(e Element) netip.Addr { return e.Listen().Addr })
-		changeElements(b, unix.NFT_MSG_DELSETELEM, newSetOf(f.name(setListens), f.endpoint(), nil), listens)
+		changeElements(b, unix.NFT_MSG_DELSETELEM, newSetOf(f.name(setListens), f.endpoint, nil), listens)
 	}
 	err := k.commit(b)
 	if errors.Is(err, unix.ENOENT) {

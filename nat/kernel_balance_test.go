@@ -82,30 +82,8 @@ func TestSourceStays(t *testing.T) {
 		echoes := w.echoes(servers)
 		relay := relayed(s, servers, balanced(Source))
 		relay.places["web"] = sources() // the backends see the clients
-		where := func() map[string]string {
-			w.bring(relay.build())
-			before := make(map[string]map[string]int)
-			for a, e := range echoes {
-				before[a] = metBy(e)
-			}
-			for range 3 {
-				for _, c := range clients {
-					w.said(c, port80(s.in))
-				}
-			}
-			at := make(map[string]string)
-			for a, e := range echoes {
-				for client, n := range metBy(e) {
-					if n -= before[a][client]; n != 0 && n != 3 {
-						t.Errorf("client %s came to %s %d of 3 times", client, a, n)
-					} else if n == 3 {
-						at[client] = a
-					}
-				}
-			}
-			return at
-		}
-		first := where()
+		w.bring(relay.build())
+		first := w.where(t, clients, echoes, port80(s.in))
 		if used := slices.Compact(slices.Sorted(maps.Values(first))); len(first) != 30 || len(used) != 3 {
 			t.Fatalf("30 clients are at %v", first)
 		}
@@ -113,13 +91,39 @@ func TestSourceStays(t *testing.T) {
 			sources()(p)
 			weights(1, 0, 1)(p)
 		}
-		second := where()
+		w.bring(relay.build())
+		second := w.where(t, clients, echoes, port80(s.in))
 		for client, was := range first {
 			if is := second[client]; is == servers[1] || was != servers[1] && is != was {
 				t.Errorf("client %s went from %s to %s when %s left", client, was, is, servers[1])
 			}
 		}
 	})
+}
+
+// where lets every client come three times, and says which backend each came to.
+func (w *wire) where(t *testing.T, clients []string, echoes map[string]*lab.Echo, to string) map[string]string {
+	t.Helper()
+	before := make(map[string]map[string]int)
+	for a, e := range echoes {
+		before[a] = metBy(e)
+	}
+	for range 3 {
+		for _, c := range clients {
+			w.said(c, to)
+		}
+	}
+	at := make(map[string]string)
+	for a, e := range echoes {
+		for client, n := range metBy(e) {
+			if n -= before[a][client]; n != 0 && n != 3 {
+				t.Errorf("client %s came to %s %d of 3 times", client, a, n)
+			} else if n == 3 {
+				at[client] = a
+			}
+		}
+	}
+	return at
 }
 
 // A pool is used whole, and one client keeps one address of it.

@@ -2,7 +2,10 @@ package nat
 
 import (
 	"fmt"
+	"slices"
+	"strings"
 	"testing"
+	"time"
 
 	"github.com/google/go-cmp/cmp"
 )
@@ -88,6 +91,34 @@ table inet natd {
 // damaged is a ruleset that has a bit of everything.
 func damaged() *Ruleset {
 	return build(web(logged), relayOf("dns", 53, "10.3.0.100", protocols(TCP, UDP), from(clientNet)))
+}
+
+// everyKind is a ruleset that has an element of every kind of set, and every kind of rule.
+func everyKind() *Ruleset {
+	all := scenario{places: map[string]func(*Placement){
+		"dark6": weights(0), "pool": sources("10.2.0.7", "10.2.0.8"), "pool6": sources("fd00:10:2::7", "fd00:10:2::8"),
+	}}
+	limited := func(r *Relay) {
+		r.MaxConnections, r.MaxPerSource, r.Rate, r.MSS = 100, 10, Rate{5, time.Second}, MSS{Size: 1300}
+	}
+	backends := map[string][2]string{hostAddr: {"10.3.0.100", "10.3.0.101"}, hostAddr6: {"fd00:10:3::100", "fd00:10:3::101"}}
+	for own, digit := range map[string]string{hostAddr: "", hostAddr6: "6"} {
+		to := backends[own]
+		all.relays = append(all.relays,
+			relayOf("web"+digit, 80, to[0], listen(own), logged, limited),
+			relayOf("turns"+digit, 81, to[0], listen(own), also(2, to[1])),
+			relayOf("random"+digit, 82, to[0], listen(own), also(1, to[1]), balanced(Random)),
+			relayOf("from"+digit, 83, to[0], listen(own), also(1, to[1]), from("10.1.0.0/16", "fd00:10:1::/48")),
+			relayOf("dark"+digit, 84, to[0], listen(own)),
+			relayOf("pool"+digit, 85, to[0], listen(own)),
+		)
+	}
+	slices.SortFunc(all.relays, func(a, b Relay) int { return strings.Compare(a.Name, b.Name) })
+	for _, more := range []string{"gateways", "statics"} {
+		all.gateways = append(all.gateways, scenarios()[more].gateways...)
+		all.statics = append(all.statics, scenarios()[more].statics...)
+	}
+	return all.build()
 }
 
 // mends asserts that the kernel's table is not as wanted, and after one Apply lists as it did before, with nothing else touched.

@@ -3,6 +3,7 @@ package nat
 import (
 	"fmt"
 	"regexp"
+	"strings"
 	"testing"
 
 	"github.com/google/go-cmp/cmp"
@@ -24,23 +25,29 @@ func (m *machine) ruleHandles() [][2]string {
 	return handles
 }
 
-// Every single rule: deleted, replaced, and with another in front of it or behind.
+// Every single rule: deleted, replaced, or with another in front of it or behind.
 func TestEveryRuleIsGuarded(t *testing.T) {
 	t.Parallel()
-	m, want := newMachine(t, ProtectOff), damaged()
+	m, want := newMachine(t, ProtectOff), everyKind()
 	m.bring(want)
-	before, count := m.list("ruleset"), len(m.ruleHandles())
-	if rules := 3 + 2 + 4 + 3; count != rules {
+	before, count, rules := m.list("ruleset"), len(m.ruleHandles()), 0
+	for i := range want.Chains {
+		rules += len(want.Chains[i].Rules)
+	}
+	if count != rules {
 		t.Fatalf("the table lists %d rules, want %d", count, rules)
 	}
 	for i := range count {
-		for _, script := range []string{
+		for j, script := range []string{
 			"delete rule inet natd %s handle %s",
 			"replace rule inet natd %s handle %s counter",
 			`replace rule inet natd %s handle %s ct state established,related accept comment "established connection"`,
 			`insert rule inet natd %s position %s ct state established,related accept comment "established connections"`,
 			"add rule inet natd %s position %s accept",
 		} {
+			if (i+j)%5 != 0 {
+				continue // each rule one harm, each harm to every fifth rule
+			}
 			where := m.ruleHandles()[i]
 			script = fmt.Sprintf(script, where[0], where[1])
 			t.Run(fmt.Sprint(i, script), func(t *testing.T) {
@@ -51,15 +58,15 @@ func TestEveryRuleIsGuarded(t *testing.T) {
 	}
 }
 
-// Every single element: deleted, under another name, and with another value.
+// Elements of every set: deleted, under another name, and with another value.
 func TestEveryElementIsGuarded(t *testing.T) {
 	t.Parallel()
-	m, want := newMachine(t, ProtectOff), damaged()
+	m, want := newMachine(t, ProtectOff), everyKind()
 	m.bring(want)
 	before := m.list("ruleset")
 	for i := range want.Sets {
 		s := &want.Sets[i]
-		for j := range s.Elements {
+		for j := range min(len(s.Elements), 4) {
 			renamed, moved := s.Elements[j], s.Elements[j]
 			renamed.Comment = "somebody"
 			key := s.Elements[j].keyText(s)
@@ -120,12 +127,24 @@ table netdev natd_guard { chain keep { }; }
 	}
 }
 
-// other is another value for a map: its last byte that is not padding is one more, or it goes to another chain.
+// other is another value for a map: another address or size, or another chain.
 func other(s *Set, v Value) Value {
-	if s.verdicts() {
-		return Value("turn3_7")
+	switch {
+	case s.verdicts() && v == "gatepool_pool":
+		return "gatepool_poolby"
+	case s.verdicts() && strings.Contains(string(v), "pool"):
+		return "gatepool_pool"
+	case s.verdicts() && v == "random2":
+		return "turn3_0"
+	case s.verdicts():
+		return "random2"
 	}
 	last := []byte(v)
-	last[3]++
+	if s.Prefixes { // another network of the same length
+		last[0]++
+		last[len(last)/2]++
+		return Value(last)
+	}
+	last[min(1, len(last)-1)]++
 	return Value(last)
 }

@@ -110,6 +110,11 @@ func (m *machine) nft(script string) {
 // normal is nft's text without the counts, and with everything that has no order in one: tables and their sets and
 // chains, which nft lists as they were made, and the elements of a set, which it sorts by their last field first.
 func normal(text string) string {
+	text = strings.NewReplacer( // what nft 1.1 prints, as 1.0 does
+		"tcp flags & (syn | ack) != syn", "tcp flags != syn / syn,ack",
+		"ct status & (confirmed | dnat) == dnat", "ct status dnat / confirmed,dnat",
+		"limit rate over 5/second burst 5 packets", "limit rate over 5/second",
+	).Replace(text)
 	text = regexp.MustCompile(` counter packets \d+ bytes \d+`).ReplaceAllString(text, "")
 	text = inOrder(text, `(?s)elements = \{ (.*?) \}`, ",", "elements = {\n\t\t\t", ",\n\t\t\t", " }")
 	text = inOrder(text, `(?ms)^(\t(?:set|map|chain) .*?^\t\}\n)\}`, "\n\n", "\t", "\n\n\t", "\n}")

@@ -57,8 +57,8 @@ func (w *relayWork) limit(key Key, proto Protocol) {
 			w.counts(l)
 		}
 		w.f.limits[l][proto] = true
-		w.set(w.f.nameOf(setLimits, l.which()), w.f.endpoint(), nil).add(key, "", w.relay.Name)
-		refused := w.set(w.f.nameOf(setRefused, l.kind), w.f.endpoint(), nil)
+		w.set(w.f.nameOf(setLimits, l.which()), w.f.endpoint, nil).add(key, "", w.relay.Name)
+		refused := w.set(w.f.nameOf(setRefused, l.kind), w.f.endpoint, nil)
 		refused.Counter = true
 		refused.add(key, "", w.relay.Name)
 	}
@@ -69,7 +69,7 @@ const countsSize = 65536
 
 // counts makes the set that the rules of a limit fill.
 func (w *relayWork) counts(l limit) {
-	key := w.f.endpoint()
+	key := w.f.endpoint
 	if l.kind != limitConnections {
 		key = append(key, w.f.source)
 	}

@@ -128,6 +128,14 @@ func tcpFlags(text string, bits byte, op expr.CmpOp, value byte) part {
 func tcpNotOpening() part { return tcpFlags("!= syn / syn,ack", tcpSYN|tcpACK, expr.CmpOpNeq, tcpSYN) }
 func tcpSyn() part        { return tcpFlags("syn", tcpSYN, expr.CmpOpNeq, 0) }
 
+// icmpv6Redirect matches messages that tell a client of a better way (RFC 4861, section 4.5). The numbers are IANA's.
+func icmpv6Redirect() part {
+	const icmpv6, redirect = 58, 137
+	return part{"icmpv6 type nd-redirect", slices.Concat(
+		l4proto().load(firstReg, 0), []expr.Any{compare(expr.CmpOpEq, []byte{icmpv6})},
+		payload("", expr.PayloadBaseTransportHeader, 0, 1).load(firstReg, 0), []expr.Any{compare(expr.CmpOpEq, []byte{redirect})})}
+}
+
 // in matches when the loaded key is in the set, notIn when it is not.
 func in(set string) part {
 	return part{"@" + set, []expr.Any{&expr.Lookup{SourceRegister: firstReg, SetName: set}}}

@@ -8,14 +8,14 @@ import (
 // Placements is what the host decides about everything in a Spec: the n-th of each kind is about the n-th in the Spec.
 type Placements struct {
 	Relays   []Placement
-	Gateways []Placement // of which Held counts, and as Addrs those of its SNAT.Addrs that the host has
+	Gateways []Placement // of which only Held counts, and Addrs: those of its pool that the host has
 	Statics  []Placement // likewise
 }
 
-// Placement is what the host decides about a relay.
+// Placement is what the host decides about a relay, gateway or static.
 type Placement struct {
 	Held    bool         // it is kept out of the kernel
-	Addrs   []netip.Addr // the addresses that its Listen stands for
+	Addrs   []netip.Addr // the addresses that its Listen stands for, or a pool for
 	Targets []Target     // its backends, each address and port once, of the families of Addrs; sorted by neither
 }
 

@@ -192,14 +192,23 @@ func (r *reader) elementsOf(s *Set) error {
 	if catchAll {
 		s.Key, s.Elements = nil, nil // an element for every key is nothing that natd makes
 	}
-	s.Elements = unique(s.Elements)
+	if err == nil && !unique(s.Elements) {
+		return nfnl.ErrInterrupted
+	}
+	s.Elements = slices.Clone(s.Elements) // without room to grow: a fifth of the memory, as long as the table is held
 	return err
 }
 
-// unique is the elements in the order of their keys, each once. The kernel grows and shrinks the hash table of a set behind
-// the back of a dump, also after the change that was the reason, and dumps elements again that it dumped before
-// (nft_rhash_walk in net/netfilter/nft_set_hash.c).
-func unique(elements []Element) []Element {
+// unique puts the elements in the order of their keys, and tells whether each is there once. The kernel grows and shrinks the hash
+// table of a set behind the back of a dump, also after the change that was the reason, and goes on in the new table behind as
+// many elements as it had dumped from the old one (nft_rhash_walk in net/netfilter/nft_set_hash.c): for each that is dumped
+// again, another one is missing.
+func unique(elements []Element) bool {
 	sortElements(elements)
-	return slices.CompactFunc(elements, func(a, b Element) bool { return a.Key == b.Key })
+	for i := range len(elements) - 1 {
+		if elements[i].Key == elements[i+1].Key {
+			return false
+		}
+	}
+	return true
 }

@@ -33,8 +33,14 @@ const (
 	chainHash   = "hash"
 )
 
+// chainOutput is the chain that only IPv6 needs.
+const chainOutput = "output"
+
 // knownChain tells whether natd itself may have made the chain for an earlier configuration.
 func knownChain(c *Chain) bool {
+	if output := outputChain(nil); c.Name == output.Name {
+		return c.sameHook(&output)
+	}
 	return c.Type == "" && slices.ContainsFunc([]string{chainTurn, chainRandom, chainHash, setGatePool, setStaticPool}, func(name string) bool {
 		return strings.HasPrefix(c.Name, name)
 	})
@@ -62,6 +68,9 @@ func (b *builder) chains(policy Forwarding) []Chain {
 	forward := slices.Concat([]Rule{rule("established connections", ctAssured(), ctTranslated(), accept())}, each(b.clamping),
 		[]Rule{rule("connections that begin, and errors", ctEstablished(), ctTranslated(), accept())}, each(b.forward))
 	input := slices.Concat([]Rule{rule("established connections", ctEstablished(), accept())}, each(b.input))
+	if redirects := each(b.redirects); len(redirects) > 0 {
+		chains = append(chains, outputChain(redirects))
+	}
 	return append(chains,
 		Chain{Name: "prerouting", Type: "nat", Hook: unix.NF_INET_PRE_ROUTING, Priority: priorityDNAT, Rules: each(b.prerouting)},
 		Chain{Name: "postrouting", Type: "nat", Hook: unix.NF_INET_POST_ROUTING, Priority: prioritySNAT, Rules: each(b.postrouting)},
@@ -70,7 +79,7 @@ func (b *builder) chains(policy Forwarding) []Chain {
 	)
 }
 
-// rulesOf makes a rule when there is the set that it needs.
+// ruleFor makes a rule when there is the set that it needs.
 func (b *builder) ruleFor(set, comment string, parts ...part) []Rule {
 	if !b.has(set) {
 		return nil
@@ -177,4 +186,17 @@ func (b *builder) input(f *familyUse) []Rule {
 		rule("stray segments of backends", ctStateIs("invalid,new", expr.CtStateBitINVALID|expr.CtStateBitNEW),
 			f.is(), key(f.ipSaddr(), l4proto(), thSport()), in(targets), tcpNotOpening(), drop()),
 	}, f.limitRules(), b.refusals(f))
+}
+
+// redirects keeps the host from telling IPv6 clients to go around it, as it does where it receives and sends by one
+// interface. For IPv4 there is a setting (send_redirects); for IPv6 there is none (ip6_forward in net/ipv6/ip6_output.c).
+func (b *builder) redirects(f *familyUse) []Rule {
+	if f.nfproto != unix.NFPROTO_IPV6 || !f.used {
+		return nil
+	}
+	return []Rule{rule("redirects of clients around this host", f.is(), icmpv6Redirect(), drop())}
+}
+
+func outputChain(rules []Rule) Chain {
+	return Chain{Name: chainOutput, Type: "filter", Hook: unix.NF_INET_LOCAL_OUT, Priority: priorityFilter, Rules: rules}
 }

@@ -72,11 +72,26 @@ func newSetOf(name string, key, data []Field) *Set {
 	return s
 }
 
-// sameShape tells whether the sets differ in nothing but elements.
-func (s *Set) sameShape(o *Set) bool {
-	return slices.EqualFunc(s.Key, o.Key, Field.same) && slices.EqualFunc(s.Data, o.Data, Field.same) &&
-		s.Interval == o.Interval && s.Prefixes == o.Prefixes && s.Counter == o.Counter &&
-		s.State == o.State && s.Size == o.Size && s.Timeout == o.Timeout && s.userdata == o.userdata
+// sameShape tells whether the set is what is wanted, but for elements.
+func (s *Set) sameShape(want *Set) bool {
+	return slices.EqualFunc(s.Key, want.Key, Field.same) && slices.EqualFunc(s.Data, want.Data, Field.same) &&
+		s.Interval == want.Interval && s.Prefixes == want.Prefixes && s.Counter == want.Counter &&
+		s.State == want.State && s.Size == want.Size && s.Timeout == want.Timeout && s.tells(want.userdata)
+}
+
+// tells whether all of the user data is there. What is there besides changes nothing that nft prints: nft 1.1 writes it also for
+// fields that have names.
+func (s *Set) tells(userdata string) bool {
+	for typ, value := range userdataItems([]byte(userdata)) {
+		found := false
+		for t, v := range userdataItems([]byte(s.userdata)) {
+			found = found || t == typ && string(v) == string(value)
+		}
+		if !found {
+			return false
+		}
+	}
+	return true
 }
 
 // find is the set of that name, nil when there is none.

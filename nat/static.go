@@ -17,7 +17,8 @@ const (
 	setStaticFrom  = "staticfrom"  // inside and outside: what goes out
 )
 
-func (b *builder) static(s *Static, p *Placement) {
+// static adds a static; pool is the source addresses of its clients, unless that is of the interface or their own.
+func (b *builder) static(s *Static, pool []netip.Addr) {
 	i := familyIndex(s.External.Addr())
 	f := b.families[i]
 	f.used = true
@@ -30,15 +31,15 @@ func (b *builder) static(s *Static, p *Placement) {
 	for _, prefix := range clients {
 		from := network(prefix)
 		b.networks(f.name(setStatic), f, comment, s.Internal, from, external)
-		b.intervals(f.name(setStaticIn), f.pair(), nil).addNew(intervalKey(from, internal), comment)
+		b.intervals(f.name(setStaticIn), f.pair, nil).addNew(intervalKey(from, internal), comment)
 		b.networks(f.name(setStaticOut), f, comment, s.External, internal, from)
-		b.intervals(f.name(setStaticFrom), f.pair(), nil).addNew(intervalKey(internal, from), comment)
+		b.intervals(f.name(setStaticFrom), f.pair, nil).addNew(intervalKey(internal, from), comment)
 		switch s.SNAT.Mode {
 		case SNATAuto:
-			b.intervals(f.name(setStaticMasq), f.pair(), nil).add(intervalKey(from, external), "", comment)
+			b.intervals(f.name(setStaticMasq), f.pair, nil).add(intervalKey(from, external), "", comment)
 		case SNATFixed:
-			b.intervals(f.name(setStaticPools), f.pair(), []Field{chainField()}).
-				add(intervalKey(from, external), b.pool(f, setStaticPool, s.Name, comment, p.Addrs), comment)
+			b.intervals(f.name(setStaticPools), f.pair, []Field{chainField()}).
+				add(intervalKey(from, external), b.pool(f, setStaticPool, s.Name, comment, pool), comment)
 		case SNATOff:
 		}
 	}
@@ -46,7 +47,7 @@ func (b *builder) static(s *Static, p *Placement) {
 
 // networks adds a pair of networks to a map that has another network for it.
 func (b *builder) networks(name string, f *familyUse, comment string, value netip.Prefix, pair ...interval) {
-	s := b.intervals(name, f.pair(), []Field{f.dest})
+	s := b.intervals(name, f.pair, []Field{f.dest})
 	s.setPrefixes()
 	s.Counter = true
 	s.add(intervalKey(pair...), networkValue(value), comment)

@@ -67,8 +67,8 @@ func TestUnitHolds(t *testing.T) {
 		"ConfigurationDirectory":   "natd",
 
 		// The sandbox, and the holes that natd's work needs in it.
-		"AmbientCapabilities":     "CAP_NET_ADMIN",
-		"CapabilityBoundingSet":   "CAP_NET_ADMIN",
+		"AmbientCapabilities":     "CAP_NET_ADMIN CAP_NET_BIND_SERVICE",
+		"CapabilityBoundingSet":   "CAP_NET_ADMIN CAP_NET_BIND_SERVICE",
 		"NoNewPrivileges":         "yes",
 		"ProtectSystem":           "strict",
 		"ProtectHome":             "yes",

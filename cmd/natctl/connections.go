@@ -25,24 +25,48 @@ func (a *app) connectionsCommand() *cobra.Command {
 			return nil
 		},
 	}
-	cmd.Flags().StringVar(&args.Relay, "relay", "", "only those of this `relay`")
+	cmd.Flags().StringVar(&args.Relay, "relay", "", "only those of this `relay`, gateway or static")
 	// Neither the flag nor the function can be missing, which is all that this could fail for.
-	_ = cmd.RegisterFlagCompletionFunc("relay", a.completeRelay)
+	_ = cmd.RegisterFlagCompletionFunc("relay", a.completeName)
 	return cmd
 }
 
+// completeRelay completes the name of a relay.
 func (a *app) completeRelay(cmd *cobra.Command, _ []string, _ string) ([]string, cobra.ShellCompDirective) {
+	return a.complete(cmd, relayNames)
+}
+
+// completeName completes the name of a relay, gateway or static.
+func (a *app) completeName(cmd *cobra.Command, _ []string, _ string) ([]string, cobra.ShellCompDirective) {
+	return a.complete(cmd, func(s *control.Status) []string {
+		names := relayNames(s)
+		for i := range s.Gateways {
+			names = append(names, s.Gateways[i].Name)
+		}
+		for i := range s.Statics {
+			names = append(names, s.Statics[i].Name)
+		}
+		return names
+	})
+}
+
+func relayNames(s *control.Status) []string {
+	names := make([]string, len(s.Relays))
+	for i := range s.Relays {
+		names[i] = s.Relays[i].Name
+	}
+	return names
+}
+
+// complete offers the names that a status has.
+func (a *app) complete(cmd *cobra.Command, names func(*control.Status) []string) ([]string, cobra.ShellCompDirective) {
 	ctx, cancel := context.WithTimeout(cmd.Context(), glance)
 	defer cancel()
 	s, err := a.status(ctx)
 	if err != nil {
 		return nil, cobra.ShellCompDirectiveError
 	}
-	names := make([]string, len(s.Relays))
-	for i, r := range s.Relays {
-		names[i] = r.Name
-	}
-	return names, cobra.ShellCompDirectiveNoFileComp
+	return names(s), cobra.ShellCompDirectiveNoFileComp
 }
 
 func (a *app) connectionsText(list *control.ConnectionList, relay string) string {
@@ -50,7 +74,7 @@ func (a *app) connectionsText(list *control.ConnectionList, relay string) string
 	if len(list.Connections) == 0 {
 		b.WriteString("no connections")
 		if relay != "" {
-			b.WriteString(" of relay " + relay)
+			b.WriteString(" of " + relay)
 		}
 		b.WriteByte('\n')
 		return b.String()

@@ -253,7 +253,7 @@ func TestNoConnections(t *testing.T) {
 	t.Parallel()
 	socket := serve(t, &fake{})
 	run(t, "connections", "--socket", socket).want(t, 0, "no connections\n", "")
-	run(t, "connections", "--socket", socket, "--relay", "web").want(t, 0, "no connections of relay web\n", "")
+	run(t, "connections", "--socket", socket, "--relay", "web").want(t, 0, "no connections of web\n", "")
 }
 
 func TestVersion(t *testing.T) {

@@ -60,16 +60,27 @@ type box struct {
 	bin  string
 	dir  string
 	natd *lab.Process
+
+	family family
 }
 
 // newBox makes the lab; start starts natd.
 func newBox(t testing.TB) *box {
 	t.Helper()
+	return newBoxOf(t, ipv4)
+}
+
+// newBoxOf is newBox for a test in a family: see box.say.
+func newBoxOf(t testing.TB, f family) *box {
+	t.Helper()
 	dir := t.TempDir() // before the lab, whose end is that of the natd that writes there
 	peering := lab.New(t)
+	if f == ipv6 && !peering.B.Addr6.IsValid() {
+		t.Skip("this kernel has no IPv6")
+	}
 	bin, err := programs()
 	lab.Check(t, err)
-	return &box{Peering: peering, t: t, bin: bin, dir: dir}
+	return &box{Peering: peering, t: t, bin: bin, dir: dir, family: f}
 }
 
 func (b *box) configPath() string { return filepath.Join(b.dir, "natd.toml") }
@@ -79,7 +90,7 @@ func (b *box) socketPath() string { return filepath.Join(b.dir, "run", "natd.soc
 func (b *box) configure(text string) {
 	b.t.Helper()
 	next := b.configPath() + ".next"
-	lab.Check(b.t, os.WriteFile(next, []byte(text), 0o600))
+	lab.Check(b.t, os.WriteFile(next, []byte(b.say(text)), 0o600))
 	lab.Check(b.t, os.Rename(next, b.configPath()))
 }
 
@@ -181,12 +192,12 @@ func (b *box) kill() {
 // nft runs nft on host B.
 func (b *box) nft(script string) {
 	b.t.Helper()
-	lab.Check(b.t, b.B.Nft(b.t.Context(), script))
+	lab.Check(b.t, b.B.Nft(b.t.Context(), b.say(script)))
 }
 
 // fetch gets the web page from A through B.
 func (b *box) fetch(ctx context.Context) error {
-	_, err := b.A.Curl(ctx, "http://10.2.0.100/", "--max-time", "2")
+	_, err := b.A.Curl(ctx, b.say("http://10.2.0.100:80/"), "--max-time", "2")
 	return err
 }
 

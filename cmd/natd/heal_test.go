@@ -39,7 +39,7 @@ func byNft(name, what, script string, handle ...string) damage {
 		if len(handle) > 0 {
 			text = fmt.Sprintf(script, b.handle(handle[0], handle[1]))
 		}
-		return b.B.Nft(b.t.Context(), text)
+		return b.B.Nft(b.t.Context(), b.say(text))
 	}}
 }
 
@@ -53,7 +53,7 @@ func tableDamages() []damage {
 		byNft("chain added", "natd anew", "add chain inet natd foreign"),
 		byNft("rule inserted", "chain forward", "insert rule inet natd forward drop"),
 		byNft("rule deleted", "chain postrouting", "delete rule inet natd postrouting handle %s", "postrouting", "tcp"),
-		byNft("rule replaced", "chain prerouting", "replace rule inet natd prerouting handle %s counter accept", "prerouting", "/16"),
+		byNft("rule replaced", "chain prerouting", "replace rule inet natd prerouting handle %s counter accept", "prerouting", "for sources of"),
 		byNft("element deleted", "add to relays4_from16", "delete element inet natd relays4_from16 { "+key+" }"),
 		byNft("element changed", "10.3.0.100 . 80", "delete element inet natd relays4_from16 { "+key+" }; "+
 			"add element inet natd relays4_from16 { "+key+` comment "web" : 10.3.0.66 . 8080 }`),
@@ -99,19 +99,21 @@ func TestHeal(t *testing.T) {
 	for _, protect := range yielding(t) {
 		t.Run(protect, func(t *testing.T) {
 			t.Parallel()
-			b := newWebBox(t, protect)
-			b.nft(neighbour)
-			other, whole := b.table("ip neighbour"), b.table("inet natd")
-			flush := byNft("ruleset flushed", "make table inet natd", "flush ruleset\n"+neighbour)
-			for i, d := range append(tableDamages(), flush) {
-				began := time.Now()
-				lab.Check(t, d.do(b))
-				b.awaitTable(whole)
-				b.wantRepair(i+1, &d, began)
-				if now := b.table("ip neighbour"); now != other {
-					t.Errorf("%s: the neighbour's table became\n%s", d.name, now)
+			inFamilies(t, func(t *testing.T, f family) {
+				b := newWebBoxOf(t, f, protect)
+				b.nft(neighbour)
+				other, whole := b.table("ip neighbour"), b.table("inet natd")
+				flush := byNft("ruleset flushed", "make table inet natd", "flush ruleset\n"+neighbour)
+				for i, d := range append(tableDamages(), flush) {
+					began := time.Now()
+					lab.Check(t, d.do(b))
+					b.awaitTable(whole)
+					b.wantRepair(i+1, &d, began)
+					if now := b.table("ip neighbour"); now != other {
+						t.Errorf("%s: the neighbour's table became\n%s", d.name, now)
+					}
 				}
-			}
+			})
 		})
 	}
 }
@@ -142,7 +144,7 @@ func (b *box) wantRepair(n int, d *damage, began time.Time) {
 	if r.DriftRepairs != n {
 		b.t.Errorf("%s: %d repairs are counted, want %d", d.name, r.DriftRepairs, n)
 	}
-	if r.LastDrift == nil || !strings.HasPrefix(r.LastDrift.By, d.by) || !strings.Contains(r.LastDrift.What, d.what) {
+	if r.LastDrift == nil || !strings.HasPrefix(r.LastDrift.By, d.by) || !strings.Contains(r.LastDrift.What, b.say(d.what)) {
 		b.t.Fatalf("%s: last_drift is %+v, want one by %q that says %q", d.name, r.LastDrift, d.by, d.what)
 	}
 	if strings.Count(r.LastDrift.By, "pid") > 1 {
@@ -227,9 +229,15 @@ func hourly(protect string) string {
 // newWebBox is a box with nginx on C, and with a natd that has relayed a page.
 func newWebBox(t *testing.T, protect string) *box {
 	t.Helper()
+	return newWebBoxOf(t, ipv4, protect)
+}
+
+// newWebBoxOf is newWebBox in a family.
+func newWebBoxOf(t *testing.T, f family, protect string) *box {
+	t.Helper()
 	lab.Require(t, "nginx", "curl", "ip", "sysctl")
-	b := newBox(t)
-	_, err := b.C.StartNginx(t.Context(), netip.MustParseAddrPort("10.3.0.100:80"))
+	b := newBoxOf(t, f)
+	_, err := b.C.StartNginx(t.Context(), netip.MustParseAddrPort(b.say("10.3.0.100:80")))
 	lab.Check(t, err)
 	b.start(hourly(protect) + `
 [[relay]]

@@ -26,10 +26,16 @@ to = [%q]
 // newEchoBox is a box with echo servers on C, and with a natd that is ready.
 func newEchoBox(t *testing.T, protect string) *box {
 	t.Helper()
-	b := newBox(t)
-	_, err := b.C.EchoTCP("10.3.0.100:7000")
+	return newEchoBoxOf(t, ipv4, protect)
+}
+
+// newEchoBoxOf is newEchoBox in a family.
+func newEchoBoxOf(t *testing.T, f family, protect string) *box {
+	t.Helper()
+	b := newBoxOf(t, f)
+	_, err := b.C.EchoTCP(b.say("10.3.0.100:7000"))
 	lab.Check(t, err)
-	_, err = b.C.EchoUDP("10.3.0.100:7000")
+	_, err = b.C.EchoUDP(b.say("10.3.0.100:7000"))
 	lab.Check(t, err)
 	b.start(hourly(protect) + fmt.Sprintf(portRelay, "10.3.0.100:7000"))
 	return b
@@ -41,15 +47,17 @@ func TestFlushUnderConnection(t *testing.T) {
 	for _, protect := range protecting(t) {
 		t.Run(protect, func(t *testing.T) {
 			t.Parallel()
-			b := newEchoBox(t, protect)
-			whole := b.table("inet natd")
-			talk := b.converse()
-			for range 8 {
-				b.nft("flush ruleset")
-				b.awaitTable(whole)
-				talk.GoesOn(t)
-			}
-			talk.End(t)
+			inFamilies(t, func(t *testing.T, f family) {
+				b := newEchoBoxOf(t, f, protect)
+				whole := b.table("inet natd")
+				talk := b.converse()
+				for range 8 {
+					b.nft("flush ruleset")
+					b.awaitTable(whole)
+					talk.GoesOn(t)
+				}
+				talk.End(t)
+			})
 		})
 	}
 }
@@ -61,23 +69,25 @@ func TestRestartUnderConnection(t *testing.T) {
 	for _, protect := range protecting(t) {
 		t.Run(protect, func(t *testing.T) {
 			t.Parallel()
-			lab.Require(t, "conntrack")
-			b := newEchoBox(t, protect)
-			talk := b.converse()
-			whole, tracked := b.handles(), b.entries("tcp", "7000")
-			for _, end := range []func(*lab.Process) error{(*lab.Process).Stop, (*lab.Process).Kill} {
-				lab.Check(t, end(b.natd))
-				talk.GoesOn(t)
-				b.launch()
-				b.awaitReady()
-				if now := b.handles(); now != whole {
-					t.Errorf("the table was\n%s\nand became\n%s", whole, now)
+			inFamilies(t, func(t *testing.T, f family) {
+				lab.Require(t, "conntrack")
+				b := newEchoBoxOf(t, f, protect)
+				talk := b.converse()
+				whole, tracked := b.handles(), b.entries("tcp", "7000")
+				for _, end := range []func(*lab.Process) error{(*lab.Process).Stop, (*lab.Process).Kill} {
+					lab.Check(t, end(b.natd))
+					talk.GoesOn(t)
+					b.launch()
+					b.awaitReady()
+					if now := b.handles(); now != whole {
+						t.Errorf("the table was\n%s\nand became\n%s", whole, now)
+					}
 				}
-			}
-			if now := b.entries("tcp", "7000"); now != tracked {
-				t.Errorf("connection tracking had\n%s\nand has\n%s", tracked, now)
-			}
-			talk.End(t)
+				if now := b.entries("tcp", "7000"); now != tracked {
+					t.Errorf("connection tracking had\n%s\nand has\n%s", tracked, now)
+				}
+				talk.End(t)
+			})
 		})
 	}
 }
@@ -137,27 +147,29 @@ func TestFlushCommand(t *testing.T) {
 		for _, protect := range protections(t) {
 			t.Run(fmt.Sprintf("%s,running=%v", protect, running), func(t *testing.T) {
 				t.Parallel()
-				b := newBox(t)
-				b.nft(neighbour)
-				before := b.B.State(b.t)
-				_, err := b.C.EchoTCP("10.3.0.100:7000")
-				lab.Check(t, err)
-				b.start(hourly(protect) + fmt.Sprintf(portRelay, "10.3.0.100:7000"))
-				talk := b.converse()
-				if !running {
-					b.kill()
-				}
-				if out, errs, code := b.natctl("flush", "--state", filepath.Join(b.dir, "state")); code != 0 {
-					t.Fatalf("natctl flush exits %d:\n%s%s", code, out, errs)
-				}
-				talk.Breaks(t)
-				lab.WantSame(t, before, b.B.State(b.t))
-				if tracked := b.entries("tcp", ""); strings.Contains(tracked, "dport=7000") {
-					t.Errorf("still tracked:\n%s", tracked)
-				}
-				b.revive(running)
-				b.awaitReady()
-				b.converse().End(t)
+				inFamilies(t, func(t *testing.T, f family) {
+					b := newBoxOf(t, f)
+					b.nft(neighbour)
+					before := b.B.State(b.t)
+					_, err := b.C.EchoTCP(b.say("10.3.0.100:7000"))
+					lab.Check(t, err)
+					b.start(hourly(protect) + fmt.Sprintf(portRelay, "10.3.0.100:7000"))
+					talk := b.converse()
+					if !running {
+						b.kill()
+					}
+					if out, errs, code := b.natctl("flush", "--state", filepath.Join(b.dir, "state")); code != 0 {
+						t.Fatalf("natctl flush exits %d:\n%s%s", code, out, errs)
+					}
+					talk.Breaks(t)
+					lab.WantSame(t, before, b.B.State(b.t))
+					if tracked := b.entries("tcp", ""); strings.Contains(tracked, "dport=7000") {
+						t.Errorf("still tracked:\n%s", tracked)
+					}
+					b.revive(running)
+					b.awaitReady()
+					b.converse().End(t)
+				})
 			})
 		}
 	}
@@ -214,5 +226,5 @@ func (b *box) converse() *lab.Conversation {
 // converseFrom is converse from an address of A, by way of a listen address.
 func (b *box) converseFrom(client, listen string) *lab.Conversation {
 	b.t.Helper()
-	return b.A.Converse(b.t, netip.MustParseAddr(client), listen)
+	return b.A.Converse(b.t, netip.MustParseAddr(b.say(client)), b.say(listen))
 }

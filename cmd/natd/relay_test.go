@@ -12,14 +12,16 @@ import (
 func TestRelay(t *testing.T) {
 	t.Parallel()
 	lab.Require(t, "nginx", "curl")
-	b := newBox(t)
-	web, err := b.C.StartNginx(t.Context(), netip.MustParseAddrPort("10.3.0.100:80"))
-	lab.Check(t, err)
-	b.start(webRelay("auto"))
-	lab.Check(t, b.fetch(t.Context()))
-	log, err := web.AccessLog()
-	lab.Check(t, err)
-	if len(log) != 1 || !strings.HasPrefix(log[0], "10.2.0.100 ") {
-		t.Errorf("nginx logged %q, want one request from 10.2.0.100", log)
-	}
+	inFamilies(t, func(t *testing.T, f family) {
+		b := newBoxOf(t, f)
+		web, err := b.C.StartNginx(t.Context(), netip.MustParseAddrPort(b.say("10.3.0.100:80")))
+		lab.Check(t, err)
+		b.start(webRelay("auto"))
+		lab.Check(t, b.fetch(t.Context()))
+		log, err := web.AccessLog()
+		lab.Check(t, err)
+		if len(log) != 1 || !strings.HasPrefix(log[0], b.say("10.2.0.100 ")) {
+			t.Errorf("nginx logged %q, want one request from host B", log)
+		}
+	})
 }

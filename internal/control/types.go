@@ -231,7 +231,7 @@ type Connection struct {
 	Relay    string `json:"relay"` // the name of what it belongs to: a relay, gateway or static
 	Kind     string `json:"kind"`  // of that
 	Protocol string `json:"protocol"`
-	State    string `json:"state"`  // TCP state, or replied | unreplied
+	State    string `json:"state"`  // TCP or SCTP state, else REPLIED | UNREPLIED
 	Client   string `json:"client"` // ADDR:PORT, or ADDR where the protocol has no ports
 	Listen   string `json:"listen"`
 	SNAT     string `json:"snat"`

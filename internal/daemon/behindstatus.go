@@ -2,6 +2,7 @@ package daemon
 
 import (
 	"cmp"
+	"net/netip"
 
 	"natd/internal/control"
 	"natd/nat"
@@ -18,7 +19,7 @@ func (d *Daemon) gatewayStatus(all *counts) []control.Gateway {
 			Connections: c.connections, Bytes: c.bytes, Packets: c.packets,
 		}
 		gateways[i].Connections.Total = totals[g.Name]
-		gateways[i].State, gateways[i].Reason = d.spotState(g.Enabled, d.placed.gateways, i)
+		gateways[i].State, gateways[i].Reason = d.spotState(g.Enabled, d.placed.gateways, i, g.From...)
 	}
 	return gateways
 }
@@ -34,7 +35,7 @@ func (d *Daemon) staticStatus(all *counts) []control.Static {
 			Connections: c.connections, Bytes: c.bytes, Packets: c.packets,
 		}
 		statics[i].Connections.Total = totals[st.Name]
-		statics[i].State, statics[i].Reason = d.spotState(st.Enabled, d.placed.statics, i)
+		statics[i].State, statics[i].Reason = d.spotState(st.Enabled, d.placed.statics, i, st.External)
 	}
 	return statics
 }
@@ -50,7 +51,8 @@ func snatTexts(s nat.SNAT) []string {
 	return []string{"auto"}
 }
 
-func (d *Daemon) spotState(enabled bool, spots []spot, i int) (state, reason string) {
+// spotState is the state of the i-th of the spots, which forwards packets of the families of the networks.
+func (d *Daemon) spotState(enabled bool, spots []spot, i int, networks ...netip.Prefix) (state, reason string) {
 	switch {
 	case !enabled:
 		return control.RelayDisabled, "enabled = false"
@@ -60,6 +62,21 @@ func (d *Daemon) spotState(enabled bool, spots []spot, i int) (state, reason str
 		return control.RelayDown, "it is not in the kernel: " + d.sync.err
 	case spots[i].reason() != "":
 		return control.RelayDegraded, spots[i].reason()
+	case d.unforwardedOf(networks) != "":
+		return control.RelayDegraded, "the host does not forward " + d.unforwardedOf(networks)
 	}
 	return control.RelayReady, ""
+}
+
+// unforwardedOf is the family of the networks that the host does not forward; "" when it forwards all.
+func (d *Daemon) unforwardedOf(networks []netip.Prefix) string {
+	for _, p := range networks {
+		switch {
+		case p.Addr().Is4() && !d.forwarding:
+			return "IPv4"
+		case p.Addr().Is6() && !d.forwarding6:
+			return "IPv6"
+		}
+	}
+	return ""
 }

@@ -54,10 +54,11 @@ type Daemon struct {
 
 	probes *probes
 	drains *drains
+	resets *resets
 
 	reloads sync.Mutex // one reload at a time: the last to come has the last word
 
-	gone    []flow.Box // of gateways and statics that were in the kernel, whose connections may be to be ended
+	gone    []flow.Box // of gateways and statics that the kernel had and the configuration has not, whose connections are still to be ended
 	placed  placed
 	facts   *facts // the last that were gathered
 	index   *nat.Index
@@ -140,6 +141,7 @@ func Run(ctx context.Context, o Options, reload <-chan os.Signal) error {
 		Options: o, startedAt: time.Now(), since: make(map[string]time.Time),
 		repairs: rate.NewLimiter(repairRate, repairBurst), wake: make(chan struct{}, 1), requests: make(chan func()),
 	}
+	d.resets = newResets(o.Log)
 	d.metadata = newMetadata(o.Log, func() { d.network.Store(true); d.poke() })
 	d.probes = newProbes(o, cfg.Daemon.Resolver,
 		func() { d.live.Store(true); d.poke() }, func() { d.network.Store(true); d.poke() })
@@ -223,7 +225,7 @@ func (d *Daemon) adopt(ctx context.Context, cfg *config.Config) error {
 	return nil
 }
 
-// standing is the claims of the relays that the kernel has already.
+// standing is the claims of the relays and statics that the kernel has already.
 func standing(spec *nat.Spec, have *nat.Table, local []netip.Addr) map[string]bool {
 	listens := make(map[nat.Endpoint]bool)
 	for _, e := range have.Listens() {
@@ -233,6 +235,13 @@ func standing(spec *nat.Spec, have *nat.Table, local []netip.Addr) map[string]bo
 	for i := range spec.Relays {
 		if r := &spec.Relays[i]; standsWhole(r, local, listens) {
 			had[claim(r)] = true
+		}
+	}
+	passages := have.Passages()
+	for i := range spec.Statics {
+		st := &spec.Statics[i]
+		if slices.ContainsFunc(passages, func(p nat.Passage) bool { return p.Dst == st.External && p.To.IsValid() }) {
+			had[staticClaim(st)] = true
 		}
 	}
 	return had

@@ -11,6 +11,7 @@ import (
 	"os"
 	"path/filepath"
 	"slices"
+	"strings"
 
 	"natd/internal/control"
 	"natd/nat"
@@ -202,4 +203,21 @@ func (d *Daemon) backendTexts(i int, meant string) ([]string, error) {
 		return nil, control.Errorf(control.CodeFailed, "relay %s has no backend %q; it has: %s", r.Name, meant, listing(known))
 	}
 	return texts, nil
+}
+
+// noRelay is the answer to whoever mistyped a name: with the first names of the configuration.
+func (d *Daemon) noRelay(name string) error {
+	names := make([]string, len(d.cfg.NAT.Relays))
+	for i := range names {
+		names[i] = d.cfg.NAT.Relays[i].Name
+	}
+	return control.Errorf(control.CodeFailed, "there is no relay %q in %s; it has: %s", name, d.cfg.Path, listing(names))
+}
+
+// listing is the first names of a list.
+func listing(names []string) string {
+	if len(names) > relaysShown {
+		names = append(slices.Clone(names[:relaysShown]), "…")
+	}
+	return strings.Join(names, ", ")
 }

@@ -3,13 +3,10 @@ package daemon
 import (
 	"context"
 	"fmt"
-	"slices"
 	"strings"
 	"time"
 
 	"natd/internal/control"
-	"natd/internal/flow"
-	"natd/nat"
 )
 
 // handler answers requests from the control socket, each in the goroutine that owns the kernel.
@@ -85,72 +82,6 @@ func (h handler) Drain(ctx context.Context, relay, backend string) (*control.Out
 // Enable undoes Drain.
 func (h handler) Enable(ctx context.Context, relay, backend string) (*control.Outcome, error) {
 	return inLoop(ctx, h.d, func() (*control.Outcome, error) { return h.d.setDrained(relay, backend, false) })
-}
-
-// maxConnections bounds the answer to connections.
-const maxConnections = 100_000
-
-// Connections lists the tracked connections of one relay, or of all.
-func (h handler) Connections(ctx context.Context, relay string) (*control.ConnectionList, error) {
-	return inLoop(ctx, h.d, func() (*control.ConnectionList, error) {
-		if relay != "" && !h.d.hasRelay(relay) {
-			return nil, h.d.noRelay(relay)
-		}
-		list := &control.ConnectionList{SchemaVersion: control.SchemaVersion, Connections: []control.Connection{}}
-		judge := h.d.judge.Load()
-		if judge == nil {
-			return list, nil
-		}
-		err := h.d.conntrack.Entries(func(e *flow.Entry) {
-			r, _ := judge.Relay(e)
-			if r == nil || !e.Translated() || relay != "" && r.Name != relay {
-				return
-			}
-			if len(list.Connections) == maxConnections {
-				list.Truncated = true
-				return
-			}
-			list.Connections = append(list.Connections, connection(r, e))
-		})
-		return list, err
-	})
-}
-
-func (d *Daemon) hasRelay(name string) bool {
-	for i := range d.cfg.NAT.Relays {
-		if d.cfg.NAT.Relays[i].Name == name {
-			return true
-		}
-	}
-	return false
-}
-
-// noRelay is the answer to whoever mistyped a name: with the first names of the configuration.
-func (d *Daemon) noRelay(name string) error {
-	names := make([]string, len(d.cfg.NAT.Relays))
-	for i := range names {
-		names[i] = d.cfg.NAT.Relays[i].Name
-	}
-	return control.Errorf(control.CodeFailed, "there is no relay %q in %s; it has: %s", name, d.cfg.Path, listing(names))
-}
-
-// listing is the first names of a list.
-func listing(names []string) string {
-	if len(names) > relaysShown {
-		names = append(slices.Clone(names[:relaysShown]), "…")
-	}
-	return strings.Join(names, ", ")
-}
-
-func connection(r *nat.Relay, e *flow.Entry) control.Connection {
-	return control.Connection{
-		Relay: r.Name, Protocol: e.Proto.String(), State: e.State(),
-		Client: e.Orig.Src.String(), Listen: e.Orig.Dst.String(),
-		SNAT: e.Reply.Dst.String(), Target: e.Reply.Src.String(),
-		Timeout: int(e.Timeout),
-		Bytes:   control.Volume{ToTarget: e.ToTarget.Bytes, ToClient: e.ToClient.Bytes},
-		Packets: control.Volume{ToTarget: e.ToTarget.Packets, ToClient: e.ToClient.Packets},
-	}
 }
 
 // remove takes everything back that natd made: connections of relays, tables and sysctls.

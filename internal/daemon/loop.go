@@ -40,6 +40,7 @@ func (d *Daemon) serve(ctx context.Context, reload <-chan os.Signal) error {
 	d.start(cancel, "ask for the instance's metadata", func() error { return d.metadata.run(tasks) })
 	d.start(cancel, "check the health of backends", func() error { return d.probes.health.Run(tasks) })
 	d.start(cancel, "resolve the names of backends", func() error { return d.probes.names.Run(tasks) })
+	d.start(cancel, "tell clients that their connections are over", func() error { return d.resets.run(tasks) })
 	d.start(cancel, "serve the control socket", func() error { return server.Serve(tasks, handler{d}) })
 	d.start(cancel, "report new connections", func() error { return d.records(tasks) })
 	d.start(cancel, "reload by signal", func() error { d.reloadBySignal(tasks, reload); return nil })

@@ -64,7 +64,7 @@ func (d *Daemon) refresh() (looked bool, err error) {
 		return true, nil
 	}
 	d.reportPlaces(next)
-	d.rememberPlaces(next.relays)
+	d.rememberPlaces(next.relays, next.statics)
 	d.placed, d.index = *next, nat.NewIndex(&d.cfg.NAT, next.facts.local())
 	d.want = nat.Build(&d.cfg.NAT, next.placements())
 	d.sync.verified, d.sync.settled, d.sync.due = false, false, true
@@ -166,15 +166,15 @@ func (d *Daemon) reportSpots(kind string, next, before []spot, known bool, name 
 		switch reason := next[i].reason(); {
 		case reason == was:
 		case reason == "":
-			d.Log.Info(kind+" is as configured again", kind, name(i))
+			d.Log.Info("gateway or static is as configured again", kind, name(i))
 		default:
-			d.Log.Warn(kind+" is not as configured", kind, name(i), "reason", reason)
+			d.Log.Warn("gateway or static is not as configured", kind, name(i), "reason", reason)
 		}
 	}
 }
 
-// rememberPlaces notes who has its port, and since when.
-func (d *Daemon) rememberPlaces(places []place) {
+// rememberPlaces notes who has its port or address, and relays since when.
+func (d *Daemon) rememberPlaces(places []place, statics []spot) {
 	now := time.Now()
 	for i := range places {
 		r := &d.cfg.NAT.Relays[i]
@@ -189,8 +189,10 @@ func (d *Daemon) rememberPlaces(places []place) {
 			d.since[r.Name] = now
 		}
 	}
-	for i := range d.cfg.NAT.Statics {
-		d.had[staticClaim(&d.cfg.NAT.Statics[i])] = true
+	for i := range statics {
+		if !statics[i].Held {
+			d.had[staticClaim(&d.cfg.NAT.Statics[i])] = true
+		}
 	}
 }
 

@@ -8,6 +8,7 @@ import (
 
 	"natd/internal/config"
 	"natd/internal/control"
+	"natd/internal/flow"
 	"natd/nat"
 	"natd/netconf"
 )
@@ -65,6 +66,9 @@ func Plan(ctx context.Context, cfg *config.Config, known *control.Known) (outcom
 	}
 	plan := nat.Diff(nat.Build(&cfg.NAT, next.placements()), have, nat.HeldAs(have, protect))
 	steps := append(plan.Steps(planShown), endings(plan.Retired, nat.NewIndex(&cfg.NAT, next.facts.local()))...)
+	for _, b := range flow.Removed(have.Passages(), &cfg.NAT) {
+		steps = append(steps, fmt.Sprintf("end the connections from %s to %s", b.Src, b.Dst))
+	}
 	settings := settingSteps(sysctls, cfg, next)
 	return &control.Outcome{
 		SchemaVersion: control.SchemaVersion,

@@ -95,6 +95,11 @@ func TestRelayState(t *testing.T) {
 		{"no forwarding", func(d *Daemon) { d.forwarding = false }, control.RelayDegraded, "does not forward"},
 		{"no forwarding needed", func(d *Daemon) { d.forwarding = false; d.placed.relays[0].backends[0].route.Local = true }, control.RelayReady, ""},
 	}
+	for used, want := range map[int]string{48383: control.RelayReady, 48384: control.RelayDegraded, 64512: control.RelayDegraded} {
+		if state, reason := good().relayState(0, &control.PortUse{Used: used, Max: 64512}); state != want {
+			t.Errorf("with %d of 64512 ports in use: %s %q, want %s", used, state, reason, want)
+		}
+	}
 	for _, tt := range tests {
 		d := good()
 		tt.change(d)

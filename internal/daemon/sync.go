@@ -115,11 +115,11 @@ func (d *Daemon) unchanged() (bool, error) {
 func (d *Daemon) carryOut(plan *nat.Plan, have *nat.Table, drifted bool) error {
 	if !plan.Empty() {
 		began := time.Now()
+		d.gone = append(d.gone, flow.Removed(have.Passages(), &d.cfg.NAT)...)
 		if err := d.kernel.Apply(plan, have.Generation, d.hold); err != nil {
 			return err
 		}
 		d.sync.steps = append(d.sync.steps, plan.Steps(planShown)...)
-		d.gone = append(d.gone, flow.Boxes(&have.Ruleset)...)
 		d.sync.due = true
 		if shown, took := plan.Steps(stepsShown), time.Since(began); drifted {
 			d.noteDrift(d.writers.String(), shown, took)
@@ -173,18 +173,22 @@ func (d *Daemon) noteDrift(by string, what []string, took time.Duration) {
 // dropStale removes the connections that contradict the configuration.
 func (d *Daemon) dropStale(retired []nat.Element) error {
 	judge := d.newJudge(retired)
-	var condemned []flow.Entry
+	var condemned, told []flow.Entry
 	reasons := make(map[string]int)
 	err := d.conntrack.Entries(func(e *flow.Entry) {
 		if why := judge.Condemned(e); why != "" {
 			condemned = append(condemned, e.Clone())
 			reasons[why]++
+			if e.Resettable(why) {
+				told = append(told, condemned[len(condemned)-1])
+			}
 		}
 	})
 	if err != nil || len(condemned) == 0 {
 		return err
 	}
 	deleted, err := d.conntrack.Delete(condemned)
+	d.resets.add(told)
 	var why []string
 	for _, reason := range slices.Sorted(maps.Keys(reasons)) {
 		why = append(why, fmt.Sprintf("%d because %s", reasons[reason], reason))

@@ -102,23 +102,20 @@ func removeTables(kernel *nat.Kernel, conntrack *flow.Conntrack) (changes []stri
 	if err := kernel.Apply(plan, have.Generation, hold); err != nil {
 		return nil, err
 	}
-	dropped, err := dropConnections(conntrack, &have.Ruleset)
+	dropped, err := dropConnections(conntrack, have)
 	if dropped > 0 {
-		changes = append(changes, fmt.Sprintf("remove %d connections of relays", dropped))
+		changes = append(changes, fmt.Sprintf("remove %d connections", dropped))
 	}
 	return append(changes, plan.Steps(stepsShown)...), err
 }
 
-// dropConnections ends the connections that the table made.
-func dropConnections(conntrack *flow.Conntrack, was *nat.Ruleset) (int, error) {
-	retired := make(map[nat.Endpoint]bool)
-	for _, e := range was.Listens() {
-		retired[e] = true
+// dropConnections ends the connections that were made through the table.
+func dropConnections(conntrack *flow.Conntrack, have *nat.Table) (int, error) {
+	none, listens := &nat.Spec{}, make(map[nat.Endpoint]bool)
+	for _, e := range have.Listens() {
+		listens[e] = true
 	}
-	none := &nat.Spec{}
-	judge := &flow.Judge{
-		Spec: none, Places: &nat.Placements{}, Index: nat.NewIndex(none, nil), Retired: retired, Gone: flow.Boxes(was),
-	}
+	judge := &flow.Judge{Spec: none, Index: nat.NewIndex(none, nil), Retired: listens, Gone: flow.Removed(have.Passages(), none)}
 	var condemned []flow.Entry
 	err := conntrack.Entries(func(e *flow.Entry) {
 		if judge.Condemned(e) != "" {

@@ -11,17 +11,26 @@ import (
 // Box is the connections that a gateway or static makes, by the addresses that their first packet carries. The kernel does
 // not tell which rule translated a connection, but with what is wanted, what lies in a box and is translated in its way is
 // known.
-type Box nat.Networks
+type Box nat.Passage
 
-// Boxes is what the gateways and statics in a table make: a Judge's Gone, when the table is replaced.
-func Boxes(r *nat.Ruleset) (all []Box) {
-	for _, n := range r.Networks() {
-		all = append(all, Box(n))
+// Boxes is what the enabled gateways and statics of the spec make.
+func Boxes(spec *nat.Spec) []Box { return slices.Collect(boxes(spec)) }
+
+// Removed is the boxes of those that the kernel has which the spec does not make: a Judge's Gone when the spec takes their place.
+func Removed(was []nat.Passage, is *nat.Spec) (gone []Box) {
+	kept := make(map[Box]bool)
+	for b := range boxes(is) {
+		kept[b] = true
 	}
-	return all
+	for _, p := range was {
+		if b := Box(p); !kept[b] {
+			gone = append(gone, b)
+		}
+	}
+	return gone
 }
 
-// boxes is what the enabled gateways and statics of the spec make.
+// boxes is Boxes one by one.
 func boxes(spec *nat.Spec) iter.Seq[Box] {
 	return func(yield func(Box) bool) {
 		for i := range spec.Gateways {

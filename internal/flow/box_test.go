@@ -59,15 +59,12 @@ func TestBoxes(t *testing.T) {
 	if diff := cmp.Diff(want, got); diff != "" {
 		t.Errorf("(-want +got):\n%s", diff)
 	}
-	// The table that the spec becomes says the same, in its own order.
-	inTable := Boxes(tableOf(spec))
-	for b := range boxes(spec) {
-		if !slices.Contains(inTable, b) {
-			t.Errorf("the table has no %v", b)
-		}
+	if gone := Removed(passages(spec), spec); len(gone) != 0 {
+		t.Errorf("nothing changed, and gone is %v", gone)
 	}
-	if len(inTable) != len(want) {
-		t.Errorf("the table has %v", inTable)
+	if gone := Removed(passages(spec), &nat.Spec{}); len(gone) != len(want) ||
+		slices.ContainsFunc(gone, func(b Box) bool { return !slices.Contains(Boxes(spec), b) }) {
+		t.Errorf("all is gone, and gone is %v", gone)
 	}
 }
 
@@ -87,7 +84,7 @@ func judgeChange(was, is *nat.Spec) *Judge {
 		b := &is.Relays[i].Backends[0]
 		places.Relays[i] = nat.Placement{Addrs: own, Targets: []nat.Target{{Addr: b.Addr, Ports: b.Ports, Weight: 1, SNAT: own}}}
 	}
-	return &Judge{Spec: is, Places: places, Index: nat.NewIndex(is, own), Gone: Boxes(tableOf(was))}
+	return &Judge{Spec: is, Places: places, Index: nat.NewIndex(is, own), Gone: Removed(passages(was), is)}
 }
 
 func TestJudgeGateways(t *testing.T) {
@@ -159,4 +156,40 @@ func TestJudgeStaticBecomesRelay(t *testing.T) {
 		"of the static, elsewhere": {translated(nat.TCP, client, host+":22", "10.3.0.100:22", established), WhyGone},
 		"of the relay":             {translated(nat.TCP, client, host+":80", "10.3.0.200:80", established), ""},
 	})
+}
+
+// passages is what the kernel has of the spec.
+func passages(spec *nat.Spec) []nat.Passage {
+	places := &nat.Placements{
+		Relays: make([]nat.Placement, len(spec.Relays)), Gateways: make([]nat.Placement, len(spec.Gateways)), Statics: make([]nat.Placement, len(spec.Statics)),
+	}
+	return nat.Build(spec, places).Passages()
+}
+
+// Datagrams that leave with an address of a pool which the host has no more would be answered to nobody, for as long as they come.
+func TestJudgeHomeless(t *testing.T) {
+	t.Parallel()
+	g := gateway("10.100.0.0/16")
+	g.SNAT = nat.SNAT{Mode: nat.SNATFixed, Addrs: []netip.Addr{netip.MustParseAddr(host), netip.MustParseAddr("10.2.0.101")}}
+	spec := &nat.Spec{Gateways: []nat.Gateway{g}, Statics: []nat.Static{static("10.2.64.0/24", "192.168.1.0/24")}}
+	for _, tt := range []struct {
+		proto       nat.Protocol
+		client, src string
+		want        string
+	}{
+		{nat.UDP, "10.100.1.5", "10.2.0.101", WhyNoSource},
+		{nat.UDP, "10.100.1.5", host, ""},
+		{nat.TCP, "10.100.1.5", "10.2.0.101", ""},
+		{nat.UDP, "192.168.1.5", "10.2.64.5", ""},
+	} {
+		server := netip.MustParseAddrPort("198.51.100.1:53")
+		e := &Entry{
+			Proto: tt.proto, status: statusSrcNAT | statusSeenReply,
+			Orig:  Tuple{Src: netip.AddrPortFrom(netip.MustParseAddr(tt.client), 1024), Dst: server},
+			Reply: Tuple{Src: server, Dst: netip.AddrPortFrom(netip.MustParseAddr(tt.src), 1024)},
+		}
+		if got := judgeChange(spec, spec).Condemned(e); got != tt.want {
+			t.Errorf("%v of %s from %s: %q, want %q", tt.proto, tt.client, tt.src, got, tt.want)
+		}
+	}
 }

@@ -91,6 +91,9 @@ func (e *Entry) Masqueraded() bool { return e.status&(statusSrcNAT|statusDstNAT)
 // back and forth.
 func (e *Entry) Assured() bool { return e.status&statusAssured != 0 }
 
+// connects tells whether the protocol has connections, with a beginning and an end.
+func (e *Entry) connects() bool { return e.Proto == nat.TCP || e.Proto == nat.SCTP }
+
 // Over tells whether the connection has ended and is only remembered, so that late packets find their way: TCP's
 // TIME_WAIT and CLOSE (enum tcp_conntrack), SCTP's CLOSED (enum sctp_conntrack). Datagrams never say that they are the last.
 func (e *Entry) Over() bool {

@@ -64,7 +64,24 @@ func (j *Judge) unclaimed(e *Entry) string {
 	if listen := e.Listen(); e.Translated() && j.Retired[listen] && !j.Index.Anywhere(listen) {
 		return WhyRemoved
 	}
-	return j.gone(e)
+	if why := j.gone(e); why != "" || !j.homeless(e) {
+		return why
+	}
+	return WhyNoSource
+}
+
+// homeless tells whether a gateway or static sends datagrams from an address of its pool that left the host. With the address
+// of an interface the kernel itself forgets what was sent from it (net/netfilter/nf_nat_masquerade.c).
+func (j *Judge) homeless(e *Entry) bool {
+	source := e.Reply.Dst.Addr()
+	if e.connects() || e.status&statusSrcNAT == 0 || j.Index.Local(source) {
+		return false
+	}
+	if s := j.Static(e); s != nil {
+		return e.Translated() && s.SNAT.Mode == nat.SNATFixed // what is sent from inside has an External address, which no host has
+	}
+	g := j.Gateway(e)
+	return g != nil && g.SNAT.Mode == nat.SNATFixed
 }
 
 func (j *Judge) translated(e *Entry, r *nat.Relay, p *nat.Placement) string {
@@ -113,7 +130,7 @@ func takesNew(t nat.Target) bool { return t.Weight > 0 }
 
 // sticks tells whether the entry only keeps its client from a better target. Datagrams have no connection to drain: the next
 // one would go to the old target for as long as they come. Nor has a connection that was never answered.
-func sticks(e *Entry) bool { return e.Proto != nat.TCP && e.Proto != nat.SCTP || !e.Replied() }
+func sticks(e *Entry) bool { return !e.connects() || !e.Replied() }
 
 // bypass judges a connection to a listen that was not translated: its first packet came before the rules.
 func (j *Judge) bypass(e *Entry, r *nat.Relay) string {

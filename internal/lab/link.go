@@ -60,10 +60,15 @@ func (h *Host) awaitUp(dev string) error {
 	})
 }
 
-// AddAddr gives an interface one more address.
+// AddAddr gives an interface one more address, which works at once: without IFA_F_NODAD one of IPv6 is tentative until the
+// kernel comes to look at it, even where it does not look for duplicates, and nobody can bind to it.
 func (h *Host) AddAddr(dev string, p netip.Prefix) error {
+	flags := 0
+	if p.Addr().Is6() {
+		flags = unix.IFA_F_NODAD
+	}
 	return h.withLink(dev, "adding "+p.String(), func(nl *netlink.Handle, l netlink.Link) error {
-		return nl.AddrAdd(l, &netlink.Addr{IPNet: ipNet(p)})
+		return nl.AddrAdd(l, &netlink.Addr{IPNet: ipNet(p), Flags: flags})
 	})
 }
 

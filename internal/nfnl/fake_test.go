@@ -4,7 +4,9 @@ import (
 	"encoding/binary"
 	"errors"
 	"os"
+	"syscall"
 	"testing"
+	"time"
 
 	"golang.org/x/sys/unix"
 )
@@ -23,7 +25,7 @@ func newFake(t *testing.T) (*Socket, *fakeKernel) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	s := &Socket{file: os.NewFile(uintptr(fds[0]), "fake"), buf: make([]byte, receiveSize)}
+	s := &Socket{file: os.NewFile(uintptr(fds[0]), "fake"), buf: make([]byte, receiveSize), patience: patience}
 	if s.raw, err = s.file.SyscallConn(); err != nil {
 		t.Fatal(err)
 	}
@@ -34,6 +36,18 @@ func newFake(t *testing.T) (*Socket, *fakeKernel) {
 		}
 	})
 	return s, k
+}
+
+// slowSend is a connection to a kernel that is at work, for that long, while a program sends.
+type slowSend struct {
+	syscall.RawConn
+	work time.Duration
+}
+
+func (c slowSend) Write(f func(fd uintptr) bool) error {
+	err := c.RawConn.Write(f)
+	time.Sleep(c.work)
+	return err
 }
 
 // reply is one message of an answer. Its sequence number is that of the request plus offset.

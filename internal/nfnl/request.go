@@ -118,12 +118,17 @@ func (s *Socket) submit(b *Builder) (first uint32, err error) {
 	first = s.seq + 1
 	s.seq += uint32(b.Count())
 	b.number(first)
-	if err := s.file.SetReadDeadline(time.Now().Add(patience)); err != nil {
-		return 0, fmt.Errorf("set the deadline of a netlink socket: %w", err)
+	// One that has passed would hide what is there to be discarded.
+	if err := s.file.SetReadDeadline(time.Time{}); err != nil {
+		return 0, fmt.Errorf("clear the deadline of a netlink socket: %w", err)
 	}
 	s.discard()
 	if err := s.send(b.buf); err != nil {
 		return 0, fmt.Errorf("send to netfilter: %w", err)
+	}
+	// The kernel works while the program sends, and may load modules: the wait begins behind that.
+	if err := s.file.SetReadDeadline(time.Now().Add(s.patience)); err != nil {
+		return 0, fmt.Errorf("set the deadline of a netlink socket: %w", err)
 	}
 	return first, nil
 }

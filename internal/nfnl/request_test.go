@@ -5,6 +5,7 @@ import (
 	"errors"
 	"io/fs"
 	"testing"
+	"time"
 
 	"github.com/google/go-cmp/cmp"
 	"golang.org/x/sys/unix"
@@ -12,6 +13,18 @@ import (
 
 // errOfCaller is the error of a caller who gives up.
 const errOfCaller = unix.EDOM
+
+// The kernel answers before the program has sent, as it were: its work is done in the system call, and may take long.
+func TestPatienceBeginsBehindTheKernelsWork(t *testing.T) {
+	t.Parallel()
+	s, kernel := newFake(t)
+	s.patience = time.Second / 2
+	s.raw = slowSend{s.raw, 2 * s.patience}
+	kernel.serve([]reply{data(1), end(0)})
+	if err := s.Dump(requests(1), func(Message) error { return nil }); err != nil {
+		t.Errorf("Dump: %v", err)
+	}
+}
 
 func TestDump(t *testing.T) {
 	t.Parallel()

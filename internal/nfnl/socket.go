@@ -45,6 +45,8 @@ type Socket struct {
 	port uint32
 	seq  uint32
 	buf  []byte
+
+	patience time.Duration
 }
 
 // Dial opens a socket with room for bufferSize bytes of received messages (0 = the system's default).
@@ -53,7 +55,7 @@ func Dial(bufferSize int) (*Socket, error) {
 	if err != nil {
 		return nil, fmt.Errorf("open a netfilter netlink socket: %w", err)
 	}
-	s := &Socket{file: os.NewFile(uintptr(fd), "netfilter"), buf: make([]byte, receiveSize)}
+	s := &Socket{file: os.NewFile(uintptr(fd), "netfilter"), buf: make([]byte, receiveSize), patience: patience}
 	if err := s.setUp(fd, bufferSize); err != nil {
 		return nil, errors.Join(err, s.file.Close())
 	}

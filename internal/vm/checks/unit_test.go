@@ -41,8 +41,8 @@ func (h *host) security() {
 		h.t.Errorf("the exposure level is %s (%v), want at most 2.0", m[1], err)
 	}
 	status := h.sh("cat /proc/" + h.property("MainPID") + "/status")
-	const netAdmin = "0000000000001000" // bit 12, see linux/capability.h
-	for _, line := range []string{"CapEff:\t" + netAdmin, "CapPrm:\t" + netAdmin, "CapBnd:\t" + netAdmin, "NoNewPrivs:\t1", "Seccomp:\t2"} {
+	const caps = "0000000000001400" // CAP_NET_BIND_SERVICE and CAP_NET_ADMIN, bits 10 and 12 of linux/capability.h
+	for _, line := range []string{"CapEff:\t" + caps, "CapPrm:\t" + caps, "CapBnd:\t" + caps, "NoNewPrivs:\t1", "Seccomp:\t2"} {
 		if !strings.Contains(status, line+"\n") {
 			h.t.Errorf("/proc/PID/status has no line %q:\n%s", line, status)
 		}

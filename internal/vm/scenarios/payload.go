@@ -25,6 +25,7 @@ func fill(ctx context.Context, dir, packages string) error {
 	for _, build := range [][]string{
 		{"build", "-trimpath", "-o", filepath.Join(dir, "bin") + "/", "./cmd/natd", "./cmd/natctl", "./internal/lab/imds/standin"},
 		{"test", "-c", "-o", filepath.Join(dir, "cmd/natd/natd.test"), "./cmd/natd"},
+		{"test", "-c", "-o", filepath.Join(dir, "nat.test"), "./nat"},
 		{"test", "-c", "-tags", "vm", "-o", filepath.Join(dir, "checks.test"), "./internal/vm/checks"},
 	} {
 		if err := goTool(ctx, build...); err != nil {

@@ -21,11 +21,16 @@ func check(pattern string) string {
 	return "./checks.test -test.v -test.failfast -test.timeout=10m -test.run='" + pattern + "'"
 }
 
+// table is a stage: those of the tests of package nat that bring every kind of ruleset into the machine's kernel, by netlink and
+// by nft.
+const table = "./nat.test -test.v -test.timeout=10m -test.run='^Test(KernelHoldsTheText|ApplyTwice|FromScenarioToScenario|ProtectionChanges)$'"
+
 // dataPath is a stage: those of natd's end-to-end tests that show what the machine's kernel does.
 const dataPath = "cd cmd/natd && ulimit -n 65536 && NATD_TEST_PROGRAMS=../../bin ./natd.test -test.v -test.timeout=10m -test.run='" +
 	"^Test(Relay|RelayOfARange|ListenEverywhere|KeepsTheClient|Heal|Follow|Owned|FlushUnderConnection|RestartUnderConnection|KillDuringReload|" +
 	"OnStop|FlushCommand|RemovedRelay|NarrowedRelay|ChangedBackend|ChangedBackendUDP|EarlyDatagrams|Log|Counts|ForwardsNothingElse|" +
-	"SourcesOutsideFrom|OutOfWindow|ForgottenConnection|HostSettings|ConntrackMax|ReversePath|RulesAreNft|StartBeforeTheNetwork)$'"
+	"SourcesOutsideFrom|OutOfWindow|ForgottenConnection|HostSettings|ConntrackMax|ReversePath|RulesAreNft|StartBeforeTheNetwork|" +
+	"Shares|SourceSticks)$'"
 
 // scenarios are all machines, in the order in which they start.
 func scenarios() []scenario {
@@ -36,11 +41,11 @@ func scenarios() []scenario {
 		},
 		{
 			name: "debian12-data", what: "the data path on Amazon Linux 2023's series of kernels", suite: "bookworm", kernel: "bookworm",
-			stages: []string{dataPath},
+			stages: []string{table, dataPath},
 		},
 		{
 			name: "oldest-data", what: "the data path on the kernel of Debian 11, seen with an nft that prints all of it", suite: "bookworm", kernel: "bullseye",
-			stages: []string{dataPath},
+			stages: []string{table, dataPath},
 		},
 		{
 			name: "debian11", what: "package on systemd 247: boot and removal", suite: "bullseye", kernel: "bullseye",
@@ -52,7 +57,7 @@ func scenarios() []scenario {
 		},
 		{
 			name: "newest-data", what: "the data path on the newest kernel", suite: "trixie", kernel: "trixie-backports",
-			stages: []string{dataPath},
+			stages: []string{table, dataPath},
 		},
 		{
 			name: "cloud-init", what: "deploy/user-data.sh, the instance metadata service, and a reboot", suite: "bookworm", kernel: "bookworm",

@@ -1,0 +1,73 @@
+package main
+
+import (
+	"net/netip"
+	"slices"
+	"strings"
+	"testing"
+
+	"natd/internal/control"
+	"natd/internal/lab"
+)
+
+// TestDrain drains backends by hand: new connections go elsewhere, the old ones go on, natd is killed and remembers.
+func TestDrain(t *testing.T) {
+	t.Parallel()
+	b := newBox(t)
+	to := b.echoes(3, 80, 0)
+	b.start(pool(quoted(to), quickHealth))
+	b.awaitBackends("up", "up", "up")
+	old := b.established(webListen.String(), to[1])
+	b.step([]string{"drain", "web", "10.3.0.102"}, control.CodeOK, "drained backend 10.3.0.102:80 of relay web")
+	b.step([]string{"drain", "web", "10.3.0.102:80"}, control.CodeOK, "")
+	b.step([]string{"status"}, control.CodeOK, "draining")
+	b.step([]string{"plan", "--exit-code"}, control.CodeOK, "no changes")
+	out, _, _ := b.natctl("status")
+	t.Log(out)
+	b.avoids(to[1])
+	lab.Check(t, exchange(old, patience))
+
+	b.kill()
+	b.launch()
+	b.awaitBackends("up", "draining", "up")
+	b.avoids(to[1])
+	lab.Check(t, exchange(old, patience))
+	lab.Check(t, b.natd.Stop())
+	b.launch()
+	b.awaitBackends("up", "draining", "up")
+	b.reload(pool(quoted(to), quickHealth, `balance = "random"`))
+	b.avoids(to[1])
+	lab.Check(t, exchange(old, patience))
+
+	b.step([]string{"drain", "web"}, control.CodeOK, "every backend is drained, so new connections are refused: natctl enable web")
+	b.step([]string{"status"}, control.CodeDegraded, "every backend is drained, so new connections are refused: natctl enable web")
+	refusedAtOnce(t, lab.Plan{Network: "tcp", To: webListen, Count: 3}, b.A)
+	lab.Check(t, exchange(old, patience))
+	b.step([]string{"enable", "web", "10.3.0.102"}, control.CodeOK, "enabled backend 10.3.0.102:80 of relay web")
+	lab.Check(t, b.A.SayOnce(t.Context(), webListen.String()))
+	b.step([]string{"enable", "web"}, control.CodeOK, "")
+	b.awaitBackends("up", "up", "up")
+	b.step([]string{"status"}, control.CodeOK, "3/3 up")
+	lab.Check(t, exchange(old, patience))
+
+	b.step([]string{"drain", "nope"}, control.CodeFailed, `there is no relay "nope"`)
+	b.step([]string{"drain", "web", "10.3.0.200"}, control.CodeFailed, `relay web has no backend "10.3.0.200"; it has: `+strings.Join(to, ", "))
+}
+
+// avoids wants twelve new connections to go to others than the backend.
+func (b *box) avoids(backend string) {
+	b.t.Helper()
+	var clients []string
+	for range 12 {
+		c, err := b.A.DialFrom(b.t.Context(), "tcp", netip.Addr{}, webListen.String())
+		lab.Check(b.t, err)
+		lab.Check(b.t, exchange(c, patience))
+		clients = append(clients, c.LocalAddr().String())
+		b.t.Cleanup(func() { _ = c.Close() })
+	}
+	for _, c := range b.connections("--relay", "web") {
+		if c.Target == backend && slices.Contains(clients, c.Client) {
+			b.t.Errorf("a new connection went to %s: %+v", backend, c)
+		}
+	}
+}
