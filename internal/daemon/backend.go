@@ -272,6 +272,7 @@ func (p *place) explainBackends(r *nat.Relay) {
 	p.reasons = append(p.reasons, first(unfit)...)
 	if p.down = fit > 0 && len(down)+len(drained) == fit; !p.down {
 		p.unwell = append(p.unwell, first(down)...)
+		p.explainFamilies()
 		return
 	}
 	switch {
@@ -282,6 +283,32 @@ func (p *place) explainBackends(r *nat.Relay) {
 	default:
 		p.ail("every backend is down, new connections are refused (fail = \"closed\"): %s", strings.Join(first(down), "; "))
 	}
+}
+
+// explainFamilies says which clients are refused where others are served: those of a family all of whose backends are down or
+// drained.
+func (p *place) explainFamilies() {
+	for _, is4 := range []bool{true, false} {
+		fit, taking := 0, 0
+		for _, b := range p.ofFamily(is4) {
+			if b.fit {
+				fit++
+			}
+			if b.fit && b.weight > 0 {
+				taking++
+			}
+		}
+		if fit > 0 && taking == 0 {
+			p.ail("no backend takes new connections over %s, so they are refused", familyName(is4))
+		}
+	}
+}
+
+func familyName(is4 bool) string {
+	if is4 {
+		return "IPv4"
+	}
+	return "IPv6"
 }
 
 // add appends what the list does not have yet.
