@@ -15,6 +15,7 @@ type relayWork struct {
 	targets []Target
 
 	taking        []Target // those that take new connections
+	idle          []Target // the others
 	slots         []int    // in taking, by slot, when there are several
 	chain         Value    // that chooses the slot
 	ways          []way    // to the one backend, or to the chain
@@ -34,6 +35,8 @@ func (w *relayWork) prepare(lane int) {
 	for _, t := range w.targets {
 		if t.Weight > 0 && !t.Closing {
 			w.taking = append(w.taking, t)
+		} else {
+			w.idle = append(w.idle, t)
 		}
 	}
 	kind, data, counter := setRelays, w.f.target, true
@@ -71,7 +74,7 @@ func (w *relayWork) findWays(kind string, data []Field, counter bool) {
 func (w *relayWork) protocol(proto Protocol) {
 	w.f.protocols[proto] = true
 	var turns *Set
-	if len(w.slots) > 0 {
+	if len(w.slots)+len(w.idle) > 0 {
 		turns = w.set(w.f.nameOf(setTurns, proto.String()), []Field{w.f.dest, portOf(proto), slotField()}, []Field{w.f.dest, portOf(proto)})
 		turns.Counter = true
 	}
@@ -80,18 +83,25 @@ func (w *relayWork) protocol(proto Protocol) {
 		for _, t := range w.targets {
 			w.f.shared(Endpoint{t.Addr, proto, t.Port(w.relay.Listen.Ports, port)}, w.relay.Name)
 		}
-		values := w.values(port)
+		values, idle := w.values(w.taking, port), w.values(w.idle, port)
 		for _, addr := range w.addrs {
-			w.listen(Endpoint{addr, proto, port}, values, turns)
+			e := Endpoint{addr, proto, port}
+			w.listen(e, values, turns)
+			for i, value := range idle {
+				turns.add(e.portKey().slot(idleSlot+i), value, w.relay.Name)
+			}
 		}
 	}
 }
 
-// values are the backends that take connections to the port.
-func (w *relayWork) values(port uint16) []Value {
-	values := make([]Value, len(w.taking))
-	for i := range w.taking {
-		t := &w.taking[i]
+// idleSlot is the first slot that no connection ever gets: those from it on keep the counts of backends that take none now.
+const idleSlot = 1 << 16
+
+// values are the targets as connections to the port are sent to them.
+func (w *relayWork) values(targets []Target, port uint16) []Value {
+	values := make([]Value, len(targets))
+	for i := range targets {
+		t := &targets[i]
 		values[i] = addrPortValue(netip.AddrPortFrom(t.Addr, t.Port(w.relay.Listen.Ports, port)))
 	}
 	return values

@@ -27,6 +27,7 @@ func Diff(want *Ruleset, have *Table, hold Hold) *Plan {
 		p.all(want, have)
 	} else {
 		p.sets(want, have)
+		p.inherit()
 		p.chains(want, have)
 	}
 	return p
@@ -136,6 +137,7 @@ func (p *Plan) sets(want *Ruleset, have *Table) {
 }
 
 func (p *Plan) setElements(want, have *Set) {
+	inherits := want.leads()
 	c := setChange{set: *want}
 	c.set.Elements = nil
 	walk(want.Elements, have.Elements, func(w, h *Element) {
@@ -150,7 +152,9 @@ func (p *Plan) setElements(want, have *Set) {
 			// The kernel takes a new value for a key only after the old one is deleted.
 			c.del = append(c.del, *h)
 			next := *w
-			next.goOn(h)
+			if !inherits {
+				next.goOn(h)
+			}
 			c.add = append(c.add, next)
 		}
 	})

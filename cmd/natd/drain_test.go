@@ -22,8 +22,6 @@ func TestDrain(t *testing.T) {
 	b.step([]string{"drain", "web", "10.3.0.102:80"}, control.CodeOK, "")
 	b.step([]string{"status"}, control.CodeOK, "draining")
 	b.step([]string{"plan", "--exit-code"}, control.CodeOK, "no changes")
-	out, _, _ := b.natctl("status")
-	t.Log(out)
 	b.avoids(to[1])
 	lab.Check(t, exchange(old, patience))
 

@@ -122,8 +122,10 @@ func TestBackendDies(t *testing.T) {
 	if calls.Since(back).Names()[backends[1].Name] == 0 {
 		t.Error("the backend came back and takes no connections")
 	}
-	packets, err := probes.Stop(t.Context())
-	lab.Check(t, err)
+	packets := probes.Packets()
+	if len(packets) < len(calls)/10 {
+		t.Errorf("only %d connections were seen on the wire", len(packets))
+	}
 	for _, p := range packets {
 		if p.Src.Addr() != own.Addr() {
 			t.Fatalf("a connection comes from %s, want everything from %s: %s", p.Src, own.Addr(), p.Line)

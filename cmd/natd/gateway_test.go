@@ -295,10 +295,11 @@ func TestGatewayEnds(t *testing.T) {
 			}
 			end(e)
 			lab.Eventually(t, patience, func() error {
-				if left, err := e.B.Conntrack(t.Context(), "--src", first.String()); err != nil || len(left) > 0 {
-					return fmt.Errorf("still tracked: %q, %v", left, err)
+				left, err := e.B.Conntrack(t.Context(), "--src", first.String())
+				if err == nil && len(left) > 0 {
+					err = fmt.Errorf("still tracked: %q", left)
 				}
-				return nil
+				return err
 			})
 			mute(t, e.private, first, e.servers[0])
 			stays.End(t)

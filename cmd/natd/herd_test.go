@@ -45,8 +45,10 @@ func TestNoThunderingHerd(t *testing.T) {
 	}
 	used = b.cpu() - used
 	took := time.Since(began)
-	packets, err := probes.Stop(t.Context())
-	lab.Check(t, err)
+	packets := probes.Packets()
+	if len(packets) < backends {
+		t.Fatalf("only %d probes were seen on the wire", len(packets))
+	}
 	t.Logf("%d probes in all; %v of CPU in %v; %d files now, %d at most", len(packets), used, took, files, most)
 	if used > took/2 {
 		t.Errorf("1,000 backends cost %v of CPU in %v, want less than half a core, with the race detector", used, took)

@@ -6,6 +6,7 @@ import (
 	"os"
 	"path/filepath"
 	"strings"
+	"syscall"
 	"testing"
 	"time"
 
@@ -153,11 +154,12 @@ func TestNameReload(t *testing.T) {
 	b.wantNoPlan()
 	_, _, _ = b.natctl("enable", "db")
 
-	checked := resolverLine + nameRelay("db", 7000, "db.internal",
-		`health = {type = "tcp", interval = "200ms", timeout = "100ms", fall = 2}`, `on_change = "close"`) + nameRelay("dead", 7009, "dead.internal")
-	answers["db.internal"], answers["dead.internal"] = b.at(1, 2, 4), b.at(3)
+	const health = `health = {type = "tcp", interval = "200ms", timeout = "100ms", fall = 2}`
+	checked := resolverLine + nameRelay("db", 7000, "db.internal") + nameRelay("dead", 7009, "dead.internal", health, `fail = "closed"`)
+	answers["dead.internal"] = b.at(3) // which has nothing on port 7009
 	lab.Check(t, z.Set(t.Context(), answers))
 	b.reload(checked)
+	b.reason("dead", control.RelayDown, "refused")
 	b.wantNoPlan()
 	lab.Check(t, z.Kill())
 	b.wantNoPlan()
@@ -174,6 +176,14 @@ func TestNameReload(t *testing.T) {
 	}
 	b.wantNoPlan()
 	b.reaches(7000, "1", "2")
+
+	lab.Check(t, z.Restart(t.Context()))
+	answers["late.internal"] = b.at(3)
+	lab.Check(t, z.Set(t.Context(), answers))
+	b.configure(resolverLine + "[[relay]]\nname = \"late\"\nlisten = \"10.2.0.100:7000\"\nto = [\"late.internal:7000\"]\n")
+	lab.Check(t, b.natd.Signal(syscall.SIGHUP))
+	lab.Eventually(t, patience, func() error { return b.reached(7000, "3") })
+	b.awaitReady()
 }
 
 // wantNoPlan wants natctl plan to find nothing to do.

@@ -107,47 +107,53 @@ func TestCloseOnChange(t *testing.T) {
 			t.Run(name+"/"+leaves, func(t *testing.T) {
 				t.Parallel()
 				b := newBox(t)
-				to := b.echoes(2, 7, version)
-				listen := []string{"10.2.0.100:7", "[fd00:10:2::100]:7"}[version]
-				config := func(to ...string) string {
-					return fmt.Sprintf("[[relay]]\nname = \"web\"\nlisten = %q\nto = [%s]\non_change = \"close\"\n%s\n",
-						listen, strings.Join(quoted(to), ", "), quickHealth)
-				}
-				b.start(config(to...))
-				b.awaitBackends("up", "up")
-				idle, other, sends := b.established(listen, to[1]), b.established(listen, to[0]), chatter(b.established(listen, to[1]))
-				if leaves == "silent" {
-					b.silence(b.C.Extra(2)[version])
-					b.awaitBackends("up", "down")
-				} else {
-					b.reload(config(to[0]))
-				}
-				left := time.Now()
-				if err := hears(idle, soon); !errors.Is(err, syscall.ECONNRESET) {
-					t.Errorf("the client that waits got %v after %v, want a reset", err, time.Since(left))
-				}
-				select {
-				case err := <-sends:
-					if !errors.Is(err, syscall.ECONNRESET) && !errors.Is(err, syscall.EPIPE) {
-						t.Errorf("the client that sends got %v, want a reset", err)
-					}
-				case <-time.After(soon):
-					t.Error("the client that sends goes on to wait for an answer")
-				}
-				if err := hears(other, 200*time.Millisecond); !errors.Is(err, os.ErrDeadlineExceeded) {
-					t.Errorf("the client of the other backend got %v", err)
-				}
-				lab.Check(t, exchange(other, patience))
-				for _, c := range b.connections() {
-					if c.Target == to[1] {
-						t.Errorf("a connection to the backend that left is still tracked: %+v", c)
-					}
-				}
-				if log := b.natd.Log(); strings.Contains(log, "are not told") || !strings.Contains(log, "ended connections") {
-					t.Errorf("natd wrote:\n%s", log)
-				}
+				b.closesOnChange(version, leaves)
 			})
 		}
+	}
+}
+
+func (b *box) closesOnChange(version int, leaves string) {
+	t := b.t
+	t.Helper()
+	to := b.echoes(2, 7, version)
+	listen := []string{"10.2.0.100:7", "[fd00:10:2::100]:7"}[version]
+	config := func(to ...string) string {
+		return fmt.Sprintf("[[relay]]\nname = \"web\"\nlisten = %q\nto = [%s]\non_change = \"close\"\n%s\n",
+			listen, strings.Join(quoted(to), ", "), quickHealth)
+	}
+	b.start(config(to...))
+	b.awaitBackends("up", "up")
+	idle, other, sends := b.established(listen, to[1]), b.established(listen, to[0]), chatter(b.established(listen, to[1]))
+	if leaves == "silent" {
+		b.silence(b.C.Extra(2)[version])
+		b.awaitBackends("up", "down")
+	} else {
+		b.reload(config(to[0]))
+	}
+	left := time.Now()
+	if err := hears(idle, soon); !errors.Is(err, syscall.ECONNRESET) {
+		t.Errorf("the client that waits got %v after %v, want a reset", err, time.Since(left))
+	}
+	select {
+	case err := <-sends:
+		if !errors.Is(err, syscall.ECONNRESET) && !errors.Is(err, syscall.EPIPE) {
+			t.Errorf("the client that sends got %v, want a reset", err)
+		}
+	case <-time.After(soon):
+		t.Error("the client that sends goes on to wait for an answer")
+	}
+	if err := hears(other, 200*time.Millisecond); !errors.Is(err, os.ErrDeadlineExceeded) {
+		t.Errorf("the client of the other backend got %v", err)
+	}
+	lab.Check(t, exchange(other, patience))
+	for _, c := range b.connections() {
+		if c.Target == to[1] {
+			t.Errorf("a connection to the backend that left is still tracked: %+v", c)
+		}
+	}
+	if log := b.natd.Log(); strings.Contains(log, "are not told") || !strings.Contains(log, "ended connections") {
+		t.Errorf("natd wrote:\n%s", log)
 	}
 }
 

@@ -145,14 +145,13 @@ func (b *box) staticRefusesOthers() {
 // TestStaticInside has hosts behind B be dialled by, and dial, as their external addresses.
 func TestStaticInside(t *testing.T) {
 	t.Parallel()
+	pairs := staticPairs()
 	tests := map[string]struct {
 		snat string
-		seen func(b *box, i int, p pairOf) netip.Addr // whom the hosts inside see
+		seen []netip.Addr // whom the hosts inside see, in each family
 	}{
-		"auto": {"", func(b *box, i int, _ pairOf) netip.Addr {
-			return []netip.Addr{netip.MustParseAddr("10.100.20.1"), netip.MustParseAddr("fd00:10:100:20::1")}[i]
-		}},
-		"off": {`snat = "off"`, func(_ *box, _ int, p pairOf) netip.Addr { return p.client }},
+		"auto": {"", []netip.Addr{netip.MustParseAddr("10.100.20.1"), netip.MustParseAddr("fd00:10:100:20::1")}},
+		"off":  {`snat = "off"`, []netip.Addr{pairs[0].client, pairs[1].client}},
 	}
 	for name, tt := range tests {
 		t.Run(name, func(t *testing.T) {
@@ -165,40 +164,49 @@ func TestStaticInside(t *testing.T) {
 			lab.Check(t, err)
 			_, err = b.C.EchoTCP(":7")
 			lab.Check(t, err)
-			for i, p := range staticPairs() {
+			for i, p := range pairs {
 				lab.Check(t, b.B.AddRoute(p.internal, addrsOf(private)[i]))
 			}
 			b.start(staticText(tt.snat))
-			for i, p := range staticPairs() {
+			for i, p := range pairs {
 				lab.Check(t, says(t, b.A, "tcp", netip.Addr{}, netip.AddrPortFrom(nth(p.external, 7), 7)))
-				peers := echo.Peers()
-				if got, want := peers[len(peers)-1].Addr(), tt.seen(b, i, p); got != want {
-					t.Errorf("the host inside saw %v, want %v", got, want)
-				}
+				lastPeer(t, "the host inside", echo, tt.seen[i])
 				inside := nth(p.internal, 9)
 				lab.Check(t, says(t, private, "tcp", inside, netip.AddrPortFrom(p.client, 7)))
+				lastPeer(t, "A", atA, nth(p.external, 9))
 				lab.Check(t, private.Ping(inside, p.client, patience))
-				peers = atA.Peers()
-				if got, want := peers[len(peers)-1].Addr(), nth(p.external, 9); got != want {
-					t.Errorf("A saw %v, want %v", got, want)
-				}
 				mute(t, private, inside, netip.AddrPortFrom(addrsOf(b.C)[i], 7)) // not in from
 			}
 			b.staticRefusesOthers()
 			if out, _, _ := b.natctl("connections"); !strings.Contains(out, "static  overlap-0") {
 				t.Errorf("natctl connections has no static:\n%s", out)
 			}
-			b.A.Converse(t, netip.Addr{}, netip.AddrPortFrom(nth(staticPairs()[0].external, 7), 7).String())
-			b.reload(strings.Replace(staticText(tt.snat), `from = ["10.1.0.0/16"]`, `from = ["10.4.0.0/16"]`, 1))
-			for _, side := range []string{"--orig-dst", "--orig-src"} {
-				left, err := b.B.Conntrack(t.Context(), "-p", "tcp", side, map[string]string{"--orig-dst": "10.2.64.7", "--orig-src": "192.168.1.9"}[side])
-				if err != nil || len(left) > 0 {
-					t.Errorf("still tracked: %q, %v", left, err)
-				}
-			}
-			mute(t, b.A, netip.Addr{}, netip.AddrPortFrom(nth(staticPairs()[0].external, 7), 7))
+			b.narrowStatic(tt.snat)
 		})
 	}
+}
+
+// lastPeer wants the last client of a server to have had the address.
+func lastPeer(t *testing.T, who string, echo *lab.Echo, want netip.Addr) {
+	t.Helper()
+	peers := echo.Peers()
+	if got := peers[len(peers)-1].Addr(); got != want {
+		t.Errorf("%s saw %v, want %v", who, got, want)
+	}
+}
+
+// narrowStatic takes A out of the static's from: what it and the hosts inside had open ends.
+func (b *box) narrowStatic(snat string) {
+	b.t.Helper()
+	dialled := netip.MustParseAddrPort("10.2.64.7:7")
+	b.A.Converse(b.t, netip.Addr{}, dialled.String())
+	b.reload(strings.Replace(staticText(snat), `from = ["10.1.0.0/16"]`, `from = ["10.4.0.0/16"]`, 1))
+	for side, addr := range map[string]string{"--orig-dst": "10.2.64.7", "--orig-src": "192.168.1.9"} {
+		if left, err := b.B.Conntrack(b.t.Context(), "-p", "tcp", side, addr); err != nil || len(left) > 0 {
+			b.t.Errorf("still tracked: %q, %v", left, err)
+		}
+	}
+	mute(b.t, b.A, netip.Addr{}, dialled)
 }
 
 // TestStaticPool gives clients addresses of a pool, each its own.

@@ -47,6 +47,7 @@ func snatTexts(s nat.SNAT) []string {
 		return texts(s.Addrs)
 	case nat.SNATOff:
 		return []string{"off"}
+	case nat.SNATAuto:
 	}
 	return []string{"auto"}
 }

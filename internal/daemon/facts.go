@@ -68,6 +68,11 @@ func (f *facts) lookUp(host *netconf.Host, spec *nat.Spec) error {
 			}
 		}
 	}
+	return f.lookUpBehind(host, spec)
+}
+
+// lookUpBehind is lookUp for gateways and statics.
+func (f *facts) lookUpBehind(host *netconf.Host, spec *nat.Spec) error {
 	for i := range spec.Gateways {
 		g := &spec.Gateways[i]
 		for _, to := range g.To {

@@ -163,9 +163,9 @@ func (d *Daemon) reportSpots(kind string, next, before []spot, known bool, name 
 		if known {
 			was = before[i].reason()
 		}
-		switch reason := next[i].reason(); {
-		case reason == was:
-		case reason == "":
+		switch reason := next[i].reason(); reason {
+		case was:
+		case "":
 			d.Log.Info("gateway or static is as configured again", kind, name(i))
 		default:
 			d.Log.Warn("gateway or static is not as configured", kind, name(i), "reason", reason)
