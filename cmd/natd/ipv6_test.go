@@ -244,7 +244,7 @@ func TestNoRedirects6(t *testing.T) {
 func (b *box) linkLocalOf(h *lab.Host, device string) (addr string) {
 	b.t.Helper()
 	lab.Eventually(b.t, patience, func() error {
-		for _, field := range strings.Fields(h.Output(b.t, "ip", "-6", "-o", "addr", "show", "dev", device, "scope", "link", "-tentative")) {
+		for field := range strings.FieldsSeq(h.Output(b.t, "ip", "-6", "-o", "addr", "show", "dev", device, "scope", "link", "-tentative")) {
 			if p, err := netip.ParsePrefix(field); err == nil {
 				addr = p.Addr().String()
 				return nil
