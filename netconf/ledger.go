@@ -7,11 +7,12 @@ import (
 	"io/fs"
 	"maps"
 	"os"
-	"path/filepath"
 	"slices"
 	"strings"
 
 	"golang.org/x/sys/unix"
+
+	"natd/internal/durable"
 )
 
 // Change is one setting that natd changed.
@@ -93,50 +94,11 @@ func (l *ledger) store(changes map[string]Change) error {
 	if err != nil {
 		return fmt.Errorf("encode the ledger of sysctls: %w", err)
 	}
-	if err := replaceFile(l.file, append(content, '\n')); err != nil {
+	if err := durable.Replace(l.file, append(content, '\n')); err != nil {
 		return fmt.Errorf("write the ledger of sysctls (is the state directory there, writable and not full?): %w", err)
 	}
 	l.changes = changes
 	return nil
-}
-
-// replaceFile replaces the content of a file durably: rename(2) is atomic, and fsync(2) of the file before and
-// of the directory after it puts both on disk.
-func replaceFile(name string, content []byte) error {
-	temporary := name + ".new"
-	if err := unix.Unlink(temporary); err != nil && !errors.Is(err, fs.ErrNotExist) {
-		return err
-	}
-	// O_EXCL: root writes here in a directory of the user natd, and must not follow a link that it finds.
-	file, err := os.OpenFile(temporary, os.O_WRONLY|os.O_CREATE|os.O_EXCL, 0o600)
-	if err != nil {
-		return err
-	}
-	_, err = file.Write(content)
-	if err := errors.Join(err, giveAway(file), file.Sync(), file.Close()); err != nil {
-		return errors.Join(err, os.Remove(temporary))
-	}
-	if err := os.Rename(temporary, name); err != nil {
-		return errors.Join(err, os.Remove(temporary))
-	}
-	directory, err := os.Open(filepath.Dir(name))
-	if err != nil {
-		return err
-	}
-	return errors.Join(directory.Sync(), directory.Close())
-}
-
-// giveAway gives a file that root made to the owner of its directory: after a "natctl flush" without a running natd, the
-// natd of the unit, which is not root, must be able to read the ledger.
-func giveAway(file *os.File) error {
-	if os.Geteuid() != 0 {
-		return nil
-	}
-	var directory unix.Stat_t
-	if err := unix.Stat(filepath.Dir(file.Name()), &directory); err != nil {
-		return fmt.Errorf("find the owner of the directory of %s: %w", file.Name(), err)
-	}
-	return file.Chown(int(directory.Uid), int(directory.Gid))
 }
 
 // currentEpoch identifies the present boot, and the network namespace of the present thread.

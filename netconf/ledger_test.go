@@ -7,8 +7,6 @@ import (
 	"path/filepath"
 	"strings"
 	"testing"
-
-	"golang.org/x/sys/unix"
 )
 
 func TestLedgerLasts(t *testing.T) {
@@ -126,33 +124,5 @@ func TestCurrentEpoch(t *testing.T) {
 	}
 	if elsewhere.Boot != here.Boot || elsewhere.NetNS == here.NetNS {
 		t.Errorf("another namespace of this boot is %+v, this one is %+v", elsewhere, here)
-	}
-}
-
-// TestLedgerOfRoot stands for "natctl flush" by root beside the natd of the unit, which is another user: the ledger must
-// be that user's, and a link that he left must not be followed.
-func TestLedgerOfRoot(t *testing.T) {
-	t.Parallel()
-	if os.Geteuid() != 0 {
-		lacking(t, "only root can give files away")
-	}
-	const uid, gid = 4711, 4712
-	dir := t.TempDir()
-	victim := filepath.Join(t.TempDir(), "victim")
-	name := filepath.Join(dir, "sysctls.json")
-	if err := errors.Join(
-		os.WriteFile(victim, []byte("untouched"), 0o600),
-		os.Symlink(victim, name+".new"),
-		os.Chown(dir, uid, gid),
-		replaceFile(name, []byte("{}")),
-	); err != nil {
-		t.Fatal(err)
-	}
-	if got, err := os.ReadFile(victim); err != nil || string(got) != "untouched" {
-		t.Errorf("the victim has %q (%v)", got, err)
-	}
-	var info unix.Stat_t
-	if err := unix.Lstat(name, &info); err != nil || info.Uid != uid || info.Gid != gid || info.Mode&unix.S_IFMT != unix.S_IFREG {
-		t.Errorf("the ledger is of %d:%d, mode %o (%v), want a file of %d:%d", info.Uid, info.Gid, info.Mode, err, uid, gid)
 	}
 }

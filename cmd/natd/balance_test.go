@@ -9,13 +9,13 @@ import (
 	"natd/internal/lab"
 )
 
-// tellers starts servers that tell their names on the first n extra addresses of host C, and returns them as TOML strings.
-func (b *box) tellers(n int, port uint16) []string {
+// tellers starts servers that tell their names on port 7000 of the first n extra addresses of host C, and returns them as TOML strings.
+func (b *box) tellers(n int) []string {
 	b.t.Helper()
 	lab.Check(b.t, b.C.AddExtra(n))
 	var backends []string
 	for i := range n {
-		at := netip.AddrPortFrom(b.C.Extra(i + 1)[0], port).String()
+		at := netip.AddrPortFrom(b.C.Extra(i + 1)[0], 7000).String()
 		teller, err := b.C.TellTCP(at, fmt.Sprint(i+1))
 		lab.Check(b.t, err)
 		b.t.Cleanup(func() { _ = teller.Stop() })
@@ -31,7 +31,7 @@ func TestShares(t *testing.T) {
 		t.Run(balance, func(t *testing.T) {
 			t.Parallel()
 			b := newBox(t)
-			to := b.tellers(3, 7000)
+			to := b.tellers(3)
 			b.start(fmt.Sprintf(`
 [[relay]]
 name = "tell"
@@ -59,7 +59,7 @@ to = [{address = %q, weight = 5}, {address = %q, weight = 3}, {address = %q, wei
 func TestSourceSticks(t *testing.T) {
 	t.Parallel()
 	b := newBox(t)
-	to := b.tellers(3, 7000)
+	to := b.tellers(3)
 	lab.Check(t, b.A.Own(t.Context(), netip.MustParsePrefix("10.1.7.0/24")))
 	config := func(to []string) string {
 		return fmt.Sprintf(`

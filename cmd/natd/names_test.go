@@ -161,7 +161,7 @@ func (b *box) reason(relay, state string, words ...string) {
 func TestNameMoves(t *testing.T) {
 	t.Parallel()
 	b := newBox(t)
-	b.tellers(3, 7000)
+	b.tellers(3)
 	const ttl = time.Second
 	z := b.zone(ttl, map[string]lab.Answer{"db.internal": b.at(1)})
 	for n := range 2 {
@@ -224,7 +224,7 @@ func TestNameMoves(t *testing.T) {
 func TestNameOutage(t *testing.T) {
 	t.Parallel()
 	b := newBox(t)
-	b.tellers(1, 7000)
+	b.tellers(1)
 	names := []string{"nx", "empty", "fail", "stay"}
 	good, bad, config := make(map[string]lab.Answer), make(map[string]lab.Answer), resolverLine
 	for i, name := range names {
@@ -281,7 +281,7 @@ func TestNameOutage(t *testing.T) {
 func TestNameFlipFlop(t *testing.T) {
 	t.Parallel()
 	b := newBox(t)
-	b.tellers(2, 7000)
+	b.tellers(2)
 	is := func(n int) map[string]lab.Answer { return map[string]lab.Answer{"db.internal": b.at(n)} }
 	z := b.zone(time.Second, is(1))
 	b.start(resolverLine + nameRelay("db", 7000, "db.internal"))
@@ -313,7 +313,7 @@ func TestNameFlipFlop(t *testing.T) {
 func TestNameAtStart(t *testing.T) {
 	t.Parallel()
 	b := newBox(t)
-	b.tellers(2, 7000)
+	b.tellers(2)
 	z := b.zone(time.Second, map[string]lab.Answer{"one.internal": b.at(1)})
 	b.configure(resolverLine + nameRelay("one", 7000, "one.internal") +
 		"[[relay]]\nname = \"two\"\nlisten = \"10.2.0.100:7001\"\nto = [\"two.internal:7000\"]\n")

@@ -100,7 +100,7 @@ to = ["six.internal:7000"]
 func TestNameLeadsHere(t *testing.T) {
 	t.Parallel()
 	b := newBox(t)
-	b.tellers(1, 7000)
+	b.tellers(1)
 	lab.Check(t, b.RouteTo(netip.MustParsePrefix("10.2.7.7/32"), b.B))
 	z := b.zone(time.Second, map[string]lab.Answer{"db.internal": b.at(1)})
 	b.configure(resolverLine + nameRelay("db", 7000, "db.internal") + // and one whose address is routed here, but on no interface
@@ -129,7 +129,7 @@ func TestNameLeadsHere(t *testing.T) {
 func TestNameReload(t *testing.T) {
 	t.Parallel()
 	b := newBox(t)
-	b.tellers(3, 7000)
+	b.tellers(3)
 	answers := map[string]lab.Answer{"db.internal": b.at(1, 2)}
 	z := b.zone(5*time.Minute, answers)
 	fixed := "[[relay]]\nname = \"db\"\nlisten = \"10.2.0.100:7000\"\nto = [\"10.3.0.103:7000\"]\n"
@@ -198,7 +198,7 @@ func (b *box) wantNoPlan() {
 func TestNameStore(t *testing.T) {
 	t.Parallel()
 	b := newBox(t)
-	b.tellers(2, 7000)
+	b.tellers(2)
 	state := filepath.Join(b.dir, "state")
 	store := filepath.Join(state, "names.json")
 	lab.Check(t, os.Mkdir(state, 0o700))
@@ -252,7 +252,7 @@ func (b *box) stored(path, addr string) {
 func TestNameByResolvConf(t *testing.T) {
 	t.Parallel()
 	b := newBox(t)
-	b.tellers(2, 7000)
+	b.tellers(2)
 	const conf = "/etc/resolv.conf"
 	write := func(server string) string {
 		return "search corp.internal\nnameserver " + server + "\noptions timeout:1 attempts:1\n"

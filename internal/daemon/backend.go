@@ -42,6 +42,11 @@ func (b *backend) text() string {
 	return text
 }
 
+// is tells whether a connection to there is one to the backend.
+func (b *backend) is(to netip.AddrPort) bool {
+	return b.addr == to.Addr() && b.conf.Ports.Contains(to.Port())
+}
+
 // target is the backend as the kernel gets it.
 func (b *backend) target() nat.Target {
 	return nat.Target{Addr: b.addr, Ports: b.conf.Ports, Weight: b.weight, Closing: b.closing, SNAT: b.sources}

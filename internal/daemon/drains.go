@@ -9,11 +9,11 @@ import (
 	"maps"
 	"net/netip"
 	"os"
-	"path/filepath"
 	"slices"
 	"strings"
 
 	"natd/internal/control"
+	"natd/internal/durable"
 	"natd/nat"
 )
 
@@ -54,25 +54,8 @@ func (d *drains) save() error {
 	if err != nil {
 		return fmt.Errorf("write which backends are drained: %w", err)
 	}
-	if err := replaceFile(d.path, data); err != nil {
+	if err := durable.Replace(d.path, data); err != nil {
 		return fmt.Errorf("write which backends are drained: %w", err)
-	}
-	return nil
-}
-
-// replaceFile writes a file so that a crash leaves the old one or the new one.
-func replaceFile(path string, data []byte) error {
-	f, err := os.CreateTemp(filepath.Dir(path), filepath.Base(path)+".*")
-	if err != nil {
-		return err
-	}
-	_, err = f.Write(data)
-	err = errors.Join(err, f.Sync(), f.Close())
-	if err == nil {
-		err = os.Rename(f.Name(), path)
-	}
-	if err != nil {
-		return errors.Join(err, os.Remove(f.Name()))
 	}
 	return nil
 }

@@ -43,34 +43,35 @@ func (d *Daemon) backendStatus(i int, c *count, totals map[netip.AddrPort]uint64
 	if i >= len(d.placed.relays) || !r.Enabled {
 		return configuredBackends(r, d.sinceOf(r.Name))
 	}
-	var backends []control.Backend
-	known := make(map[netip.AddrPort]bool)
-	for j := range d.placed.relays[i].backends {
-		b := &d.placed.relays[i].backends[j]
-		s := control.Backend{
-			Name: b.conf.Name, State: b.state, Reason: b.why, Since: b.since,
-			Weight: b.conf.Weight, Backup: b.conf.Backup, InUse: b.weight > 0 && !d.placed.relays[i].Held,
+	p := &d.placed.relays[i]
+	backends := make([]control.Backend, len(p.backends))
+	known := func(to netip.AddrPort) bool {
+		return slices.ContainsFunc(p.backends, func(b backend) bool { return b.is(to) })
+	}
+	for j := range p.backends {
+		b := &p.backends[j]
+		backends[j] = control.Backend{
+			Name: b.conf.Name, State: b.state, Reason: b.why, Since: b.since, Weight: b.conf.Weight, Backup: b.conf.Backup,
+			InUse: b.weight > 0 && !p.Held, Total: sumOf(totals, b.is), Active: sumOf(c.active, b.is),
 		}
-		if s.Since.IsZero() {
-			s.Since = d.sinceOf(r.Name)
+		if b.since.IsZero() {
+			backends[j].Since = d.sinceOf(r.Name)
 		}
 		if b.addr.IsValid() {
-			s.Address = nat.Backend{Addr: b.addr, Ports: b.conf.Ports}.String()
-			for port := range c.active {
-				if port.Addr() == b.addr && b.conf.Ports.Contains(port.Port()) {
-					known[port] = true
-					s.Active += c.active[port]
-				}
-			}
-			for port, n := range totals {
-				if port.Addr() == b.addr && b.conf.Ports.Contains(port.Port()) {
-					s.Total += n
-				}
-			}
+			backends[j].Address = nat.Backend{Addr: b.addr, Ports: b.conf.Ports}.String()
 		}
-		backends = append(backends, s)
 	}
 	return append(backends, leftBackends(c.active, known, d.loadedAt)...)
+}
+
+// sumOf adds up the counts of the addresses and ports that match.
+func sumOf(counts map[netip.AddrPort]uint64, match func(netip.AddrPort) bool) (sum uint64) {
+	for to, n := range counts {
+		if match(to) {
+			sum += n
+		}
+	}
+	return sum
 }
 
 // configuredBackends is what the file says of the backends of a relay that has no place.
@@ -87,9 +88,9 @@ func configuredBackends(r *nat.Relay, since time.Time) []control.Backend {
 }
 
 // leftBackends is the backends that left the relay, and that connections still go to.
-func leftBackends(active map[netip.AddrPort]uint64, known map[netip.AddrPort]bool, since time.Time) (left []control.Backend) {
+func leftBackends(active map[netip.AddrPort]uint64, known func(netip.AddrPort) bool, since time.Time) (left []control.Backend) {
 	for port, n := range active {
-		if !known[port] {
+		if !known(port) {
 			left = append(left, control.Backend{
 				Address: port.String(), State: control.BackendDraining, Since: since, Active: n, Weight: 1,
 				Reason: "it left the relay, and connections still go there",

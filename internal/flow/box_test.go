@@ -68,14 +68,6 @@ func TestBoxes(t *testing.T) {
 	}
 }
 
-// tableOf is the table of the gateways and statics.
-func tableOf(spec *nat.Spec) *nat.Ruleset {
-	behind := &nat.Spec{Gateways: spec.Gateways, Statics: spec.Statics}
-	return nat.Build(behind, &nat.Placements{
-		Gateways: make([]nat.Placement, len(spec.Gateways)), Statics: make([]nat.Placement, len(spec.Statics)),
-	})
-}
-
 // judgeChange judges after the one spec became the other.
 func judgeChange(was, is *nat.Spec) *Judge {
 	own := []netip.Addr{netip.MustParseAddr(host)}

@@ -10,12 +10,11 @@ import (
 	"maps"
 	"net/netip"
 	"os"
-	"path/filepath"
 	"slices"
 	"strings"
 	"time"
 
-	"golang.org/x/sys/unix"
+	"natd/internal/durable"
 )
 
 const (
@@ -120,37 +119,11 @@ func (s store) save(answers map[Name]saved) bool {
 	})
 	content, err := json.Marshal(storeJSON{Version: storeVersion, Names: sorted})
 	if err == nil {
-		err = replaceFile(s.path, append(content, '\n'))
+		err = durable.Replace(s.path, append(content, '\n'))
 	}
 	if err != nil {
 		s.log.Warn("the last good answers of names cannot be kept for the next start "+
 			"(is the state directory there, writable and not full?)", "file", s.path, "error", err)
 	}
 	return err == nil
-}
-
-// replaceFile replaces the content of a file durably: rename(2) is atomic, and fsync(2) of the file before and of the
-// directory after it puts both on disk.
-func replaceFile(name string, content []byte) error {
-	temporary := name + ".new"
-	if err := unix.Unlink(temporary); err != nil && !errors.Is(err, fs.ErrNotExist) {
-		return err
-	}
-	// O_EXCL: the directory may be another user's, and a link that lies there must not be followed.
-	file, err := os.OpenFile(temporary, os.O_WRONLY|os.O_CREATE|os.O_EXCL, 0o600)
-	if err != nil {
-		return err
-	}
-	_, err = file.Write(content)
-	if err := errors.Join(err, file.Sync(), file.Close()); err != nil {
-		return errors.Join(err, os.Remove(temporary))
-	}
-	if err := os.Rename(temporary, name); err != nil {
-		return errors.Join(err, os.Remove(temporary))
-	}
-	directory, err := os.Open(filepath.Dir(name))
-	if err != nil {
-		return err
-	}
-	return errors.Join(directory.Sync(), directory.Close())
 }
