@@ -277,6 +277,7 @@ func (p *place) explainBackends(r *nat.Relay) {
 	p.reasons = append(p.reasons, first(unfit)...)
 	if p.down = fit > 0 && len(down)+len(drained) == fit; !p.down {
 		p.unwell = append(p.unwell, first(down)...)
+		p.explainFamilies()
 		return
 	}
 	p.ail("%s", outage(r, down, len(drained)))
@@ -297,6 +298,32 @@ func outage(r *nat.Relay, down []string, drained int) string {
 		return fmt.Sprintf("%s, connections go to %s all the same (fail = \"open\"): %s", every, them, why)
 	}
 	return fmt.Sprintf("%s, new connections are refused (fail = \"closed\"): %s", every, why)
+}
+
+// explainFamilies says which clients are refused where others are served: those of a family all of whose backends are down or
+// drained.
+func (p *place) explainFamilies() {
+	for _, is4 := range []bool{true, false} {
+		fit, taking := 0, 0
+		for _, b := range p.ofFamily(is4) {
+			if b.fit {
+				fit++
+			}
+			if b.fit && b.weight > 0 {
+				taking++
+			}
+		}
+		if fit > 0 && taking == 0 {
+			p.ail("no backend takes new connections over %s, so they are refused", familyName(is4))
+		}
+	}
+}
+
+func familyName(is4 bool) string {
+	if is4 {
+		return "IPv4"
+	}
+	return "IPv6"
 }
 
 // add appends what the list does not have yet.

@@ -123,8 +123,9 @@ func (p *probes) checks() map[probe.Check][]probe.Name {
 	return nil
 }
 
-// follow checks the backends that there are now.
-func (p *probes) follow(spec *nat.Spec, places []place) {
+// follow checks the backends that there are now, and tells whether more is known of them than when they were placed: a check that
+// is new may take over what another found.
+func (p *probes) follow(spec *nat.Spec, places []place) (more bool) {
 	behind := make(map[probe.Check][]probe.Name)
 	for i := range places {
 		for j := range places[i].backends {
@@ -136,5 +137,5 @@ func (p *probes) follow(spec *nat.Spec, places []place) {
 		}
 	}
 	p.behind.Store(&behind)
-	p.health.Set(slices.Collect(maps.Keys(behind)))
+	return p.health.Set(slices.Collect(maps.Keys(behind)))
 }
