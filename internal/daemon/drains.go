@@ -43,6 +43,9 @@ func loadDrains(path string) (*drains, error) {
 	if err := json.NewDecoder(io.LimitReader(f, maxDrains)).Decode(&d.byRelay); err != nil {
 		return nil, fmt.Errorf("read which backends are drained: %s: %w: remove it to drain none", path, err)
 	}
+	if d.byRelay == nil { // the file says null
+		d.byRelay = make(map[string][]string)
+	}
 	return d, nil
 }
 
@@ -88,6 +91,16 @@ func (d *drains) forget(spec *nat.Spec) bool {
 		}
 	}
 	return changed
+}
+
+// forgetDrains forgets what the configuration that runs does not have.
+func (d *Daemon) forgetDrains() {
+	if !d.drains.forget(&d.cfg.NAT) {
+		return
+	}
+	if err := d.drains.save(); err != nil {
+		d.Log.Warn("backends that are drained no more could not be forgotten", "error", err)
+	}
 }
 
 // mayName tells whether the text is, or may become, a backend of the relay: any address may be one of a name.

@@ -2,6 +2,8 @@ package daemon
 
 import (
 	"net/netip"
+	"os"
+	"path/filepath"
 	"slices"
 	"testing"
 
@@ -40,5 +42,21 @@ func TestEnableByName(t *testing.T) {
 		if !slices.Equal(texts, tt.want) || (err != nil) != (tt.want == nil) {
 			t.Errorf("%v drained, enable %q: %v %v, want %v", tt.drained, tt.meant, texts, err, tt.want)
 		}
+	}
+}
+
+// TestDrainsOfNothing loads a file that is valid and has nothing in it.
+func TestDrainsOfNothing(t *testing.T) {
+	t.Parallel()
+	path := filepath.Join(t.TempDir(), drainsName)
+	if err := os.WriteFile(path, []byte("null"), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	d, err := loadDrains(path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if changed := d.set("web", []string{"10.3.0.100:80"}, true); len(changed) != 1 {
+		t.Errorf("drained %v, want one backend", changed)
 	}
 }
