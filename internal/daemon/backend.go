@@ -57,10 +57,11 @@ func (b *backend) sameWay(o *backend) bool {
 	return b.fit == o.fit && b.route == o.route && slices.Equal(b.sources, o.sources)
 }
 
-// placeBackends finds the relay's backends and decides which of them take connections.
-func (f *facts) placeBackends(r *nat.Relay, p *place) {
+// placeBackends finds the relay's backends, of no more addresses than most, and decides which of them take connections.
+func (f *facts) placeBackends(r *nat.Relay, p *place, most int) {
 	for i := range r.Backends {
-		f.placeBackend(r, &r.Backends[i], p)
+		others := len(r.Backends) - 1 - i // that are to come
+		f.placeBackend(r, &r.Backends[i], p, most-others)
 	}
 	for _, is4 := range []bool{true, false} {
 		choose(r, p.ofFamily(is4))
@@ -85,8 +86,8 @@ func (p *place) ofFamily(is4 bool) (some []*backend) {
 	return some
 }
 
-// placeBackend adds the addresses that stand for one configured backend.
-func (f *facts) placeBackend(r *nat.Relay, conf *nat.Backend, p *place) {
+// placeBackend adds the addresses that stand for one configured backend, until the place has as many as it may have.
+func (f *facts) placeBackend(r *nat.Relay, conf *nat.Backend, p *place, most int) {
 	addrs, answers := f.resolve(r, conf)
 	if len(addrs) == 0 {
 		p.backends = append(p.backends, backend{conf: conf, state: control.BackendUnknown, why: unanswered(answers)})
@@ -94,9 +95,14 @@ func (f *facts) placeBackend(r *nat.Relay, conf *nat.Backend, p *place) {
 	}
 	for _, addr := range addrs {
 		twice := slices.ContainsFunc(p.backends, func(b backend) bool { return b.addr == addr && b.conf.Ports == conf.Ports })
-		if !twice { // two names may lead to one address
-			p.backends = append(p.backends, f.backend(r, conf, addr))
+		if twice { // two names may lead to one address
+			continue
 		}
+		if len(p.backends) >= most {
+			p.ail("%s has %d addresses, which are not all used: the kernel has no room for more of this relay", conf.Name, len(addrs))
+			break
+		}
+		p.backends = append(p.backends, f.backend(r, conf, addr))
 	}
 	for _, a := range answers {
 		if a.Error != "" && len(a.Addrs) > 0 {

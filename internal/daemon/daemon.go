@@ -222,6 +222,7 @@ func (d *Daemon) adopt(ctx context.Context, cfg *config.Config) error {
 	d.probes.stand(addresses, &cfg.NAT)
 	d.probes.learn(ctx, cfg)
 	d.use(cfg, protect)
+	d.forgetDrains()
 	return nil
 }
 
@@ -292,11 +293,6 @@ func (d *Daemon) use(cfg *config.Config, protect nat.Protect) {
 		d.probes.stand(d.facts.addresses, &cfg.NAT)
 	}
 	d.probes.ask(cfg)
-	if d.drains.forget(&cfg.NAT) {
-		if err := d.drains.save(); err != nil {
-			d.Log.Warn("backends that are drained no more could not be forgotten", "error", err)
-		}
-	}
 	d.network.Store(true)
 }
 
