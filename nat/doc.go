@@ -38,7 +38,8 @@
 //
 //	prerouting   DNAT by relays4 and balance4, then by their from maps, longest prefix first, then by static4
 //	postrouting  SNAT by snat4 and pools4, found by what the client dialled, so that relays to one backend can differ; then
-//	             statics, then gateways, for what is not translated otherwise. Ports are kept where they are free
+//	             statics, then gateways, for what is not translated otherwise, and not for what the host itself sends. Ports are kept
+//	             where they are free
 //	forward      translated connections pass: established ones, and new ones that go to a backend and are below the limits; for
 //	             others the policy. SYN and SYN-ACK get the segment size that the routes carry
 //	input        keeps the host from answering packets of relayed connections that it cannot place, which would reset them

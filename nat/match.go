@@ -60,6 +60,11 @@ func leavingBy(name string) part {
 	}}
 }
 
+// sentHere matches packets that came in by no interface.
+func sentHere() part {
+	return part{"iif 0", []expr.Any{&expr.Meta{Key: expr.MetaKeyIIF, Register: firstReg}, compare(expr.CmpOpEq, make([]byte, 4))}}
+}
+
 // l4protoIs matches packets of one transport protocol.
 func l4protoIs(p Protocol) part {
 	return part{"meta l4proto " + p.String(), append(l4proto().load(firstReg, 0), compare(expr.CmpOpEq, []byte{byte(p)}))}

@@ -68,12 +68,13 @@ func (b *builder) chains(policy Forwarding) []Chain {
 	forward := slices.Concat([]Rule{rule("established connections", ctAssured(), ctTranslated(), accept())}, each(b.clamping),
 		[]Rule{rule("connections that begin, and errors", ctEstablished(), ctTranslated(), accept())}, each(b.forward))
 	input := slices.Concat([]Rule{rule("established connections", ctEstablished(), accept())}, each(b.input))
+	postrouting := slices.Concat(each(b.relaySNAT), b.ownSNAT(), each(b.staticSNAT), each(b.gatewaySNAT))
 	if redirects := each((*familyUse).redirects); len(redirects) > 0 {
 		chains = append(chains, outputChain(redirects))
 	}
 	return append(chains,
 		Chain{Name: "prerouting", Type: "nat", Hook: unix.NF_INET_PRE_ROUTING, Priority: priorityDNAT, Rules: each(b.prerouting)},
-		Chain{Name: "postrouting", Type: "nat", Hook: unix.NF_INET_POST_ROUTING, Priority: prioritySNAT, Rules: each(b.postrouting)},
+		Chain{Name: "postrouting", Type: "nat", Hook: unix.NF_INET_POST_ROUTING, Priority: prioritySNAT, Rules: postrouting},
 		Chain{Name: "forward", Type: "filter", Hook: unix.NF_INET_FORWARD, Priority: priorityFilter, Drop: policy == ForwardStrict, Rules: forward},
 		Chain{Name: "input", Type: "filter", Hook: unix.NF_INET_LOCAL_IN, Priority: priorityFilter, Rules: input},
 	)
@@ -117,10 +118,10 @@ func (b *builder) prerouting(f *familyUse) []Rule {
 	return append(rules, b.staticDNAT(f)...)
 }
 
-// postrouting makes the host the source of what a relay sends. The relay is known by what the client dialled, so that two
+// relaySNAT makes the host the source of what a relay sends. The relay is known by what the client dialled, so that two
 // relays to one backend can have different sources. nft knows the type of a port in the tracked tuple only behind a
 // match of the protocol, hence a rule for each.
-func (b *builder) postrouting(f *familyUse) (rules []Rule) {
+func (b *builder) relaySNAT(f *familyUse) (rules []Rule) {
 	for _, proto := range slices.Sorted(maps.Keys(f.protocols)) {
 		backend := append(f.tracked(), f.ipDaddr())
 		rules = slices.Concat(rules,
@@ -129,7 +130,16 @@ func (b *builder) postrouting(f *familyUse) (rules []Rule) {
 			b.ruleFor(f.name(setPools), fmt.Sprintf("source addresses of %s relays with a pool", proto),
 				l4protoIs(proto), f.is(), f.snatBy(f.name(setPools), key(append(f.tracked(), f.hashSlot(hashSlots))...))))
 	}
-	return slices.Concat(rules, b.staticSNAT(f), b.gatewaySNAT(f))
+	return rules
+}
+
+// ownSNAT leaves alone what the host itself sends, whose address may lie in the network of a gateway or static: its health
+// checks and logins go on from the address that they chose.
+func (b *builder) ownSNAT() []Rule {
+	if !slices.ContainsFunc(b.families, func(f *familyUse) bool { return len(f.egresses) > 0 || b.has(f.name(setStatic)) }) {
+		return nil
+	}
+	return []Rule{rule("what this host itself sends", sentHere(), accept())}
 }
 
 // clamping lowers the maximum segment size that both sides of a connection announce to what the path can carry. What the
