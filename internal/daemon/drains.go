@@ -29,25 +29,35 @@ type drains struct {
 	byRelay map[string]map[string]time.Time
 }
 
-// loadDrains reads what an earlier natd wrote. A file that cannot be understood is an error: to forget a drain silently would
-// send connections to a backend that somebody works on.
-func loadDrains(path string) (*drains, error) {
-	d := &drains{path: path, byRelay: make(map[string]map[string]time.Time)}
+// loadDrains reads what an earlier natd wrote. A file that cannot be understood is set aside, under the name that is returned:
+// that a backend takes connections again is less of a harm than a natd that does not start.
+func loadDrains(path string) (d *drains, aside string, err error) {
+	d = &drains{path: path, byRelay: make(map[string]map[string]time.Time)}
 	f, err := os.Open(path)
 	if errors.Is(err, fs.ErrNotExist) {
-		return d, nil
+		return d, "", nil
 	}
 	if err != nil {
-		return nil, fmt.Errorf("read which backends are drained: %w", err)
+		return nil, "", fmt.Errorf("read which backends are drained: %w", err)
 	}
 	defer f.Close()
-	if err := json.NewDecoder(io.LimitReader(f, maxDrains)).Decode(&d.byRelay); err != nil {
-		return nil, fmt.Errorf("read which backends are drained: %s: %w: remove it to drain none", path, err)
+	stored := make(map[string]map[string]time.Time)
+	if err := json.NewDecoder(io.LimitReader(f, maxDrains)).Decode(&stored); err != nil {
+		aside = path + ".corrupt"
+		if err := os.Rename(path, aside); err != nil {
+			return nil, "", fmt.Errorf("set the corrupt file of drained backends aside: %w", err)
+		}
+		return d, aside, nil
 	}
+<<<<<<< HEAD
 	if d.byRelay == nil { // the file says null
 		d.byRelay = make(map[string]map[string]time.Time)
+=======
+	if stored != nil { // the file may say null
+		d.byRelay = stored
+>>>>>>> main
 	}
-	return d, nil
+	return d, "", nil
 }
 
 // save writes the file whole, under its name at once.

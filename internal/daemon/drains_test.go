@@ -35,7 +35,11 @@ func TestEnableByName(t *testing.T) {
 		{[]string{"db.internal:80", "10.3.0.100:80"}, "", []string{"10.3.0.100:80", "db.internal:80"}},
 		{[]string{"db.internal:80"}, "10.3.0.100:80", []string{"10.3.0.100:80"}},
 	} {
+<<<<<<< HEAD
 		clear(d.drains.byRelay)
+=======
+		delete(d.drains.byRelay, "web")
+>>>>>>> main
 		d.drains.set("web", tt.drained, true)
 		texts, err := d.backendTexts(0, tt.meant)
 		if err == nil {
@@ -47,18 +51,26 @@ func TestEnableByName(t *testing.T) {
 	}
 }
 
-// TestDrainsOfNothing loads a file that is valid and has nothing in it.
+// TestDrainsOfNothing loads files that have nothing in them, or nothing that makes sense: natd starts, and can drain.
 func TestDrainsOfNothing(t *testing.T) {
 	t.Parallel()
-	path := filepath.Join(t.TempDir(), drainsName)
-	if err := os.WriteFile(path, []byte("null"), 0o600); err != nil {
-		t.Fatal(err)
-	}
-	d, err := loadDrains(path)
-	if err != nil {
-		t.Fatal(err)
-	}
-	if changed := d.set("web", []string{"10.3.0.100:80"}, true); len(changed) != 1 {
-		t.Errorf("drained %v, want one backend", changed)
+	for content, corrupt := range map[string]bool{"null": false, "{}": false, "": true, "[1]": true, `{"web":["10.3.0.100:80"]}`: true} {
+		path := filepath.Join(t.TempDir(), drainsName)
+		if err := os.WriteFile(path, []byte(content), 0o600); err != nil {
+			t.Fatal(err)
+		}
+		d, aside, err := loadDrains(path)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if (aside != "") != corrupt {
+			t.Errorf("%q: set aside to %q", content, aside)
+		}
+		if kept, err := os.ReadFile(aside); corrupt && (err != nil || string(kept) != content) {
+			t.Errorf("%q: what was set aside is %q: %v", content, kept, err)
+		}
+		if changed := d.set("web", []string{"10.3.0.100:80"}, true); len(changed) != 1 {
+			t.Errorf("%q: drained %v, want one backend", content, changed)
+		}
 	}
 }
