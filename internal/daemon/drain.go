@@ -91,11 +91,7 @@ func (d *Daemon) drainedTexts(i int, meant string, texts []string) ([]string, er
 	r := &d.cfg.NAT.Relays[i]
 	drained := slices.Sorted(maps.Keys(d.drains.byRelay[r.Name]))
 	if meant == "" {
-<<<<<<< HEAD
-		return slices.Sorted(maps.Keys(drained)), nil
-=======
 		return drained, nil
->>>>>>> main
 	}
 	if i >= len(d.placed.relays) {
 		return texts, nil
@@ -103,12 +99,11 @@ func (d *Daemon) drainedTexts(i int, meant string, texts []string) ([]string, er
 	for j := range d.placed.relays[i].backends {
 		b := &d.placed.relays[i].backends[j]
 		own := nat.Backend{Addr: b.addr, Ports: b.conf.Ports}.String()
-		_, byName := drained[b.conf.String()]
 		switch {
 		case b.conf.Name == "":
 		case slices.Contains(texts, b.conf.String()):
 			texts = add(texts, own)
-		case slices.Contains(texts, own) && byName:
+		case slices.Contains(texts, own) && slices.Contains(drained, b.conf.String()):
 			return nil, control.Errorf(control.CodeFailed, "%s is drained by its name: natctl enable %s %s", own, r.Name, b.conf.Name)
 		}
 	}

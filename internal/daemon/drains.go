@@ -49,13 +49,8 @@ func loadDrains(path string) (d *drains, aside string, err error) {
 		}
 		return d, aside, nil
 	}
-<<<<<<< HEAD
-	if d.byRelay == nil { // the file says null
-		d.byRelay = make(map[string]map[string]time.Time)
-=======
 	if stored != nil { // the file may say null
 		d.byRelay = stored
->>>>>>> main
 	}
 	return d, "", nil
 }

@@ -35,11 +35,7 @@ func TestEnableByName(t *testing.T) {
 		{[]string{"db.internal:80", "10.3.0.100:80"}, "", []string{"10.3.0.100:80", "db.internal:80"}},
 		{[]string{"db.internal:80"}, "10.3.0.100:80", []string{"10.3.0.100:80"}},
 	} {
-<<<<<<< HEAD
-		clear(d.drains.byRelay)
-=======
 		delete(d.drains.byRelay, "web")
->>>>>>> main
 		d.drains.set("web", tt.drained, true)
 		texts, err := d.backendTexts(0, tt.meant)
 		if err == nil {
