@@ -82,7 +82,7 @@ func TestManyStatics(t *testing.T) {
 	start := time.Now()
 	_, err := Parse("natd.toml", []byte(b.String()))
 	want := `natd.toml:140003: static "last": external = "10.0.0.0/30": 10.0.0.0/30 for clients from 0.0.0.0/0 overlaps with ` +
-		`10.0.0.0/32 from 0.0.0.0/0 of static "s0" (line 1): an address can become one other only`
+		`10.0.0.0/32 from 0.0.0.0/0 of static "s0" (line 1): an address can become one other only; use other addresses, or give each clients of its own in from`
 	if err == nil || err.Error() != want {
 		t.Errorf("Parse = %v\nwant %s", err, want)
 	}

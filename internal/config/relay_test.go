@@ -48,6 +48,7 @@ func TestListenErrors(t *testing.T) {
 		{`10.2.0.100:70000`, `port 70000 is not in 1-65535`},
 		{`10.2.0.100:0`, `port 0 is not in 1-65535`},
 		{`10.2.0.100:99999999999999999999`, `port 99999999999999999999 is not in 1-65535`},
+		{`10.2.0.100:53/udp`, `"53/udp" has more than a port: the protocol is a key of its own, as in protocol = "udp"`},
 		{`10.2.0.100:http`, `port "http" is not a number in 1-65535`},
 		{`10.2.0.100:+80`, `port "+80" is not a number in 1-65535`},
 		{`10.2.0.100: 80`, `port " 80" is not a number in 1-65535`},
