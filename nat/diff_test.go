@@ -77,13 +77,13 @@ func TestDiffOfElements(t *testing.T) {
 			`add to targets4 { 10.3.0.100 . tcp . 80 comment "www" }`,
 		}},
 		"narrowed to a source": {want: build(web(from(clientNet))), steps: []string{
-			"make set relays4_from16 with 1 elements",
+			"make set relays4_from16 with 1 element",
 			`delete from relays4 { 10.2.0.100 . tcp . 80 comment "web" : 10.3.0.100 . 80 }`,
-			"write the 2 rules of chain prerouting",
+			"write 2 rules of chain prerouting",
 		}},
 		"logged": {want: build(web(logged)), steps: []string{
-			"make set logged4 with 1 elements",
-			"write the 2 rules of chain prerouting",
+			"make set logged4 with 1 element",
+			"write 2 rules of chain prerouting",
 		}},
 	})
 }
@@ -95,12 +95,12 @@ func TestDiffOfSetsNoLongerNeeded(t *testing.T) {
 	}
 	runDiffCases(t, map[string]diffCase{
 		"the last source of a prefix length": {want: build(web(from("10.1.2.0/24"))), have: had(from(clientNet)), steps: []string{
-			"make set relays4_from24 with 1 elements",
-			"write the 2 rules of chain prerouting",
+			"make set relays4_from24 with 1 element",
+			"write 2 rules of chain prerouting",
 			"delete set relays4_from16",
 		}},
 		"the last logged relay": {want: build(web()), have: had(logged), steps: []string{
-			"write the 1 rules of chain prerouting",
+			"write 1 rule of chain prerouting",
 			"delete set logged4",
 		}},
 	})
@@ -111,7 +111,7 @@ func TestDiffOfChains(t *testing.T) {
 	runDiffCases(t, map[string]diffCase{
 		"a chain is missing": {
 			want: build(web()), have: func(have *Table) { have.Chains = have.Chains[:3] },
-			steps: []string{"set up chain input", "write the 3 rules of chain input"},
+			steps: []string{"set up chain input", "write 3 rules of chain input"},
 		},
 		"another policy": {
 			want:  scenario{policy: ForwardOpen, relays: []Relay{web()}}.build(),
@@ -119,29 +119,29 @@ func TestDiffOfChains(t *testing.T) {
 		},
 		"a rule is missing": {
 			want: build(web()), have: func(have *Table) { have.Chains[1].Rules = have.Chains[1].Rules[1:] },
-			steps: []string{"write the 2 rules of chain postrouting"},
+			steps: []string{"write 2 rules of chain postrouting"},
 		},
 		"a rule more": {
 			want:  build(web()),
 			have:  func(have *Table) { have.Chains[0].Rules = append(have.Chains[0].Rules, have.Chains[0].Rules[0]) },
-			steps: []string{"write the 1 rules of chain prerouting"},
+			steps: []string{"write 1 rule of chain prerouting"},
 		},
 		"rules in another order": {
 			want: build(web()), have: func(have *Table) { slices.Reverse(have.Chains[2].Rules) },
-			steps: []string{"write the 4 rules of chain forward"},
+			steps: []string{"write 4 rules of chain forward"},
 		},
 		"a rule with another comment": {
 			want: build(web()), have: func(have *Table) { have.Chains[3].Rules[0].Comment = "mine" },
-			steps: []string{"write the 3 rules of chain input"},
+			steps: []string{"write 3 rules of chain input"},
 		},
 		"a rule that does something else": {
 			want: build(web()), have: func(have *Table) { have.Chains[3].Rules[1].canon = "[immediate 1=00000001]" },
-			steps: []string{"write the 3 rules of chain input"},
+			steps: []string{"write 3 rules of chain input"},
 		},
 		"two chains at once": {
 			want:  build(web()),
 			have:  func(have *Table) { have.Chains[0].Rules, have.Chains[3].Rules = nil, nil },
-			steps: []string{"write the 1 rules of chain prerouting", "write the 3 rules of chain input"},
+			steps: []string{"write 1 rule of chain prerouting", "write 3 rules of chain input"},
 		},
 	})
 }
@@ -150,11 +150,11 @@ func TestDiffOfChains(t *testing.T) {
 func everything(first string) []string {
 	return []string{
 		first,
-		"make set listens4 with 1 elements", "make set listens6 with 0 elements", "make set relays4 with 1 elements",
-		"make set snat4 with 1 elements", "make set targets4 with 1 elements",
+		"make set listens4 with 1 element", "make set listens6 with 0 elements", "make set relays4 with 1 element",
+		"make set snat4 with 1 element", "make set targets4 with 1 element",
 		"set up chain prerouting", "set up chain postrouting", "set up chain forward", "set up chain input",
-		"write the 1 rules of chain prerouting", "write the 2 rules of chain postrouting",
-		"write the 4 rules of chain forward", "write the 3 rules of chain input",
+		"write 1 rule of chain prerouting", "write 2 rules of chain postrouting",
+		"write 4 rules of chain forward", "write 3 rules of chain input",
 	}
 }
 

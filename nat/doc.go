@@ -43,6 +43,7 @@
 //	forward      translated connections pass: established ones, and new ones that go to a backend and are below the limits; for
 //	             others the policy. SYN and SYN-ACK get the segment size that the routes carry
 //	input        keeps the host from answering packets of relayed connections that it cannot place, which would reset them
+//	output       with IPv6 only: keeps the host from telling clients behind the interface that it sends by of the way around it
 //	turn3_0      the next of 3 slots, for every eighth relay: a chain counts for all that share it
 //	random3      one of 3 slots by chance
 //	hash         one of 256 slots, the same for the same source

@@ -21,7 +21,7 @@ const (
 // ErrOwned says that another process owns the table.
 var ErrOwned = errors.New("table inet natd belongs to another process: is another natd running?")
 
-// ErrUnsupported says that the kernel is too old for the wanted protection.
+// ErrUnsupported says that the kernel is too old for what is wanted, or lacks a module.
 var ErrUnsupported = errors.New("this kernel cannot do that")
 
 // ErrStale says that another program changed the ruleset between a read and the change computed from it: read again.
@@ -117,21 +117,8 @@ func (k *Kernel) commit(b *nfnl.Batch) error {
 		// A process without CAP_NET_ADMIN is refused as a whole; a single message is refused for the owner's sake.
 		return fmt.Errorf("%w (%w)", ErrOwned, refusal)
 	}
-	return fmt.Errorf("change table inet %s: the kernel refused %s: %w", TableName, messageName(b.MessageType(refusal.Index)), refusal)
-}
-
-// messageName says in words what a message of nf_tables asks for.
-func messageName(typ uint16) string {
-	names := map[uint16]string{
-		unix.NFT_MSG_NEWTABLE: "to make the table", unix.NFT_MSG_DELTABLE: "to delete the table",
-		unix.NFT_MSG_NEWCHAIN: "to make a chain", unix.NFT_MSG_DELCHAIN: "to delete a chain", unix.NFT_MSG_NEWRULE: "to make a rule", unix.NFT_MSG_DELRULE: "to delete rules",
-		unix.NFT_MSG_NEWSET: "to make a set", unix.NFT_MSG_DELSET: "to delete a set",
-		unix.NFT_MSG_NEWSETELEM: "to add elements to a set", unix.NFT_MSG_DELSETELEM: "to delete elements of a set",
-	}
-	if name, ok := names[typ&0xff]; ok {
-		return name
-	}
-	return fmt.Sprintf("message %#x", typ)
+	typ, attrs := b.Message(refusal.Index)
+	return refusalOf(typ, attrs, refusal)
 }
 
 // Protection is what the kernel can do of the wanted protection: auto becomes the best there is. An explicit wish

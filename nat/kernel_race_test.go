@@ -4,10 +4,12 @@ import (
 	"errors"
 	"fmt"
 	"io/fs"
+	"strings"
 	"sync"
 	"testing"
 	"time"
 
+	"github.com/google/nftables/expr"
 	"golang.org/x/sys/unix"
 
 	"natd/internal/lab"
@@ -49,7 +51,7 @@ func TestRefusedPlanChangesNothing(t *testing.T) {
 	p := Diff(build(relayOf("ssh", 22, "10.3.0.1")), have, m.hold)
 	p.elements[0].del = append(p.elements[0].del, Element{Key: endpoint("192.0.2.1", TCP, 9).key()})
 	err := m.Apply(p, have.Generation, m.hold)
-	const want = "change table inet natd: the kernel refused to delete elements of a set: no such file or directory"
+	const want = "change table inet natd: the kernel refused to delete elements of set listens4: no such file or directory"
 	if err == nil || err.Error() != want || !errors.Is(err, fs.ErrNotExist) {
 		t.Errorf("Apply: %v, want %s", err, want)
 	}
@@ -57,6 +59,37 @@ func TestRefusedPlanChangesNothing(t *testing.T) {
 		t.Errorf("before:\n%s\nafter:\n%s", before, after)
 	}
 	m.bring(build())
+}
+
+// What a kernel does not know, because it is too old or has no module for it, is told by name, and nothing changes.
+func TestWhatTheKernelCannotDo(t *testing.T) {
+	t.Parallel()
+	m := newMachine(t, ProtectOff)
+	m.bring(build(web()))
+	before := m.list("ruleset")
+	future := func(edit func(*Ruleset)) error {
+		want := build(web(), relayOf("ssh", 22, "10.3.0.1", protocols(UDP)))
+		edit(want)
+		have := m.read()
+		return m.Apply(Diff(want, have, m.hold), have.Generation, m.hold)
+	}
+	for want, edit := range map[string]func(*Ruleset){
+		`to make the rule "of the future" of chain forward`: func(r *Ruleset) {
+			c := findChain(r.Chains, "forward")
+			c.Rules = append(c.Rules, rule("of the future", part{exprs: []expr.Any{&expr.Dup{RegAddr: firstReg}}}))
+		},
+		"to make chain later": func(r *Ruleset) {
+			r.Chains = append(r.Chains, Chain{Name: "later", Type: "future", Hook: unix.NF_INET_FORWARD})
+		},
+	} {
+		err := future(edit)
+		if !errors.Is(err, ErrUnsupported) || !strings.Contains(err.Error(), want) || !strings.Contains(err.Error(), "(Linux "+release()+")") {
+			t.Errorf("Apply: %v, want that the kernel cannot do it: %s", err, want)
+		}
+	}
+	if after := m.list("ruleset"); after != before {
+		t.Errorf("before:\n%s\nafter:\n%s", before, after)
+	}
 }
 
 // writers change another table until told to stop, each through a Kernel of its own.

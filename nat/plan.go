@@ -66,7 +66,7 @@ func (p *Plan) Steps(limit int) []string {
 	s := steps{limit: limit}
 	p.tableSteps(&s)
 	for _, set := range p.newSets {
-		s.addf("make set %s with %d elements", set.Name, len(set.Elements))
+		s.addf("make set %s with %s", set.Name, counted(len(set.Elements), "element"))
 	}
 	for _, c := range p.elements {
 		for i := range c.del {
@@ -83,7 +83,7 @@ func (p *Plan) Steps(limit int) []string {
 		s.addf("set the policy of chain %s to %s (was %s)", c.Name, policyName(c.Drop), policyName(!c.Drop))
 	}
 	for _, c := range p.rewriteRules {
-		s.addf("write the %d rules of chain %s", len(c.Rules), c.Name)
+		s.addf("write %s of chain %s", counted(len(c.Rules), "rule"), c.Name)
 	}
 	for _, set := range p.oldSets {
 		s.addf("delete set %s", set.Name)
@@ -95,6 +95,14 @@ func (p *Plan) Steps(limit int) []string {
 		s.lines = append(s.lines, fmt.Sprintf("and %d more", s.dropped))
 	}
 	return s.lines
+}
+
+// counted is a number of things, in words.
+func counted(n int, thing string) string {
+	if n == 1 {
+		return "1 " + thing
+	}
+	return fmt.Sprintf("%d %ss", n, thing)
 }
 
 func policyName(drop bool) string {

@@ -69,7 +69,7 @@ func (b *builder) chains(policy Forwarding) []Chain {
 		[]Rule{rule("connections that begin, and errors", ctEstablished(), ctTranslated(), accept())}, each(b.forward))
 	input := slices.Concat([]Rule{rule("established connections", ctEstablished(), accept())}, each(b.input))
 	postrouting := slices.Concat(each(b.relaySNAT), b.ownSNAT(), each(b.staticSNAT), each(b.gatewaySNAT))
-	if redirects := each(b.redirects); len(redirects) > 0 {
+	if redirects := each((*familyUse).redirects); len(redirects) > 0 {
 		chains = append(chains, outputChain(redirects))
 	}
 	return append(chains,
@@ -200,7 +200,7 @@ func (b *builder) input(f *familyUse) []Rule {
 
 // redirects keeps the host from telling IPv6 clients to go around it, as it does where it receives and sends by one
 // interface. For IPv4 there is a setting (send_redirects); for IPv6 there is none (ip6_forward in net/ipv6/ip6_output.c).
-func (b *builder) redirects(f *familyUse) []Rule {
+func (f *familyUse) redirects() []Rule {
 	if f.nfproto != unix.NFPROTO_IPV6 || !f.used {
 		return nil
 	}

@@ -120,7 +120,7 @@ func TestVerbs(t *testing.T) {
 	}{
 		{[]string{"status"}, control.CodeOK, "natd ready"},
 		{[]string{"connections"}, control.CodeOK, "no connections"},
-		{[]string{"connections", "--relay", "none"}, control.CodeFailed, `there is no relay "none"`},
+		{[]string{"connections", "--relay", "none"}, control.CodeFailed, `there is no relay, gateway or static "none"`},
 		{[]string{"check", b.configPath()}, control.CodeOK, "OK: "},
 		{[]string{"plan"}, control.CodeOK, "no changes"},
 		{[]string{"plan", "--exit-code"}, control.CodeOK, "no changes"},

@@ -2,9 +2,11 @@ package main
 
 import (
 	"net/netip"
+	"os"
 	"slices"
 	"strings"
 	"testing"
+	"time"
 
 	"natd/internal/control"
 	"natd/internal/lab"
@@ -18,7 +20,12 @@ func TestDrain(t *testing.T) {
 	b.start(pool(quoted(to), quickHealth))
 	b.awaitBackends("up", "up", "up")
 	old := b.established(webListen.String(), to[1])
+	ready := time.Now()
 	b.step([]string{"drain", "web", "10.3.0.102"}, control.CodeOK, "drained backend 10.3.0.102:80 of relay web")
+	drained := b.status().Relays[0].Backends[1].Since
+	if drained.Before(ready) {
+		t.Errorf("drained since %v, before natd was ready at %v", drained, ready)
+	}
 	b.step([]string{"drain", "web", "10.3.0.102:80"}, control.CodeOK, "")
 	b.step([]string{"status"}, control.CodeOK, "draining")
 	b.step([]string{"plan", "--exit-code"}, control.CodeOK, "no changes")
@@ -28,6 +35,9 @@ func TestDrain(t *testing.T) {
 	b.kill()
 	b.launch()
 	b.awaitBackends("up", "draining", "up")
+	if again := b.status().Relays[0].Backends[1].Since; !again.Equal(drained) {
+		t.Errorf("after a restart drained since %v, before it since %v", again, drained)
+	}
 	b.avoids(to[1])
 	lab.Check(t, exchange(old, patience))
 	lab.Check(t, b.natd.Stop())
@@ -68,4 +78,26 @@ func (b *box) avoids(backend string) {
 			b.t.Errorf("a new connection went to %s: %+v", backend, c)
 		}
 	}
+}
+
+// TestDrainOutlivesRefusedReload wants a reload that the kernel does not take, here because another program writes all the
+// time, to leave what was drained by hand as it was: the old configuration goes on.
+func TestDrainOutlivesRefusedReload(t *testing.T) {
+	t.Parallel()
+	b := newBox(t)
+	b.start(pool(quoted(b.echoes(2, 80, 0))))
+	whole, err := os.ReadFile(b.configPath())
+	lab.Check(t, err)
+	b.step([]string{"drain", "web", "10.3.0.102"}, control.CodeOK, "drained")
+	churn, err := b.B.Start("sh", "-c", `(echo 'add table ip churning'; yes 'add table ip churn; delete table ip churn') | nft -i`)
+	lab.Check(t, err)
+	lab.Eventually(t, patience, func() error { return b.B.Command(t.Context(), "nft", "list", "table", "ip", "churning").Run() })
+	b.configure("[[relay]]\nname = \"other\"\nlisten = \"10.2.0.100:10000-29999\"\nto = [\"10.3.0.101\"]\n") // takes a while to read back
+	if _, errs, code := b.natctl("reload"); code != control.CodeFailed || !strings.Contains(errs, "the old one goes on") {
+		t.Fatalf("natctl reload exits %d and says %q, want it refused", code, errs)
+	}
+	lab.Check(t, churn.Kill())
+	b.configure(string(whole))
+	b.awaitReady()
+	b.step([]string{"status"}, control.CodeOK, "draining")
 }

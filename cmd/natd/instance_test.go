@@ -212,3 +212,27 @@ func TestInstanceOff(t *testing.T) {
 		return nil
 	}))
 }
+
+// TestInstance6 is TestInstance for an IPv6 address: AWS gives those away one by one, too.
+func TestInstance6(t *testing.T) {
+	t.Parallel()
+	b := newDualBox(t)
+	describe := func(addresses ...string) *imds.Instance {
+		i := b.instance("10.2.0.100")
+		i.Interfaces[0].IPv6, i.Interfaces[0].SubnetIPv6, i.Interfaces[0].VPCIPv6 = addresses, []string{"fd00:10:2::/64"}, []string{"fd00:10:2::/56"}
+		return i
+	}
+	service := b.standin(metadataAddress, describe("fd00:10:2::100"))
+	lab.Check(t, b.B.AddAddr(lab.Device, netip.MustParsePrefix("fd00:10:2::101/64")))
+	const first = "snat = \"fd00:10:2::100\"\n" // of two addresses the kernel takes the last (net/ipv6/addrconf.c)
+	second := "[[relay]]\nname = \"second\"\nlisten = \"[fd00:10:2::101]:8\"\nto = [\"[fd00:10:3::100]:7\"]\n" + first
+	want := map[string]string{
+		"six":    "",
+		"second": "fd00:10:2::101 is set on ens5, but eni-0abc owns only fd00:10:2::100: AWS drops its packets; run: aws ec2 assign-ipv6-addresses ",
+	}
+	b.startRelays(sixRelay+first+second, want)
+	lab.Check(t, reach(t, b.A, "tcp", "[fd00:10:2::101]:8", patience))
+	service.tell(describe("fd00:10:2::100", "fd00:10:2::101"))
+	want["second"] = ""
+	b.awaitRelays(want)
+}

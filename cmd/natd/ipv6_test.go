@@ -1,6 +1,7 @@
 package main
 
 import (
+	"encoding/binary"
 	"errors"
 	"fmt"
 	"net"
@@ -9,6 +10,8 @@ import (
 	"strings"
 	"testing"
 	"time"
+
+	"golang.org/x/sys/unix"
 
 	"natd/internal/control"
 	"natd/internal/lab"
@@ -56,6 +59,15 @@ func TestDualStack(t *testing.T) {
 	if r := b.status().Relays[0]; len(r.SNAT) != 2 || len(r.Backends) != 2 || r.Backends[1].Address != "[fd00:10:3::100]:7" {
 		t.Errorf("status says %+v", r)
 	}
+	// Drained by hand is as it should be, but for clients that have no other backend.
+	b.step([]string{"drain", "dual", "[fd00:10:3::100]:7"}, control.CodeOK, "drained backend [fd00:10:3::100]:7 of relay dual")
+	b.awaitRelays(map[string]string{"dual": "no backend takes new connections over IPv6, so they are refused"})
+	if err := reach(t, b.A, "tcp", "[fd00:10:2::100]:7", patience); !errors.Is(err, unix.ECONNREFUSED) {
+		t.Errorf("a client over IPv6 gets %v, want that it is refused", err)
+	}
+	lab.Check(t, reach(t, b.A, "tcp", "10.2.0.100:7", patience))
+	b.step([]string{"enable", "dual"}, control.CodeOK, "enabled backend")
+	b.awaitReady()
 }
 
 // TestIPv6Off boots a dual-stack host with IPv6 off: what needs it says why it is degraded, IPv4 works, and IPv6 comes by
@@ -192,7 +204,7 @@ func TestNoRedirects6(t *testing.T) {
 		lab.End{Host: client, Name: lab.Device, Addrs: []netip.Prefix{netip.MustParsePrefix("fd00:10:9::2/64")}},
 		lab.End{Host: b.B, Name: "ens6", Addrs: []netip.Prefix{netip.MustParsePrefix("fd00:10:9::1/64")}}))
 	lab.Check(t, client.AddRoute(netip.MustParsePrefix("::/0"), netip.MustParseAddr("fd00:10:9::1")))
-	link := b.linkLocal(client)
+	link := b.linkLocalOf(client, lab.Device)
 	lab.Check(t, b.onB("ip -6 route add 2001:db8:9::/48 via "+link+" dev ens6"))
 	b.start(hourly("off") + "[[gateway]]\nname = \"behind\"\nfrom = [\"fd00:10:9::/64\"]\n")
 
@@ -228,11 +240,11 @@ func TestNoRedirects6(t *testing.T) {
 	sent(3, true)
 }
 
-// linkLocal is the address that the host has on the link of its Device alone.
-func (b *box) linkLocal(h *lab.Host) (addr string) {
+// linkLocalOf is the address that the host has on the link of an interface alone.
+func (b *box) linkLocalOf(h *lab.Host, device string) (addr string) {
 	b.t.Helper()
 	lab.Eventually(b.t, patience, func() error {
-		for _, field := range strings.Fields(h.Output(b.t, "ip", "-6", "-o", "addr", "show", "dev", lab.Device, "scope", "link", "-tentative")) {
+		for field := range strings.FieldsSeq(h.Output(b.t, "ip", "-6", "-o", "addr", "show", "dev", device, "scope", "link", "-tentative")) {
 			if p, err := netip.ParsePrefix(field); err == nil {
 				addr = p.Addr().String()
 				return nil
@@ -241,4 +253,120 @@ func (b *box) linkLocal(h *lab.Host) (addr string) {
 		return errors.New("no address of the link yet")
 	})
 	return addr
+}
+
+// TestNoIPv6 has a kernel without IPv6, as after a boot with ipv6.disable=1, as far as its settings show that.
+func TestNoIPv6(t *testing.T) {
+	t.Parallel()
+	b := newDualBox(t)
+	lab.Check(t, b.B.SetSysctl("net.ipv6.conf.all.disable_ipv6", "1"))
+	lab.Check(t, b.B.Do(func() error { return unix.Mount("tmpfs", "/proc/sys/net/ipv6", "tmpfs", unix.MS_RDONLY, "") }))
+	const off = "IPv6 is off in the kernel: boot it without ipv6.disable=1"
+	b.startRelays(dualRelay+sixRelay, map[string]string{"dual": off, "six": off})
+	lab.Check(t, reach(t, b.A, "tcp", "10.2.0.100:7", patience))
+	if reasons := strings.Join(b.status().Reasons, "; "); strings.Contains(reasons, "forwarding") {
+		t.Errorf("the reasons are %q, want nothing about forwarding of IPv6", reasons)
+	}
+	if _, errs, code := b.natctl("flush"); code != control.CodeOK {
+		t.Errorf("natctl flush exits %d: %s", code, errs)
+	}
+}
+
+// TestRouterAdvertisements has a host that learns its IPv6 default route from a router, as an instance does. Forwarding alone would
+// take it away.
+func TestRouterAdvertisements(t *testing.T) {
+	t.Parallel()
+	lab.Require(t, "ip")
+	b := newDualBox(t)
+	lab.Check(t, b.onB("ip -6 route del default"))
+	router := b.linkLocalOf(b.R, "b")
+	learned := func() error {
+		lab.Check(t, b.advertise())
+		if routes := b.B.Output(t, "ip", "-6", "route", "show", "default", "proto", "ra"); !strings.Contains(routes, "via "+router) {
+			return fmt.Errorf("the default routes are %q, want one via %s", routes, router)
+		}
+		return nil
+	}
+	lab.Eventually(t, patience, learned)
+	before := b.B.State(t)
+	b.start(sixRelay)
+	works := func() {
+		t.Helper()
+		b.wantRoute(router)
+		lab.Check(t, reach(t, b.A, "tcp", "[fd00:10:2::100]:8", patience))
+	}
+	works()
+	lab.Check(t, learned())
+	lab.Check(t, b.onB("ip -6 route del default")) // an advertisement brings it back
+	b.awaitDegraded("relay six", "no route")
+	lab.Eventually(t, patience, learned)
+	b.awaitReady()
+	works()
+	if _, errs, code := b.natctl("flush"); code != control.CodeOK {
+		t.Fatalf("natctl flush exits %d: %s", code, errs)
+	}
+	b.wantRoute(router)
+	lab.WantSame(t, before, b.B.State(t))
+}
+
+// wantRoute wants B to have learned its default route from the router.
+func (b *box) wantRoute(router string) {
+	b.t.Helper()
+	if routes := b.B.Output(b.t, "ip", "-6", "route", "show", "default", "proto", "ra"); !strings.Contains(routes, "via "+router) {
+		b.t.Errorf("the default routes are %q, want one via %s", routes, router)
+	}
+}
+
+// advertise sends a router advertisement from R to B: RFC 4861, section 4.2, without options. B may use the router for an hour.
+func (b *box) advertise() error {
+	const hour = 3600
+	message := make([]byte, 16) // the kernel adds the checksum
+	message[0], message[4] = 134, 64
+	binary.BigEndian.PutUint16(message[6:], hour)
+	return b.R.Do(func() error {
+		fd, err := unix.Socket(unix.AF_INET6, unix.SOCK_RAW|unix.SOCK_CLOEXEC, unix.IPPROTO_ICMPV6)
+		if err != nil {
+			return err
+		}
+		defer func() { _ = unix.Close(fd) }()
+		link, err := net.InterfaceByName("b")
+		if err != nil {
+			return err
+		}
+		to := &unix.SockaddrInet6{ZoneId: uint32(link.Index), Addr: netip.MustParseAddr("ff02::1").As16()}
+		return errors.Join(unix.SetsockoptInt(fd, unix.IPPROTO_IPV6, unix.IPV6_MULTICAST_HOPS, 255),
+			unix.SetsockoptInt(fd, unix.IPPROTO_IPV6, unix.IPV6_MULTICAST_IF, link.Index), unix.Sendto(fd, message, 0, to))
+	})
+}
+
+// TestForwardsNothingElse6 wants forwarding of IPv6 to make nothing reachable that no relay asks for.
+func TestForwardsNothingElse6(t *testing.T) {
+	t.Parallel()
+	b := newDualBox(t)
+	d, err := b.Host("D")
+	lab.Check(t, err)
+	lab.Check(t, lab.Connect(
+		lab.End{Host: d, Name: lab.Device, Addrs: []netip.Prefix{netip.MustParsePrefix("fd00:10:2:9::2/64")}},
+		lab.End{Host: b.B, Name: "ens6", Addrs: []netip.Prefix{netip.MustParsePrefix("fd00:10:2:9::1/64")}}))
+	lab.Check(t, d.AddRoute(netip.MustParsePrefix("::/0"), netip.MustParseAddr("fd00:10:2:9::1")))
+	echo(t, d, "tcp", "[fd00:10:2:9::2]:7")
+	open := func(within time.Duration) map[string]error {
+		return map[string]error{
+			"D reaches C": reach(t, d, "tcp", "[fd00:10:3::100]:7", within), "C reaches D": reach(t, b.C, "tcp", "[fd00:10:2:9::2]:7", within),
+			"D pings C": d.Ping(netip.Addr{}, b.C.Addr6, within), "D uses the relay of others": reach(t, d, "tcp", "[fd00:10:2::100]:8", within),
+		}
+	}
+	b.start(sixRelay)
+	lab.Check(t, reach(t, b.A, "tcp", "[fd00:10:2::100]:8", patience))
+	for what, err := range open(200 * time.Millisecond) {
+		if err == nil {
+			t.Errorf("%s", what)
+		}
+	}
+	b.reload("[host]\nforward = \"open\"\n" + sixRelay)
+	for what, err := range open(2 * time.Second) {
+		if (err == nil) != (what != "D uses the relay of others") {
+			t.Errorf("with forward = \"open\": %s: %v", what, err)
+		}
+	}
 }

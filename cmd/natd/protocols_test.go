@@ -59,23 +59,8 @@ to = ["10.3.0.100:53"]
 	})
 }
 
-// TestSCTP makes associations through a relay of SCTP alone, and through one that has TCP on the same port.
-func TestSCTP(t *testing.T) {
-	t.Parallel()
-	lab.Require(t, "conntrack")
-	inFamilies(t, func(t *testing.T, f family) {
-		b := newBoxOf(t, f)
-		var servers []*lab.SCTP
-		for _, at := range []string{"10.3.0.100:36412", "10.3.0.100:2905"} {
-			server, err := b.C.AnswerSCTP(netip.MustParseAddrPort(b.say(at)))
-			if errors.Is(err, lab.ErrSCTP) {
-				t.Skip(err)
-			}
-			lab.Check(t, err)
-			servers = append(servers, server)
-		}
-		echo(t, b.C, "tcp", b.say("10.3.0.100:2905"))
-		b.start(`
+// sctpRelays are a relay of SCTP alone, and one that has TCP on the same port.
+const sctpRelays = `
 [[relay]]
 name = "s1ap"
 listen = "10.2.0.100:36412"
@@ -89,7 +74,17 @@ listen = "10.2.0.100:2906"
 protocol = ["tcp", "sctp"]
 from = ["10.1.0.0/16"]
 to = ["10.3.0.100:2905"]
-`)
+`
+
+// TestSCTP makes associations through relays, and wants each to be tracked, told and counted, and to end with its relay.
+func TestSCTP(t *testing.T) {
+	t.Parallel()
+	lab.Require(t, "conntrack")
+	inFamilies(t, func(t *testing.T, f family) {
+		b := newBoxOf(t, f)
+		servers := b.answerSCTP("10.3.0.100:36412", "10.3.0.100:2905")
+		echo(t, b.C, "tcp", b.say("10.3.0.100:2905"))
+		b.start(sctpRelays)
 		lab.Check(t, b.A.Associate(t.Context(), 4000, netip.MustParseAddrPort(b.say("10.2.0.100:36412"))))
 		lab.Check(t, b.A.Associate(t.Context(), 4001, netip.MustParseAddrPort(b.say("10.2.0.100:2906"))))
 		lab.Check(t, reach(t, b.A, "tcp", b.say("10.2.0.100:2906"), patience))
@@ -99,30 +94,47 @@ to = ["10.3.0.100:2905"]
 				t.Errorf("C met %v, want %s", got, want)
 			}
 		}
-		for port, relay := range map[string]string{"36412": "s1ap", "2906": "m3ua"} {
-			if tracked := b.entries("sctp", port); strings.Count(tracked, "ESTABLISHED") != 1 {
-				t.Errorf("conntrack lists %q, want one association", tracked)
-			}
-			out, _, _ := b.natctl("connections", "--relay", relay, "--json")
-			var list control.ConnectionList
-			lab.Check(t, json.Unmarshal([]byte(out), &list))
-			if i := slices.IndexFunc(list.Connections, func(c control.Connection) bool {
-				return c.Protocol == "sctp" && c.State == "ESTABLISHED" && c.Listen == b.say("10.2.0.100:"+port)
-			}); i < 0 {
-				t.Errorf("natctl connections lists %+v", list.Connections)
-			}
-		}
+		b.wantAssociation("s1ap", "36412")
+		b.wantAssociation("m3ua", "2906")
 		if r := b.status().Relays[0]; r.Connections.Total != 1 || r.Connections.Active != 1 || r.Packets.ToClient == 0 {
 			t.Errorf("status says %+v with %+v packets", r.Connections, r.Packets)
 		}
-		if want := `msg="new connection" relay=s1ap protocol=sctp client=` + b.say("10.1.0.100:4000"); !strings.Contains(b.natd.Log(), want) {
-			lab.Check(t, b.natd.AwaitLog(t.Context(), patience, want))
-		}
+		lab.Check(t, b.natd.AwaitLog(t.Context(), patience, `msg="new connection" relay=s1ap protocol=sctp client=`+b.say("10.1.0.100:4000")))
 		b.reload("[daemon]\n")
 		if tracked := b.entries("sctp", ""); tracked != "" {
 			t.Errorf("after the relays are gone conntrack still lists %q", tracked)
 		}
 	})
+}
+
+// answerSCTP starts servers on C. The test is skipped where the kernel speaks SCTP itself.
+func (b *box) answerSCTP(addrs ...string) (servers []*lab.SCTP) {
+	b.t.Helper()
+	for _, at := range addrs {
+		server, err := b.C.AnswerSCTP(netip.MustParseAddrPort(b.say(at)))
+		if errors.Is(err, lab.ErrSCTP) {
+			b.t.Skip(err)
+		}
+		lab.Check(b.t, err)
+		servers = append(servers, server)
+	}
+	return servers
+}
+
+// wantAssociation wants conntrack(8) and natctl to know the one association of a relay.
+func (b *box) wantAssociation(relay, port string) {
+	b.t.Helper()
+	if tracked := b.entries("sctp", port); strings.Count(tracked, "ESTABLISHED") != 1 {
+		b.t.Errorf("conntrack lists %q, want one association", tracked)
+	}
+	out, _, _ := b.natctl("connections", "--relay", relay, "--json")
+	var list control.ConnectionList
+	lab.Check(b.t, json.Unmarshal([]byte(out), &list))
+	if !slices.ContainsFunc(list.Connections, func(c control.Connection) bool {
+		return c.Protocol == "sctp" && c.State == "ESTABLISHED" && c.Listen == b.say("10.2.0.100:"+port)
+	}) {
+		b.t.Errorf("natctl connections lists %+v", list.Connections)
+	}
 }
 
 // TestPorts relays a range whose ports are others at the backend: each to its own, and those beside it to none.

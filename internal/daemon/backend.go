@@ -57,10 +57,11 @@ func (b *backend) sameWay(o *backend) bool {
 	return b.fit == o.fit && b.route == o.route && slices.Equal(b.sources, o.sources)
 }
 
-// placeBackends finds the relay's backends and decides which of them take connections.
-func (f *facts) placeBackends(r *nat.Relay, p *place) {
+// placeBackends finds the relay's backends, of no more addresses than most, and decides which of them take connections.
+func (f *facts) placeBackends(r *nat.Relay, p *place, most int) {
 	for i := range r.Backends {
-		f.placeBackend(r, &r.Backends[i], p)
+		others := len(r.Backends) - 1 - i // that are to come
+		f.placeBackend(r, &r.Backends[i], p, most-others)
 	}
 	for _, is4 := range []bool{true, false} {
 		choose(r, p.ofFamily(is4))
@@ -85,8 +86,8 @@ func (p *place) ofFamily(is4 bool) (some []*backend) {
 	return some
 }
 
-// placeBackend adds the addresses that stand for one configured backend.
-func (f *facts) placeBackend(r *nat.Relay, conf *nat.Backend, p *place) {
+// placeBackend adds the addresses that stand for one configured backend, until the place has as many as it may have.
+func (f *facts) placeBackend(r *nat.Relay, conf *nat.Backend, p *place, most int) {
 	addrs, answers := f.resolve(r, conf)
 	if len(addrs) == 0 {
 		p.backends = append(p.backends, backend{conf: conf, state: control.BackendUnknown, why: unanswered(answers)})
@@ -94,9 +95,14 @@ func (f *facts) placeBackend(r *nat.Relay, conf *nat.Backend, p *place) {
 	}
 	for _, addr := range addrs {
 		twice := slices.ContainsFunc(p.backends, func(b backend) bool { return b.addr == addr && b.conf.Ports == conf.Ports })
-		if !twice { // two names may lead to one address
-			p.backends = append(p.backends, f.backend(r, conf, addr))
+		if twice { // two names may lead to one address
+			continue
 		}
+		if len(p.backends) >= most {
+			p.ail("%s has %d addresses, which are not all used: the kernel has no room for more of this relay", conf.Name, len(addrs))
+			break
+		}
+		p.backends = append(p.backends, f.backend(r, conf, addr))
 	}
 	for _, a := range answers {
 		if a.Error != "" && len(a.Addrs) > 0 {
@@ -132,8 +138,8 @@ func (f *facts) backend(r *nat.Relay, conf *nat.Backend, addr netip.Addr) backen
 			b.why = ""
 		}
 	}
-	if f.live.drained(r.Name, conf, addr) {
-		b.state, b.why = control.BackendDraining, "drained by natctl drain"
+	if at, ok := f.live.drained(r.Name, conf, addr); ok {
+		b.state, b.since, b.why = control.BackendDraining, at, "drained by natctl drain"
 	}
 	return b
 }
@@ -277,16 +283,53 @@ func (p *place) explainBackends(r *nat.Relay) {
 	p.reasons = append(p.reasons, first(unfit)...)
 	if p.down = fit > 0 && len(down)+len(drained) == fit; !p.down {
 		p.unwell = append(p.unwell, first(down)...)
+		p.explainFamilies()
 		return
 	}
-	switch {
-	case len(down) == 0:
-		p.ail("every backend is drained, so new connections are refused: natctl enable %s", r.Name)
-	case r.Fail == nat.FailOpen:
-		p.ail("every backend is down, connections go to them all the same (fail = \"open\"): %s", strings.Join(first(down), "; "))
-	default:
-		p.ail("every backend is down, new connections are refused (fail = \"closed\"): %s", strings.Join(first(down), "; "))
+	p.ail("%s", outage(r, down, len(drained)))
+}
+
+// outage says why no backend of the relay is well, what becomes of new connections, and what a person can undo.
+func outage(r *nat.Relay, down []string, drained int) string {
+	enable := "natctl enable " + r.Name
+	if len(down) == 0 {
+		return "every backend is drained, so new connections are refused: " + enable
 	}
+	every, them, why := "every backend is down", "them", strings.Join(first(down), "; ")
+	if drained > 0 {
+		every, them = every+" or drained", "those that are down"
+		why += fmt.Sprintf("; %d drained: %s", drained, enable)
+	}
+	if r.Fail == nat.FailOpen {
+		return fmt.Sprintf("%s, connections go to %s all the same (fail = \"open\"): %s", every, them, why)
+	}
+	return fmt.Sprintf("%s, new connections are refused (fail = \"closed\"): %s", every, why)
+}
+
+// explainFamilies says which clients are refused where others are served: those of a family all of whose backends are down or
+// drained.
+func (p *place) explainFamilies() {
+	for _, is4 := range []bool{true, false} {
+		fit, taking := 0, 0
+		for _, b := range p.ofFamily(is4) {
+			if b.fit {
+				fit++
+			}
+			if b.fit && b.weight > 0 {
+				taking++
+			}
+		}
+		if fit > 0 && taking == 0 {
+			p.ail("no backend takes new connections over %s, so they are refused", familyName(is4))
+		}
+	}
+}
+
+func familyName(is4 bool) string {
+	if is4 {
+		return "IPv4"
+	}
+	return "IPv6"
 }
 
 // add appends what the list does not have yet.

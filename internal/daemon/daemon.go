@@ -177,8 +177,12 @@ func (d *Daemon) open() (err error) {
 		return err
 	}
 	d.sysctls.Wrote = d.noteSysctl
-	if d.drains, err = loadDrains(filepath.Join(d.StateDir, drainsName)); err != nil {
+	var aside string
+	if d.drains, aside, err = loadDrains(filepath.Join(d.StateDir, drainsName)); err != nil {
 		return err
+	}
+	if aside != "" {
+		d.Log.Error("which backends are drained cannot be understood: none is drained now", "moved_to", aside)
 	}
 	if aside := d.sysctls.SetAside(); aside != "" {
 		d.Log.Warn("the ledger of changed sysctls cannot be understood: they will not be restored", "moved_to", aside)
@@ -222,6 +226,7 @@ func (d *Daemon) adopt(ctx context.Context, cfg *config.Config) error {
 	d.probes.stand(addresses, &cfg.NAT)
 	d.probes.learn(ctx, cfg)
 	d.use(cfg, protect)
+	d.forgetDrains()
 	return nil
 }
 
@@ -292,11 +297,6 @@ func (d *Daemon) use(cfg *config.Config, protect nat.Protect) {
 		d.probes.stand(d.facts.addresses, &cfg.NAT)
 	}
 	d.probes.ask(cfg)
-	if d.drains.forget(&cfg.NAT) {
-		if err := d.drains.save(); err != nil {
-			d.Log.Warn("backends that are drained no more could not be forgotten", "error", err)
-		}
-	}
 	d.network.Store(true)
 }
 

@@ -57,7 +57,9 @@ func (d *Daemon) refresh() (looked bool, err error) {
 	}
 	d.facts = next.facts
 	d.probes.stand(next.facts.addresses, &d.cfg.NAT)
-	d.probes.follow(&d.cfg.NAT, next.relays)
+	if d.probes.follow(&d.cfg.NAT, next.relays) {
+		next = placeOn(next.facts, &d.cfg.NAT, d.refused)
+	}
 	d.metadata.hope(next.facts.instance.hopeful(next.relays))
 	if d.want != nil && next.same(&d.placed) {
 		d.placed = *next // the words about a backend that is down may be others
@@ -93,7 +95,7 @@ func (d *Daemon) placeAll(cfg *config.Config, refused map[string]string, anew bo
 }
 
 func (d *Daemon) factsFor(spec *nat.Spec, anew bool) (*facts, error) {
-	l := live{answer: d.probes.names.Answer, verdict: d.probes.health.Verdict, drained: d.drains.has}
+	l := live{answer: d.probes.names.Answer, verdict: d.probes.health.Verdict, drained: d.drains.since}
 	if !anew {
 		return d.facts, d.facts.lookUp(d.host, spec)
 	}

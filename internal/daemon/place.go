@@ -24,7 +24,7 @@ type place struct {
 // place decides about every relay. It is a function of its arguments alone. refused holds the reasons why relays, by
 // name, may not take their port.
 func (f *facts) place(spec *nat.Spec, refused map[string]string) []place {
-	local := f.local()
+	local, left := f.local(), room(maxAnswered)
 	places := make([]place, len(spec.Relays))
 	for i := range spec.Relays {
 		r, p := &spec.Relays[i], &places[i]
@@ -32,7 +32,9 @@ func (f *facts) place(spec *nat.Spec, refused map[string]string) []place {
 			p.Held = true
 			continue
 		}
-		f.placeBackends(r, p)
+		n := endpoints(r, len(local))
+		f.placeBackends(r, p, left.addresses(r, n))
+		left.take(r, n, len(p.backends))
 		f.placeListen(r, p, local)
 		f.placeInVPC(r, p)
 		if reason, ok := refused[r.Name]; ok {

@@ -64,6 +64,7 @@ func (p *probes) learn(ctx context.Context, cfg *config.Config) {
 	defer cancel()
 	here := maps.Clone(*p.here.Load())
 	maps.Copy(here, leadingHere(nil, &cfg.NAT))
+	p.names.Learn(nil) // what was learned for a configuration that was then refused is of another time
 	p.names.Learn(resolve(ctx, cfg, here, func(n probe.Name) bool { return len(p.names.Answer(n).Addrs) > 0 }))
 }
 
@@ -122,8 +123,9 @@ func (p *probes) checks() map[probe.Check][]probe.Name {
 	return nil
 }
 
-// follow checks the backends that there are now.
-func (p *probes) follow(spec *nat.Spec, places []place) {
+// follow checks the backends that there are now, and tells whether more is known of them than when they were placed: a check that
+// is new may take over what another found.
+func (p *probes) follow(spec *nat.Spec, places []place) (more bool) {
 	behind := make(map[probe.Check][]probe.Name)
 	for i := range places {
 		for j := range places[i].backends {
@@ -135,5 +137,5 @@ func (p *probes) follow(spec *nat.Spec, places []place) {
 		}
 	}
 	p.behind.Store(&behind)
-	p.health.Set(slices.Collect(maps.Keys(behind)))
+	return p.health.Set(slices.Collect(maps.Keys(behind)))
 }

@@ -115,10 +115,10 @@ func (d *Daemon) unchanged() (bool, error) {
 func (d *Daemon) carryOut(plan *nat.Plan, have *nat.Table, drifted bool) error {
 	if !plan.Empty() {
 		began := time.Now()
-		d.gone = append(d.gone, flow.Removed(have.Passages(), &d.cfg.NAT)...)
 		if err := d.kernel.Apply(plan, have.Generation, d.hold); err != nil {
 			return err
 		}
+		d.gone = append(d.gone, flow.Removed(have.Passages(), &d.cfg.NAT)...)
 		d.sync.steps = append(d.sync.steps, plan.Steps(planShown)...)
 		d.sync.due = true
 		if shown, took := plan.Steps(stepsShown), time.Since(began); drifted {

@@ -89,15 +89,14 @@ func (b Box) made(e *Entry) bool {
 
 // gone returns why a connection of a gateway or static has to go, "" for one that does not, or that none made.
 func (j *Judge) gone(e *Entry) string {
-	if !slices.ContainsFunc(j.Gone, func(b Box) bool { return b.made(e) }) {
+	if was, _ := j.boxes().gone.makes(e); !was {
 		return ""
 	}
-	elsewhere := false
-	for b := range boxes(j.Spec) {
-		if b.made(e) {
-			return ""
-		}
-		elsewhere = elsewhere || b.covers(e)
+	static, covered := j.boxes().statics.makes(e)
+	gateway, coveredToo := j.boxes().gateways.makes(e)
+	elsewhere := covered || coveredToo
+	if static || gateway {
+		return ""
 	}
 	switch {
 	case !elsewhere:
@@ -108,24 +107,24 @@ func (j *Judge) gone(e *Entry) string {
 	return ""
 }
 
+// boxes is the boxes of what is and of what is gone, which are looked up once for each connection.
+func (j *Judge) boxes() *boxIndexes {
+	j.once.Do(func() { j.indexed = indexBoxes(j.Spec, j.Gone) })
+	return j.indexed
+}
+
 // Gateway is the gateway that makes the connection; nil when none does. A static comes before it.
 func (j *Judge) Gateway(e *Entry) *nat.Gateway {
-	for i := range j.Spec.Gateways {
-		g := &j.Spec.Gateways[i]
-		if g.Enabled && !gatewayBoxes(g, func(b Box) bool { return !b.covers(e) }) {
-			return g
-		}
+	if i := j.boxes().gateways.first(e); i >= 0 {
+		return &j.Spec.Gateways[i]
 	}
 	return nil
 }
 
 // Static is the static that makes the connection; nil when none does.
 func (j *Judge) Static(e *Entry) *nat.Static {
-	for i := range j.Spec.Statics {
-		s := &j.Spec.Statics[i]
-		if s.Enabled && !staticBoxes(s, func(b Box) bool { return !b.covers(e) }) {
-			return s
-		}
+	if i := j.boxes().statics.first(e); i >= 0 {
+		return &j.Spec.Statics[i]
 	}
 	return nil
 }

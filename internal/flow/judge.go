@@ -2,6 +2,7 @@ package flow
 
 import (
 	"slices"
+	"sync"
 
 	"natd/nat"
 )
@@ -27,6 +28,9 @@ type Judge struct {
 	Index   *nat.Index
 	Retired map[nat.Endpoint]bool // listens that the kernel had and that nothing serves any more
 	Gone    []Box                 // of gateways and statics that were removed or narrowed
+
+	once    sync.Once
+	indexed *boxIndexes // made when the first connection asks for it
 }
 
 // Relay is the relay that a translated connection belongs to, with its position; nil when it is none of natd's.

@@ -78,14 +78,16 @@ func (s *Socket) verdict(first, last uint32) error {
 	return refusal
 }
 
-// MessageType is the type of the n-th message of the batch, as the Index of an Error counts; 0 when there is none.
-// It tells what kind of request was refused.
-func (b *Batch) MessageType(n int) uint16 {
-	for at, i := 0, -1; at+unix.SizeofNlMsghdr <= len(b.buf); i++ {
+// Message is the type of the n-th message of the batch, as the Index of an Error counts, and its attributes; 0 when there is
+// none. It tells what was refused.
+func (b *Batch) Message(n int) (typ uint16, attrs []byte) {
+	const header = unix.SizeofNlMsghdr + 4 // and struct nfgenmsg
+	for at, i := 0, -1; at+header <= len(b.buf); i++ {
+		size := int(binary.NativeEndian.Uint32(b.buf[at:]))
 		if i == n {
-			return binary.NativeEndian.Uint16(b.buf[at+4:])
+			return binary.NativeEndian.Uint16(b.buf[at+4:]), b.buf[at+header : at+size]
 		}
-		at += align(int(binary.NativeEndian.Uint32(b.buf[at:])))
+		at += align(size)
 	}
-	return 0
+	return 0, nil
 }

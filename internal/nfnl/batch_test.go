@@ -19,12 +19,12 @@ func batchOf(generation uint32, types ...uint16) *Batch {
 	return b
 }
 
-func TestMessageType(t *testing.T) {
+func TestMessage(t *testing.T) {
 	t.Parallel()
 	b := batchOf(7, 100, 200, 300)
 	for n, want := range map[int]uint16{-1: unix.NFNL_MSG_BATCH_BEGIN, 0: 100, 1: 200, 2: 300, 3: 0, 99: 0} {
-		if got := b.MessageType(n); got != want {
-			t.Errorf("MessageType(%d) = %d, want %d", n, got, want)
+		if got, _ := b.Message(n); got != want {
+			t.Errorf("message %d is of type %d, want %d", n, got, want)
 		}
 	}
 }

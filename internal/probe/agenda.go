@@ -26,6 +26,7 @@ type job struct {
 	due     time.Time
 	index   int // in the heap; notWaiting while it is not there
 	dropped bool
+	again   bool // it is to be done anew as soon as it ends
 }
 
 const notWaiting = -1
@@ -66,6 +67,14 @@ func (a *agenda) hasten(j *job, due time.Time) {
 	}
 	a.mu.Unlock()
 	a.poke()
+}
+
+// renew makes a job due now. One that is under way is done again: it began with what is no longer true.
+func (a *agenda) renew(j *job) {
+	a.mu.Lock()
+	j.again = j.index == notWaiting
+	a.mu.Unlock()
+	a.hasten(j, time.Now())
 }
 
 func (a *agenda) poke() {
@@ -121,6 +130,9 @@ func (a *agenda) done(j *job, next time.Time) {
 	a.mu.Lock()
 	a.running--
 	if !j.dropped {
+		if j.again {
+			j.again, next = false, time.Now()
+		}
 		j.due = next
 		heap.Push(&a.waiting, j)
 	}

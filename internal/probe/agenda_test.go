@@ -147,3 +147,28 @@ func TestAgendaUnderWay(t *testing.T) {
 		}
 	})
 }
+
+// TestAgendaRenews makes jobs due that rest and that are under way: each is done once more, and only that.
+func TestAgendaRenews(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		a := newAgenda(10, 0)
+		var m meter
+		j := a.add(time.Now(), func(ctx context.Context) time.Time {
+			m.work(ctx, time.Second)
+			return inAnHour()
+		})
+		running(t, a.run)
+		time.Sleep(500 * time.Millisecond)
+		a.renew(j)
+		time.Sleep(time.Minute)
+		if n := len(m.began()); n != 2 || m.peak() != 1 {
+			t.Errorf("%d starts of a job that was renewed under way, %d at a time, want 2 and 1", n, m.peak())
+		}
+		a.renew(j)
+		time.Sleep(time.Minute)
+		if n := len(m.began()); n != 3 {
+			t.Errorf("%d starts after a job that rests was renewed, want 3", n)
+		}
+	})
+}

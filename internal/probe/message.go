@@ -173,15 +173,21 @@ func appendAddr(addrs []netip.Addr, raw []byte) []netip.Addr {
 
 // usable are the addresses of the family that can be those of another host, each once, ascending, and not too many. The
 // unspecified, loopback, multicast, link-local and broadcast addresses would lead to this host, its neighbours or the
-// instance metadata service.
+// instance metadata service, and so would the addresses of EC2's own services for IPv6.
 func usable(addrs []netip.Addr, f Family) []netip.Addr {
 	var good []netip.Addr
 	for _, a := range addrs {
-		if a.Is4() == (f == IPv4) && !a.Is4In6() && a.Zone() == "" && a.IsGlobalUnicast() {
+		if a.Is4() == (f == IPv4) && !a.Is4In6() && a.Zone() == "" && a.IsGlobalUnicast() && !isEC2(a) {
 			good = append(good, a)
 		}
 	}
 	slices.SortFunc(good, netip.Addr.Compare)
 	good = slices.Compact(good)
 	return good[:min(len(good), maxAddrs)]
+}
+
+// isEC2 tells whether the address is one of a service that every instance has for itself: metadata, DNS and time at fd00:ec2::/32
+// ("Access instance metadata for an EC2 instance", Amazon EC2 User Guide).
+func isEC2(a netip.Addr) bool {
+	return netip.PrefixFrom(netip.AddrFrom16([16]byte{0xfd, 0, 0x0e, 0xc2}), 32).Contains(a)
 }

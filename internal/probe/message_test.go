@@ -64,7 +64,7 @@ func TestRead(t *testing.T) {
 		},
 		{
 			"addresses that are no other host's, of IPv6",
-			"db.lab. 60 AAAA ::\ndb.lab. 60 AAAA ::1\ndb.lab. 60 AAAA fe80::1\ndb.lab. 60 AAAA ff02::1\ndb.lab. 60 AAAA ::ffff:10.3.0.1",
+			"db.lab. 60 AAAA ::\ndb.lab. 60 AAAA ::1\ndb.lab. 60 AAAA fe80::1\ndb.lab. 60 AAAA ff02::1\ndb.lab. 60 AAAA ::ffff:10.3.0.1\ndb.lab. 60 AAAA fd00:ec2::254",
 			IPv6, "", 0, errNoAddress,
 		},
 		{"one of those among good ones", "db.lab. 60 A 127.0.0.1\ndb.lab. 60 A 10.3.0.1", IPv4, "10.3.0.1", time.Minute, nil},

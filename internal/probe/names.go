@@ -149,16 +149,15 @@ func (n *Names) Learn(answers map[Name]Answer) {
 }
 
 // SetResolver makes this the only server to ask; the zero AddrPort leaves it to resolv.conf. When that is another one than
-// before, it is asked for every name at once: a name may be in a long pause because the other did not answer.
+// before, it is asked for every name at once: a name may be in a long pause, or come to one, because the other did not answer.
 func (n *Names) SetResolver(server netip.AddrPort) {
 	if !n.resolver.use(server) {
 		return
 	}
 	n.mu.Lock()
 	defer n.mu.Unlock()
-	now := time.Now()
 	for _, e := range n.names {
-		n.agenda.hasten(e.job, now)
+		n.agenda.renew(e.job)
 	}
 }
 

@@ -40,8 +40,9 @@ func NewProber(changed func(), failed func(Check)) *Prober {
 
 // Set replaces what is checked. A check that stays keeps its verdict. A new one takes over the verdict of one that goes and
 // had the same target, if possible with the same source: after a change of numbers or of the source, a backend is more
-// likely to be as it was than to be anything else, and the probes correct it soon.
-func (p *Prober) Set(checks []Check) {
+// likely to be as it was than to be anything else, and the probes correct it soon. Set tells whether one did so: nobody is
+// called for that.
+func (p *Prober) Set(checks []Check) (inherited bool) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	stay := make(map[Check]bool, len(checks))
@@ -56,6 +57,7 @@ func (p *Prober) Set(checks []Check) {
 		for _, like := range []Check{{Target: c.Target, Source: c.Source}, {Target: c.Target}} {
 			if gone, ok := heirs[like]; ok {
 				e.tally.Verdict = gone
+				inherited = inherited || gone.State != Unknown
 				break
 			}
 		}
@@ -65,6 +67,7 @@ func (p *Prober) Set(checks []Check) {
 		e.job = p.agenda.add(due, func(ctx context.Context) time.Time { return p.probe(ctx, e) })
 		p.checks[c] = e
 	}
+	return inherited
 }
 
 // dropOthers ends the checks that do not stay, and returns their verdicts: by target, and by target and source.
