@@ -65,7 +65,7 @@ func (b *builder) staticForward(f *familyUse) []Rule {
 	pair := key(f.ipSaddr(), f.ipDaddr())
 	return slices.Concat(
 		b.ruleFor(came, "new connections to statics", ctNew(), ctDNAT(), f.is(), pair, in(came), accept()),
-		b.opening(out, "statics", join(f.is(), pair, in(out))))
+		b.opening(f, out, "statics", join(f.is(), pair, in(out))))
 }
 
 // staticSNAT gives clients a source address of the host, and the hosts inside their external address.
