@@ -121,14 +121,15 @@ func (f *familyUse) eachEgress(each func(egress string, match part)) {
 func (b *builder) gatewayForward(f *familyUse) (rules []Rule) {
 	f.eachEgress(func(egress string, leaving part) {
 		set := f.gatewayName(setGateways, egress)
-		rules = slices.Concat(rules, b.opening(set, "gateways", join(leaving, f.is(), key(f.ipSaddr(), f.ipDaddr()), in(set))))
+		rules = slices.Concat(rules, b.opening(f, set, "gateways", join(leaving, f.is(), key(f.ipSaddr(), f.ipDaddr()), in(set))))
 	})
 	return rules
 }
 
-// opening accepts connections that match, and clamps their first segment.
-func (b *builder) opening(set, what string, match part) []Rule {
+// opening accepts connections that match, and clamps their first segment. None leads to services that are this host's own.
+func (b *builder) opening(f *familyUse, set, what string, match part) []Rule {
 	return slices.Concat(
+		b.ruleFor(set, "services that "+what+" leave to this host", ctNew(), match, f.toOwnServices(), drop()),
 		b.ruleFor(set, "segment size of "+what, ctNew(), match, tcpSyn(), mssOfRoutes()),
 		b.ruleFor(set, "new connections of "+what, ctNew(), match, accept()))
 }

@@ -1,6 +1,8 @@
 package nat
 
 import (
+	"net"
+	"net/netip"
 	"testing"
 
 	"natd/internal/lab"
@@ -31,5 +33,27 @@ func TestOwnTrafficStays(t *testing.T) {
 		if met := metBy(echo); met[pool[1]] != 3 {
 			t.Errorf("the server met %v, want three times %s", met, pool[1])
 		}
+	})
+}
+
+// A gateway to everywhere does not lead to what is one host's own: the metadata service answers with this host's credentials.
+func TestGatewayLeavesOutServicesOfTheHost(t *testing.T) {
+	t.Parallel()
+	services := map[string]string{"10.1.0.1": "169.254.169.254", "fd00:1::1": "fd00:ec2::254"}
+	eachFamily(t, func(t *testing.T, w *wire, s sides) {
+		service := addr(services[s.in])
+		lab.Check(t, w.server.AddAddr(lab.Device, netip.PrefixFrom(service, service.BitLen())))
+		lab.Check(t, w.host.AddRoute(netip.PrefixFrom(service, service.BitLen()), addr(s.server)))
+		w.echoes([]string{s.server})
+		_, err := w.server.EchoUDP(net.JoinHostPort(service.String(), "53"))
+		lab.Check(t, err)
+		everywhere := func(g *Gateway) { g.To = prefixes("0.0.0.0/0", "::/0") }
+		w.bring(onlyTo(s, s.server, everywhere).build())
+		w.said("", port80(s.server))
+		w.silent(w.client, net.JoinHostPort(service.String(), "53"))
+		relay := relayOf("dns", 53, service.String(), listen(s.in), protocols(UDP))
+		w.bring(scenario{relays: []Relay{relay}, gateways: onlyTo(s, s.server, everywhere).gateways, places: map[string]func(*Placement){"dns": sources(s.out)}}.build())
+		_, err = w.say(w.client, "", "udp", net.JoinHostPort(s.in, "53"))
+		lab.Check(t, err)
 	})
 }

@@ -65,6 +65,17 @@ func sentHere() part {
 	return part{"iif 0", []expr.Any{&expr.Meta{Key: expr.MetaKeyIIF, Register: firstReg}, compare(expr.CmpOpEq, make([]byte, 4))}}
 }
 
+// toOwnServices matches packets to what answers each host for itself: the metadata service gives whoever asks from this host its
+// credentials. No router forwards IPv4 link-local addresses (RFC 3927, section 7); for IPv6, EC2 has fd00:ec2::/32.
+func (f family) toOwnServices() part {
+	text, network := "169.254.0.0/16", []byte{169, 254}
+	if f.size == 16 {
+		text, network = "fd00:ec2::/32", []byte{0xfd, 0, 0x0e, 0xc2}
+	}
+	return part{f.word + " daddr " + text, append(
+		payload("", expr.PayloadBaseNetworkHeader, f.daddr, uint32(len(network))).load(firstReg, 0), compare(expr.CmpOpEq, network))}
+}
+
 // l4protoIs matches packets of one transport protocol.
 func l4protoIs(p Protocol) part {
 	return part{"meta l4proto " + p.String(), append(l4proto().load(firstReg, 0), compare(expr.CmpOpEq, []byte{byte(p)}))}

@@ -185,7 +185,11 @@ func (r *reader) elementsOf(s *Set) error {
 	err := r.socket.Dump(b, func(m nfnl.Message) error {
 		for _, b := range nfnl.Attrs(nfnl.Attr(m.Attrs(), unix.NFTA_SET_ELEM_LIST_ELEMENTS)) {
 			catchAll = catchAll || nfnl.Attr(b, unix.NFTA_SET_ELEM_KEY) == nil
-			s.Elements = append(s.Elements, elements.decode(b))
+			e := elements.decode(b)
+			if s.Interval && nfnl.Attr(b, attrKeyEnd) == nil {
+				e.Key += e.Key // the kernel takes a key without an end for one value
+			}
+			s.Elements = append(s.Elements, e)
 		}
 		return nil
 	})

@@ -31,9 +31,9 @@ func (b *builder) static(s *Static, pool []netip.Addr) {
 	for _, prefix := range clients {
 		from := network(prefix)
 		b.networks(f.name(setStatic), f, comment, s.Internal, from, external)
-		b.intervals(f.name(setStaticIn), f.pair, nil).addNew(intervalKey(from, internal), comment)
+		b.intervals(f.name(setStaticIn), f.pair, nil).add(intervalKey(from, internal), "", comment)
 		b.networks(f.name(setStaticOut), f, comment, s.External, internal, from)
-		b.intervals(f.name(setStaticFrom), f.pair, nil).addNew(intervalKey(internal, from), comment)
+		b.intervals(f.name(setStaticFrom), f.pair, nil).add(intervalKey(internal, from), "", comment)
 		switch s.SNAT.Mode {
 		case SNATAuto:
 			b.intervals(f.name(setStaticMasq), f.pair, nil).add(intervalKey(from, external), "", comment)
@@ -53,13 +53,6 @@ func (b *builder) networks(name string, f *familyUse, comment string, value neti
 	s.add(intervalKey(pair...), networkValue(value), comment)
 }
 
-// addNew adds a key that another static may have added before.
-func (s *Set) addNew(key Key, comment string) {
-	if !slices.ContainsFunc(s.Elements, func(e Element) bool { return e.Key == key }) {
-		s.add(key, "", comment)
-	}
-}
-
 // staticDNAT comes after the relays, which are one port each: theirs is the more precise claim.
 func (b *builder) staticDNAT(f *familyUse) []Rule {
 	set := f.name(setStatic)
@@ -72,7 +65,7 @@ func (b *builder) staticForward(f *familyUse) []Rule {
 	pair := key(f.ipSaddr(), f.ipDaddr())
 	return slices.Concat(
 		b.ruleFor(came, "new connections to statics", ctNew(), ctDNAT(), f.is(), pair, in(came), accept()),
-		b.opening(out, "statics", join(f.is(), pair, in(out))))
+		b.opening(f, out, "statics", join(f.is(), pair, in(out))))
 }
 
 // staticSNAT gives clients a source address of the host, and the hosts inside their external address.

@@ -5,6 +5,8 @@ import (
 	"fmt"
 	"net"
 	"net/netip"
+	"os"
+	"path/filepath"
 	"slices"
 	"strings"
 	"syscall"
@@ -277,6 +279,18 @@ func TestGatewayEnds(t *testing.T) {
 			e.reload(strings.Replace(two("100", "101"), "100/32\"]", "100/32\"]\nenabled = false", 1))
 		},
 		"restarted": func(e *edgeBox) { e.kill(); e.start(two("101")) },
+		"killed between rules and connections": func(e *edgeBox) {
+			e.kill()
+			e.configure(two("101"))
+			rules, errs, code := e.natctl("rules", e.configPath())
+			if code != 0 {
+				e.t.Fatal(errs)
+			}
+			e.nft("delete table inet natd\n" + rules)
+			lab.Check(e.t, os.WriteFile(filepath.Join(e.dir, "state", "leaving.json"), []byte(`[{"Src":"10.100.20.100/32","Dst":"0.0.0.0/0","To":""}]`), 0o600))
+			e.launch()
+			e.awaitReady()
+		},
 	}
 	for name, end := range tests {
 		t.Run(name, func(t *testing.T) {

@@ -71,8 +71,9 @@ func checkUnique(spec *nat.Spec, in *written) {
 const maxValues = 32
 
 func checkValues(relays []nat.Relay, tables []table) {
-	perSource, rates := make(map[int]bool), make(map[nat.Rate]bool)
+	connections, perSource, rates := make(map[int]bool), make(map[int]bool), make(map[nat.Rate]bool)
 	for i := range relays {
+		checkValue(&tables[i], "max_connections", relays[i].MaxConnections, connections)
 		checkValue(&tables[i], "max_per_source", relays[i].MaxPerSource, perSource)
 		checkValue(&tables[i], "rate", relays[i].Rate, rates)
 	}

@@ -41,13 +41,27 @@ func gatewayOf(t *table) nat.Gateway {
 func (t *table) destinations(behind families) []netip.Prefix {
 	const key = "to"
 	if _, ok := t.values[key]; ok {
-		return t.networks(key, "0.0.0.0/0", "an empty list would lead nowhere; leave the key out for everywhere")
+		named := t.networks(key, "0.0.0.0/0", "an empty list would lead nowhere; leave the key out for everywhere")
+		for _, p := range named {
+			t.checkNotOwn(key, p)
+		}
+		return named
 	}
 	var all []netip.Prefix
 	for f := range behind.each() {
 		all = append(all, everywhere(f))
 	}
 	return all
+}
+
+// checkNotOwn refuses a network that no gateway leads to: link-local addresses (RFC 3927, section 7), and EC2's own services.
+func (t *table) checkNotOwn(key string, p netip.Prefix) {
+	for _, own := range []string{"169.254.0.0/16", "fd00:ec2::/32"} {
+		if network := netip.MustParsePrefix(own); network.Contains(p.Addr()) && p.Bits() >= network.Bits() {
+			t.fail(key, fmt.Sprintf("%s lies in %s, where each host has services of its own, such as the one that gives out its credentials: "+
+				"no gateway leads there", p, own))
+		}
+	}
 }
 
 // everywhere is all addresses of the family.

@@ -53,6 +53,10 @@ func TestGatewayErrors(t *testing.T) {
 		{"from = [\"10.100.20.0/24\"]\nto = [\"0.0.0.0/0\", \"10.3.0.0/16\"]", `4: gateway "out": to = ["0.0.0.0/0", "10.3.0.0/16"]: 10.3.0.0/16 is part of 0.0.0.0/0: leave it out`},
 		{"from = [\"10.100.20.0/24\"]\nto = [\"::/0\"]", `4: gateway "out": to = ["::/0"]: "::/0" is IPv6, but every source in from is IPv4: write an IPv4 network`},
 		{
+			"from = [\"10.100.20.0/24\"]\nto = [\"10.0.0.0/8\", \"169.254.169.254\"]", `4: gateway "out": to = ["10.0.0.0/8", "169.254.169.254"]: ` +
+				`169.254.169.254/32 lies in 169.254.0.0/16, where each host has services of its own, such as the one that gives out its credentials: no gateway leads there`,
+		},
+		{
 			"from = [\"10.100.20.0/24\", \"fd00:100::/64\"]\nto = [\"10.3.0.0/16\"]",
 			`4: gateway "out": to = ["10.3.0.0/16"]: has no IPv6 network, so the IPv6 hosts in from could go nowhere: add one, such as "::/0"`,
 		},

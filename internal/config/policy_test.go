@@ -148,7 +148,7 @@ func TestLimitErrors(t *testing.T) {
 	mustParse(t, "[[relay]]\nname = \"name\"\nlisten = \":80\"\nto = [\"web.example\"]\nmss = 536")
 }
 
-// TestManyValues: limits per source of one value share a set in the kernel.
+// TestManyValues: limits of one value share a set and a rule in the kernel.
 func TestManyValues(t *testing.T) {
 	t.Parallel()
 	limits := func(n int, value func(i int) string) string {
@@ -159,11 +159,13 @@ func TestManyValues(t *testing.T) {
 		return b.String()
 	}
 	perSource := func(i int) string { return fmt.Sprintf("max_per_source = %d", 1+i/2) }
+	connections := func(i int) string { return fmt.Sprintf("max_connections = %d", 1+i/2) }
 	rate := func(i int) string { return fmt.Sprintf(`rate = "%d/s"`, 1+i/2) }
 	const rule = `: the relays have 32 other values of it already, which is the limit: use one of those`
+	checkErrors(t, limits(65, connections), `325: relay "r64": max_connections = 33`+rule)
 	checkErrors(t, limits(65, perSource), `325: relay "r64": max_per_source = 33`+rule)
 	checkErrors(t, limits(65, rate), `325: relay "r64": rate = "33/s"`+rule)
 	mustParse(t, limits(64, perSource))
 	mustParse(t, limits(64, rate))
-	mustParse(t, limits(64, func(i int) string { return fmt.Sprintf("max_connections = %d", i) }))
+	mustParse(t, limits(64, connections))
 }

@@ -58,7 +58,7 @@ type Daemon struct {
 
 	reloads sync.Mutex // one reload at a time: the last to come has the last word
 
-	gone    []flow.Box // of gateways and statics that the kernel had and the configuration has not, whose connections are still to be ended
+	leaving *leaving
 	placed  placed
 	facts   *facts // the last that were gathered
 	index   *nat.Index
@@ -183,6 +183,9 @@ func (d *Daemon) open() (err error) {
 	}
 	if aside != "" {
 		d.Log.Error("which backends are drained cannot be understood: none is drained now", "moved_to", aside)
+	}
+	if d.leaving, err = loadLeaving(filepath.Join(d.StateDir, leavingName)); err != nil {
+		d.Log.Warn("connections of gateways and statics that were removed may go on", "error", err)
 	}
 	if aside := d.sysctls.SetAside(); aside != "" {
 		d.Log.Warn("the ledger of changed sysctls cannot be understood: they will not be restored", "moved_to", aside)

@@ -111,14 +111,19 @@ func (d *Daemon) unchanged() (bool, error) {
 }
 
 // carryOut applies the plan, then removes the connections that contradict it, and only then forgets the listens they
-// were made through: until that is done the kernel's own set remembers them, whatever becomes of natd.
+// were made through: until that is done the kernel's own set remembers them, whatever becomes of natd, and a file what gateways and
+// statics translated.
 func (d *Daemon) carryOut(plan *nat.Plan, have *nat.Table, drifted bool) error {
 	if !plan.Empty() {
 		began := time.Now()
+		removed := flow.Removed(have.Passages(), &d.cfg.NAT)
+		if err := d.leaving.note(removed); err != nil {
+			d.Log.Warn("if natd is killed now, connections that should end may go on", "error", err)
+		}
 		if err := d.kernel.Apply(plan, have.Generation, d.hold); err != nil {
 			return err
 		}
-		d.gone = append(d.gone, flow.Removed(have.Passages(), &d.cfg.NAT)...)
+		d.leaving.boxes = append(d.leaving.boxes, removed...)
 		d.sync.steps = append(d.sync.steps, plan.Steps(planShown)...)
 		d.sync.due = true
 		if shown, took := plan.Steps(stepsShown), time.Since(began); drifted {
@@ -133,7 +138,10 @@ func (d *Daemon) carryOut(plan *nat.Plan, have *nat.Table, drifted bool) error {
 	if err := d.dropStale(plan.Retired); err != nil {
 		return err
 	}
-	d.sync.due, d.gone = false, nil
+	d.sync.due = false
+	if err := d.leaving.done(); err != nil {
+		return fmt.Errorf("forget which gateways and statics were removed: %w", err)
+	}
 	return d.kernel.Release(plan.Retired)
 }
 
@@ -199,7 +207,7 @@ func (d *Daemon) dropStale(retired []nat.Element) error {
 }
 
 func (d *Daemon) newJudge(retired []nat.Element) *flow.Judge {
-	j := &flow.Judge{Spec: &d.cfg.NAT, Places: d.placed.placements(), Index: d.index, Gone: d.gone, Retired: make(map[nat.Endpoint]bool, len(retired))}
+	j := &flow.Judge{Spec: &d.cfg.NAT, Places: d.placed.placements(), Index: d.index, Gone: d.leaving.boxes, Retired: make(map[nat.Endpoint]bool, len(retired))}
 	for i := range retired {
 		j.Retired[retired[i].Listen()] = true
 	}
