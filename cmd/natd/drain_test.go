@@ -6,6 +6,7 @@ import (
 	"slices"
 	"strings"
 	"testing"
+	"time"
 
 	"natd/internal/control"
 	"natd/internal/lab"
@@ -19,7 +20,12 @@ func TestDrain(t *testing.T) {
 	b.start(pool(quoted(to), quickHealth))
 	b.awaitBackends("up", "up", "up")
 	old := b.established(webListen.String(), to[1])
+	ready := time.Now()
 	b.step([]string{"drain", "web", "10.3.0.102"}, control.CodeOK, "drained backend 10.3.0.102:80 of relay web")
+	drained := b.status().Relays[0].Backends[1].Since
+	if drained.Before(ready) {
+		t.Errorf("drained since %v, before natd was ready at %v", drained, ready)
+	}
 	b.step([]string{"drain", "web", "10.3.0.102:80"}, control.CodeOK, "")
 	b.step([]string{"status"}, control.CodeOK, "draining")
 	b.step([]string{"plan", "--exit-code"}, control.CodeOK, "no changes")
@@ -29,6 +35,9 @@ func TestDrain(t *testing.T) {
 	b.kill()
 	b.launch()
 	b.awaitBackends("up", "draining", "up")
+	if again := b.status().Relays[0].Backends[1].Since; !again.Equal(drained) {
+		t.Errorf("after a restart drained since %v, before it since %v", again, drained)
+	}
 	b.avoids(to[1])
 	lab.Check(t, exchange(old, patience))
 	lab.Check(t, b.natd.Stop())

@@ -270,3 +270,21 @@ func TestNameByResolvConf(t *testing.T) {
 	b.awaitReady()
 	b.reaches(7000, "2")
 }
+
+// TestNameAfterRefusal wants a reload to wait for a new name also when the one before, with the same name, was refused.
+func TestNameAfterRefusal(t *testing.T) {
+	t.Parallel()
+	b := newBox(t)
+	lab.Check(t, b.C.AddExtra(1))
+	b.zone(time.Second, map[string]lab.Answer{"new.internal": b.at(1)})
+	b.start(resolverLine + nameRelay("old", 7001, "10.3.0.100"))
+	service, err := b.B.TellTCP("10.2.0.100:7000", "local")
+	lab.Check(t, err)
+	b.configure(resolverLine + nameRelay("old", 7001, "10.3.0.100") + nameRelay("new", 7000, "new.internal"))
+	b.step([]string{"reload"}, control.CodeConfig, "belongs to a local service")
+	lab.Check(t, service.Stop())
+	out, _, code := b.natctl("reload")
+	if code != control.CodeOK || strings.Contains(out, "has no address") || !strings.Contains(out, ". 7000 comment \"new\" : ") {
+		t.Errorf("the reload exits %d, and a name has no address: %s", code, out)
+	}
+}

@@ -36,8 +36,11 @@ func parseListen(s string) (nat.Listen, error) {
 // parseBackend reads an address or a name, with or without ports; those of the listen are the default.
 func parseBackend(s string, listen nat.PortRange) (nat.Backend, error) {
 	host, portText, withPorts, err := splitPorts(s)
-	if err != nil {
+	switch {
+	case err != nil:
 		return nat.Backend{}, err
+	case host == "":
+		return nat.Backend{}, errors.New("names no host: write ADDR:PORT or NAME:PORT")
 	}
 	b := nat.Backend{Ports: listen, Weight: 1}
 	if _, notAddr := netip.ParseAddr(host); notAddr == nil || strings.Contains(host, ":") {
@@ -56,6 +59,9 @@ func parseBackend(s string, listen nat.PortRange) (nat.Backend, error) {
 
 // splitPorts cuts HOST:PORTS in two; an IPv6 address with ports is in brackets.
 func splitPorts(s string) (host, ports string, withPorts bool, err error) {
+	if scheme, _, is := strings.Cut(s, "://"); is {
+		return "", "", false, fmt.Errorf("is a URL: leave %s out, and all that comes behind the port", show(scheme+"://"))
+	}
 	inner, bracketed := strings.CutPrefix(s, "[")
 	if !bracketed {
 		if strings.Count(s, ":") > 1 {

@@ -79,11 +79,11 @@ func TestBackendErrors(t *testing.T) {
 		{":80", `["10.3.0.300:80"]`, `"10.3.0.300" is not an IP address, and the last part of a name is no number`},
 		{":80", `["3"]`, `"3" is not an IP address, and the last part of a name is no number`},
 		{":80", `["web.3."]`, `"web.3." is not an IP address, and the last part of a name is no number`},
-		{":80", `[""]`, `""` + noName},
-		{":80", `[":80"]`, `""` + noName},
+		{":80", `[""]`, `names no host: write ADDR:PORT or NAME:PORT`},
+		{":80", `[":80"]`, `names no host: write ADDR:PORT or NAME:PORT`},
 		{":80", `["web example"]`, `"web example"` + noName},
 		{":80", `["10.3.0.0/24"]`, `"10.3.0.0/24"` + noName},
-		{":80", `["http://web.example"]`, `port "//web.example" is not a number in 1-65535`},
+		{":80", `["http://web.example"]`, `is a URL: leave "http://" out, and all that comes behind the port`},
 		{":80", `["."]`, `"." is not a name: nothing stands before a dot`},
 		{":80", `["web..example"]`, `"web..example" is not a name: nothing stands before a dot`},
 		{":80", `[".example"]`, `".example" is not a name: nothing stands before a dot`},
@@ -126,6 +126,14 @@ func TestBackendErrors(t *testing.T) {
 	checkErrors(t, relayText(`"web"`, `":0-9"`, `["10.3.0.100:80-99"]`), `3: relay "web": listen = ":0-9": port 0 is not in 1-65535`)
 }
 
+// TestMisplacedKeys wants a key that belongs to a backend, or to health, to be sent there.
+func TestMisplacedKeys(t *testing.T) {
+	t.Parallel()
+	const weight, interval = `; it belongs to a backend, as in to = [{address = "10.3.0.100:80", weight = 2}]`, `; it belongs to health, as in health = {type = "tcp", interval = "2s"}`
+	checkErrors(t, relayText(`"web"`, `":80"`, `["10.3.0.100"]`)+"weight = 3\nbackup = true\nfall = 2",
+		`5: relay "web": weight = 3: unknown key`+weight, `6: relay "web": backup = true: unknown key`+weight, `7: relay "web": fall = 2: unknown key`+interval)
+}
+
 // TestBackendsErrors holds lists of several backends, and of tables.
 func TestBackendsErrors(t *testing.T) {
 	t.Parallel()
@@ -165,6 +173,15 @@ func TestBackendsErrors(t *testing.T) {
 			`to[1].Address = "10.3.0.100": unknown key; did you mean "address"?`,
 			`to[1].address: missing: where connections go, such as address = "10.3.0.100:80"`,
 			`to[2].address: missing: where connections go, such as address = "10.3.0.100:80"`,
+		}},
+		{`[{addr = "10.3.0.100"}]`, []string{
+			`to.addr = "10.3.0.100": unknown key; did you mean "address"?`,
+			`to.address: missing: where connections go, such as address = "10.3.0.100:80"`,
+		}},
+		{`["https://web.example:443/path", ":80", ""]`, []string{
+			`to[1] = "https://web.example:443/path": is a URL: leave "https://" out, and all that comes behind the port`,
+			`to[2] = ":80": names no host: write ADDR:PORT or NAME:PORT`,
+			`to[3] = "": names no host: write ADDR:PORT or NAME:PORT`,
 		}},
 		{`["10.3.0.100", {address = 5}]`, []string{`to[2].address = 5: must be a string, in quotes`}},
 		{`["10.3.0.100", {address = "10.3.0.101:80-81"}]`, []string{

@@ -230,6 +230,8 @@ func TestSuggest(t *testing.T) {
 		{"tp", ""},
 		{"onchange", "on_change"},
 		{"protocols", "protocol"},
+		{"proto", "protocol"},
+		{"pr", ""},
 		{"", ""},
 	}
 	for _, tt := range tests {

@@ -113,10 +113,23 @@ func (t *table) checkKeys(known []string) {
 		case !present || slices.Contains(known, k.key):
 			continue
 		default:
-			t.failAt(k, "unknown key"+suggest(k.key, known))
+			t.failAt(k, "unknown key"+t.hint(k.key, known))
 		}
 		delete(t.values, k.key) // a key with dots in it comes several times
 	}
+}
+
+// hint says what may be meant by a key that is not known. Some belong one level below.
+func (t *table) hint(key string, known []string) string {
+	if t.kind == "relay" {
+		switch {
+		case slices.Contains(strings.Fields(backendKeys), key):
+			return `; it belongs to a backend, as in to = [{address = "10.3.0.100:80", weight = 2}]`
+		case slices.Contains(strings.Fields(healthKeys), key):
+			return `; it belongs to health, as in health = {type = "tcp", interval = "2s"}`
+		}
+	}
+	return suggest(key, known)
 }
 
 // failAt is fail for a key whose line is at hand: a table may have very many unknown keys.

@@ -50,8 +50,13 @@ const maxTypos = 2
 // suggest returns "; did you mean ...?" with the nearest of the words, or "" when none is near.
 func suggest(wrong string, words []string) string {
 	best, least := "", maxTypos+1
+	wrong = strings.ToLower(wrong)
 	for _, w := range words {
-		if d := distance(strings.ToLower(wrong), w); d < least && 2*d < len(w) {
+		d := distance(wrong, w)
+		if len(wrong) > maxTypos && strings.HasPrefix(w, wrong) {
+			d = min(d, maxTypos) // a beginning is as good as a word with typos
+		}
+		if d < least && 2*d < len(w) {
 			best, least = w, d
 		}
 	}

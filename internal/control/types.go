@@ -250,10 +250,11 @@ type ConnectionList struct {
 
 // Known is the answer to "known": what natd has found out about backends by itself, for whoever works out what it would do.
 type Known struct {
-	SchemaVersion int                 `json:"schema_version"`
-	Names         []KnownName         `json:"names"`
-	Down          []KnownDown         `json:"down"`
-	Drained       map[string][]string `json:"drained"` // by hand: backends by the name of their relay
+	SchemaVersion int         `json:"schema_version"`
+	Names         []KnownName `json:"names"`
+	Down          []KnownDown `json:"down"`
+
+	Drained map[string]map[string]time.Time `json:"drained"` // by hand: backends and since when, by the name of their relay
 }
 
 // KnownName is what is known of a DNS name.

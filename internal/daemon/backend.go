@@ -144,8 +144,8 @@ func (f *facts) backend(r *nat.Relay, conf *nat.Backend, addr netip.Addr) backen
 			b.why = ""
 		}
 	}
-	if f.live.drained(r.Name, conf, addr) {
-		b.state, b.why = control.BackendDraining, "drained by natctl drain"
+	if at, ok := f.live.drained(r.Name, conf, addr); ok {
+		b.state, b.since, b.why = control.BackendDraining, at, "drained by natctl drain"
 	}
 	return b
 }
@@ -298,14 +298,24 @@ func (p *place) explainBackends(r *nat.Relay) {
 		p.explainFamilies()
 		return
 	}
-	switch {
-	case len(down) == 0:
-		p.ail("every backend is drained, so new connections are refused: natctl enable %s", r.Name)
-	case r.Fail == nat.FailOpen:
-		p.ail("every backend is down, connections go to them all the same (fail = \"open\"): %s", strings.Join(first(down), "; "))
-	default:
-		p.ail("every backend is down, new connections are refused (fail = \"closed\"): %s", strings.Join(first(down), "; "))
+	p.ail("%s", outage(r, down, len(drained)))
+}
+
+// outage says why no backend of the relay is well, what becomes of new connections, and what a person can undo.
+func outage(r *nat.Relay, down []string, drained int) string {
+	enable := "natctl enable " + r.Name
+	if len(down) == 0 {
+		return "every backend is drained, so new connections are refused: " + enable
 	}
+	every, them, why := "every backend is down", "them", strings.Join(first(down), "; ")
+	if drained > 0 {
+		every, them = every+" or drained", "those that are down"
+		why += fmt.Sprintf("; %d drained: %s", drained, enable)
+	}
+	if r.Fail == nat.FailOpen {
+		return fmt.Sprintf("%s, connections go to %s all the same (fail = \"open\"): %s", every, them, why)
+	}
+	return fmt.Sprintf("%s, new connections are refused (fail = \"closed\"): %s", every, why)
 }
 
 // explainFamilies says which clients are refused where others are served: those of a family all of whose backends are down or

@@ -178,8 +178,12 @@ func (d *Daemon) open() (err error) {
 		return err
 	}
 	d.sysctls.Wrote = d.noteSysctl
-	if d.drains, err = loadDrains(filepath.Join(d.StateDir, drainsName)); err != nil {
+	var aside string
+	if d.drains, aside, err = loadDrains(filepath.Join(d.StateDir, drainsName)); err != nil {
 		return err
+	}
+	if aside != "" {
+		d.Log.Error("which backends are drained cannot be understood: none is drained now", "moved_to", aside)
 	}
 	if aside := d.sysctls.SetAside(); aside != "" {
 		d.Log.Warn("the ledger of changed sysctls cannot be understood: they will not be restored", "moved_to", aside)

@@ -89,9 +89,9 @@ func (d *Daemon) backendTexts(i int, meant string) ([]string, error) {
 // drained alone.
 func (d *Daemon) drainedTexts(i int, meant string, texts []string) ([]string, error) {
 	r := &d.cfg.NAT.Relays[i]
-	drained := d.drains.byRelay[r.Name]
+	drained := slices.Sorted(maps.Keys(d.drains.byRelay[r.Name]))
 	if meant == "" {
-		return slices.Clone(drained), nil
+		return drained, nil
 	}
 	if i >= len(d.placed.relays) {
 		return texts, nil

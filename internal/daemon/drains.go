@@ -10,6 +10,7 @@ import (
 	"net/netip"
 	"os"
 	"slices"
+	"time"
 
 	"natd/internal/durable"
 	"natd/nat"
@@ -21,32 +22,37 @@ const drainsName = "drains.json"
 // maxDrains bounds what is read of it.
 const maxDrains = 16 << 20
 
-// drains is the backends that were drained by hand, by relay: each as the configuration names it, or as ADDR:PORTS for one of
-// the addresses of a name.
+// drains is the backends that were drained by hand, and since when, by relay: each as the configuration names it, or as ADDR:PORTS
+// for one of the addresses of a name.
 type drains struct {
 	path    string
-	byRelay map[string][]string
+	byRelay map[string]map[string]time.Time
 }
 
-// loadDrains reads what an earlier natd wrote. A file that cannot be understood is an error: to forget a drain silently would
-// send connections to a backend that somebody works on.
-func loadDrains(path string) (*drains, error) {
-	d := &drains{path: path, byRelay: make(map[string][]string)}
+// loadDrains reads what an earlier natd wrote. A file that cannot be understood is set aside, under the name that is returned:
+// that a backend takes connections again is less of a harm than a natd that does not start.
+func loadDrains(path string) (d *drains, aside string, err error) {
+	d = &drains{path: path, byRelay: make(map[string]map[string]time.Time)}
 	f, err := os.Open(path)
 	if errors.Is(err, fs.ErrNotExist) {
-		return d, nil
+		return d, "", nil
 	}
 	if err != nil {
-		return nil, fmt.Errorf("read which backends are drained: %w", err)
+		return nil, "", fmt.Errorf("read which backends are drained: %w", err)
 	}
 	defer f.Close()
-	if err := json.NewDecoder(io.LimitReader(f, maxDrains)).Decode(&d.byRelay); err != nil {
-		return nil, fmt.Errorf("read which backends are drained: %s: %w: remove it to drain none", path, err)
+	stored := make(map[string]map[string]time.Time)
+	if err := json.NewDecoder(io.LimitReader(f, maxDrains)).Decode(&stored); err != nil {
+		aside = path + ".corrupt"
+		if err := os.Rename(path, aside); err != nil {
+			return nil, "", fmt.Errorf("set the corrupt file of drained backends aside: %w", err)
+		}
+		return d, aside, nil
 	}
-	if d.byRelay == nil { // the file says null
-		d.byRelay = make(map[string][]string)
+	if stored != nil { // the file may say null
+		d.byRelay = stored
 	}
-	return d, nil
+	return d, "", nil
 }
 
 // save writes the file whole, under its name at once.
@@ -61,14 +67,13 @@ func (d *drains) save() error {
 	return nil
 }
 
-// has tells whether the backend is drained, itself or as one of the addresses of its name.
-func (d *drains) has(relay string, b *nat.Backend, addr netip.Addr) bool {
-	for _, text := range d.byRelay[relay] {
-		if text == b.String() || text == (nat.Backend{Addr: addr, Ports: b.Ports}).String() {
-			return true
-		}
+// since tells whether the backend is drained, itself or as one of the addresses of its name, and since when.
+func (d *drains) since(relay string, b *nat.Backend, addr netip.Addr) (time.Time, bool) {
+	at, ok := d.byRelay[relay][b.String()]
+	if !ok {
+		at, ok = d.byRelay[relay][nat.Backend{Addr: addr, Ports: b.Ports}.String()]
 	}
-	return false
+	return at, ok
 }
 
 // forget drops what was drained of relays and backends that the configuration does not have any more, and tells whether there was
@@ -81,14 +86,16 @@ func (d *drains) forget(spec *nat.Spec) bool {
 		}
 	}
 	before := len(d.byRelay)
-	maps.DeleteFunc(d.byRelay, func(name string, _ []string) bool { return relays[name] == nil })
+	maps.DeleteFunc(d.byRelay, func(name string, _ map[string]time.Time) bool { return relays[name] == nil })
 	changed := len(d.byRelay) != before
-	for name, texts := range d.byRelay {
-		kept := slices.DeleteFunc(slices.Clone(texts), func(text string) bool { return !mayName(relays[name], text) })
-		changed = changed || len(kept) < len(texts)
-		if d.byRelay[name] = kept; len(kept) == 0 {
-			delete(d.byRelay, name)
+	for name, all := range d.byRelay {
+		var gone []string
+		for text := range all {
+			if !mayName(relays[name], text) {
+				gone = append(gone, text)
+			}
 		}
+		changed = len(d.set(name, gone, false)) > 0 || changed
 	}
 	return changed
 }
@@ -108,19 +115,24 @@ func mayName(r *nat.Relay, text string) bool {
 	return slices.ContainsFunc(r.Backends, func(b nat.Backend) bool { return b.Name != "" || b.String() == text })
 }
 
-// set drains or enables backends of a relay, and says which of them changed.
+// set drains or enables backends of a relay, and says which of them changed. A map that was handed out stays as it is.
 func (d *drains) set(relay string, texts []string, drained bool) (changed []string) {
+	all := maps.Clone(d.byRelay[relay])
+	if all == nil {
+		all = make(map[string]time.Time)
+	}
 	for _, text := range texts {
-		if slices.Contains(d.byRelay[relay], text) != drained {
-			changed = append(changed, text)
+		if _, already := all[text]; already == drained {
+			continue
+		}
+		changed = append(changed, text)
+		if drained {
+			all[text] = time.Now()
+		} else {
+			delete(all, text)
 		}
 	}
-	if drained {
-		d.byRelay[relay] = append(d.byRelay[relay], changed...)
-		return changed
-	}
-	left := slices.DeleteFunc(slices.Clone(d.byRelay[relay]), func(text string) bool { return slices.Contains(changed, text) })
-	if d.byRelay[relay] = left; len(left) == 0 {
+	if d.byRelay[relay] = all; len(all) == 0 {
 		delete(d.byRelay, relay)
 	}
 	return changed

@@ -6,6 +6,7 @@ import (
 	"path/filepath"
 	"slices"
 	"testing"
+	"time"
 
 	"natd/internal/config"
 	"natd/nat"
@@ -18,7 +19,7 @@ func TestEnableByName(t *testing.T) {
 	named := nat.Backend{Name: "db.internal", Ports: r.Listen.Ports, Weight: 1}
 	r.Backends = append(r.Backends, named)
 	spec := nat.Spec{Relays: []nat.Relay{r}}
-	d := &Daemon{cfg: &config.Config{NAT: spec}, drains: &drains{byRelay: make(map[string][]string)}}
+	d := &Daemon{cfg: &config.Config{NAT: spec}, drains: &drains{byRelay: make(map[string]map[string]time.Time)}}
 	d.placed.relays = []place{{backends: []backend{
 		{conf: &spec.Relays[0].Backends[0], addr: netip.MustParseAddr("10.3.0.100")},
 		{conf: &spec.Relays[0].Backends[1], addr: netip.MustParseAddr("10.3.0.5")},
@@ -31,10 +32,11 @@ func TestEnableByName(t *testing.T) {
 		{[]string{"10.3.0.5:80"}, "db.internal", []string{"db.internal:80", "10.3.0.5:80"}},
 		{[]string{"10.3.0.5:80"}, "10.3.0.5", []string{"10.3.0.5:80"}},
 		{[]string{"db.internal:80"}, "10.3.0.5", nil},
-		{[]string{"db.internal:80", "10.3.0.100:80"}, "", []string{"db.internal:80", "10.3.0.100:80"}},
+		{[]string{"db.internal:80", "10.3.0.100:80"}, "", []string{"10.3.0.100:80", "db.internal:80"}},
 		{[]string{"db.internal:80"}, "10.3.0.100:80", []string{"10.3.0.100:80"}},
 	} {
-		d.drains.byRelay["web"] = tt.drained
+		delete(d.drains.byRelay, "web")
+		d.drains.set("web", tt.drained, true)
 		texts, err := d.backendTexts(0, tt.meant)
 		if err == nil {
 			texts, err = d.drainedTexts(0, tt.meant, texts)
@@ -45,18 +47,26 @@ func TestEnableByName(t *testing.T) {
 	}
 }
 
-// TestDrainsOfNothing loads a file that is valid and has nothing in it.
+// TestDrainsOfNothing loads files that have nothing in them, or nothing that makes sense: natd starts, and can drain.
 func TestDrainsOfNothing(t *testing.T) {
 	t.Parallel()
-	path := filepath.Join(t.TempDir(), drainsName)
-	if err := os.WriteFile(path, []byte("null"), 0o600); err != nil {
-		t.Fatal(err)
-	}
-	d, err := loadDrains(path)
-	if err != nil {
-		t.Fatal(err)
-	}
-	if changed := d.set("web", []string{"10.3.0.100:80"}, true); len(changed) != 1 {
-		t.Errorf("drained %v, want one backend", changed)
+	for content, corrupt := range map[string]bool{"null": false, "{}": false, "": true, "[1]": true, `{"web":["10.3.0.100:80"]}`: true} {
+		path := filepath.Join(t.TempDir(), drainsName)
+		if err := os.WriteFile(path, []byte(content), 0o600); err != nil {
+			t.Fatal(err)
+		}
+		d, aside, err := loadDrains(path)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if (aside != "") != corrupt {
+			t.Errorf("%q: set aside to %q", content, aside)
+		}
+		if kept, err := os.ReadFile(aside); corrupt && (err != nil || string(kept) != content) {
+			t.Errorf("%q: what was set aside is %q: %v", content, kept, err)
+		}
+		if changed := d.set("web", []string{"10.3.0.100:80"}, true); len(changed) != 1 {
+			t.Errorf("%q: drained %v, want one backend", content, changed)
+		}
 	}
 }

@@ -56,6 +56,6 @@ func knowing(ctx context.Context, host *netconf.Host, cfg *config.Config, k *con
 	return live{
 		answer:  func(n probe.Name) probe.Answer { return answers[n] },
 		verdict: func(c probe.Check) probe.Verdict { return down[c.Target] }, // as a check that is new begins
-		drained: handmade.has,
+		drained: handmade.since,
 	}, nil
 }

@@ -98,7 +98,7 @@ func (d *Daemon) placeAll(cfg *config.Config, refused map[string]string, anew bo
 }
 
 func (d *Daemon) factsFor(spec *nat.Spec, anew bool) (*facts, error) {
-	l := live{answer: d.probes.names.Answer, verdict: d.probes.health.Verdict, drained: d.drains.has, idle: d.idle}
+	l := live{answer: d.probes.names.Answer, verdict: d.probes.health.Verdict, drained: d.drains.since, idle: d.idle}
 	if !anew {
 		d.facts.live = l
 		return d.facts, d.facts.lookUp(d.host, spec)

@@ -6,6 +6,7 @@ import (
 	"slices"
 	"strings"
 	"testing"
+	"time"
 
 	"natd/internal/probe"
 	"natd/nat"
@@ -39,7 +40,7 @@ func hostFacts() *facts {
 		live: live{
 			answer:  func(probe.Name) probe.Answer { return probe.Answer{} },
 			verdict: func(probe.Check) probe.Verdict { return probe.Verdict{} },
-			drained: func(string, *nat.Backend, netip.Addr) bool { return false },
+			drained: func(string, *nat.Backend, netip.Addr) (time.Time, bool) { return time.Time{}, false },
 		},
 		addresses: []netconf.Address{
 			{Addr: netip.MustParsePrefix("10.2.0.100/24"), Link: "ens5"},
@@ -144,6 +145,31 @@ func TestPlaceRefused(t *testing.T) {
 	}
 	if got := relayPlacements(places); len(got) != 2 || !got[0].Held || got[1].Held {
 		t.Errorf("placements %+v", got)
+	}
+}
+
+// TestOutage wants the reason to tell what is down from what somebody drained, for the remedies differ.
+func TestOutage(t *testing.T) {
+	t.Parallel()
+	open := relay("web", "10.2.0.100:80")
+	closed := relay("web", "10.2.0.100:80", func(r *nat.Relay) { r.Fail = nat.FailClosed })
+	down := []string{"backend 10.3.0.100:80 is down: refused"}
+	tests := []struct {
+		relay   *nat.Relay
+		down    []string
+		drained int
+		want    string
+	}{
+		{&open, down, 0, `every backend is down, connections go to them all the same (fail = "open"): ` + down[0]},
+		{&closed, down, 0, `every backend is down, new connections are refused (fail = "closed"): ` + down[0]},
+		{&open, down, 2, `every backend is down or drained, connections go to those that are down all the same (fail = "open"): ` + down[0] + "; 2 drained: natctl enable web"},
+		{&closed, down, 1, `every backend is down or drained, new connections are refused (fail = "closed"): ` + down[0] + "; 1 drained: natctl enable web"},
+		{&open, nil, 1, "every backend is drained, so new connections are refused: natctl enable web"},
+	}
+	for _, tt := range tests {
+		if got := outage(tt.relay, tt.down, tt.drained); got != tt.want {
+			t.Errorf("got  %s\nwant %s", got, tt.want)
+		}
 	}
 }
 

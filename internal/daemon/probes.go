@@ -64,6 +64,7 @@ func (p *probes) learn(ctx context.Context, cfg *config.Config) {
 	defer cancel()
 	here := maps.Clone(*p.here.Load())
 	maps.Copy(here, leadingHere(nil, &cfg.NAT))
+	p.names.Learn(nil) // what was learned for a configuration that was then refused is of another time
 	p.names.Learn(resolve(ctx, cfg, here, func(n probe.Name) bool { return len(p.names.Answer(n).Addrs) > 0 }))
 }
 
