@@ -127,6 +127,7 @@ func TestRelayErrors(t *testing.T) {
 		{"egress", `"eth/0"`, iface},
 		{"egress", `"eth*"`, iface},
 		{"egress", `".."`, iface},
+		{"egress", `"default"`, iface},
 		{"egress", `"e\u202e"`, iface},
 		{"egress", `["eth0"]`, `must be a string, in quotes`},
 		{"on_change", `"closed"`, `must be "drain" or "close"; did you mean "close"?`},

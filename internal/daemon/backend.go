@@ -28,6 +28,8 @@ type backend struct {
 	fit     bool         // packets can be sent to it as the configuration asks
 	weight  int          // its share of the new connections now
 	closing bool         // connections to it are ended
+
+	presumed bool // its state is what it was before natd started
 }
 
 // text is the backend as a person knows it.
@@ -132,6 +134,10 @@ func (f *facts) backend(r *nat.Relay, conf *nat.Backend, addr netip.Addr) backen
 	case r.Health.Checks():
 		b.check = checkOf(r, &b)
 		v := f.live.verdict(b.check)
+		if v.State == probe.Unknown && f.wasOut(r, &b) {
+			b.presumed = true
+			v = probe.Verdict{State: probe.Down, Since: v.Since, Error: "it took no connections before natd started, and has not answered yet"}
+		}
 		b.since, b.why = v.Since, v.Error
 		b.state = map[probe.State]string{probe.Up: control.BackendUp, probe.Down: control.BackendDown, probe.Unknown: control.BackendUnknown}[v.State]
 		if v.State != probe.Down {
@@ -142,6 +148,12 @@ func (f *facts) backend(r *nat.Relay, conf *nat.Backend, addr netip.Addr) backen
 		b.state, b.since, b.why = control.BackendDraining, at, "drained by natctl drain"
 	}
 	return b
+}
+
+// wasOut tells whether an earlier natd had taken the backend out: it stays out until it answers, for a start of natd makes nobody
+// well. A backup is out in any case while others are up.
+func (f *facts) wasOut(r *nat.Relay, b *backend) bool {
+	return !b.conf.Backup && f.live.idle[r.Name][netip.AddrPortFrom(b.addr, b.conf.Ports.First)]
 }
 
 // checkOf is how the backend is checked: from the address that the packets of clients will carry.
