@@ -254,6 +254,21 @@ func (b *box) awaitGateway(name, reason string) {
 	})
 }
 
+// killedBetween leaves what a natd leaves that is killed when its rules are new, and the connections of the gateway that is not among them
+// have not been ended.
+func (e *edgeBox) killedBetween(config string) {
+	e.kill()
+	e.configure(config)
+	rules, errs, code := e.natctl("rules", e.configPath())
+	if code != 0 {
+		e.t.Fatal(errs)
+	}
+	e.nft("delete table inet natd\n" + rules)
+	lab.Check(e.t, os.WriteFile(filepath.Join(e.dir, "state", "leaving.json"), []byte(`[{"Src":"10.100.20.100/32","Dst":"0.0.0.0/0","To":""}]`), 0o600))
+	e.launch()
+	e.awaitReady()
+}
+
 // TestGatewayEnds wants connections to live as long as their gateway: over reloads and restarts of natd, and no longer.
 func TestGatewayEnds(t *testing.T) {
 	t.Parallel()
@@ -278,19 +293,8 @@ func TestGatewayEnds(t *testing.T) {
 		"disabled": func(e *edgeBox) {
 			e.reload(strings.Replace(two("100", "101"), "100/32\"]", "100/32\"]\nenabled = false", 1))
 		},
-		"restarted": func(e *edgeBox) { e.kill(); e.start(two("101")) },
-		"killed between rules and connections": func(e *edgeBox) {
-			e.kill()
-			e.configure(two("101"))
-			rules, errs, code := e.natctl("rules", e.configPath())
-			if code != 0 {
-				e.t.Fatal(errs)
-			}
-			e.nft("delete table inet natd\n" + rules)
-			lab.Check(e.t, os.WriteFile(filepath.Join(e.dir, "state", "leaving.json"), []byte(`[{"Src":"10.100.20.100/32","Dst":"0.0.0.0/0","To":""}]`), 0o600))
-			e.launch()
-			e.awaitReady()
-		},
+		"restarted":                            func(e *edgeBox) { e.kill(); e.start(two("101")) },
+		"killed between rules and connections": func(e *edgeBox) { e.killedBetween(two("101")) },
 	}
 	for name, end := range tests {
 		t.Run(name, func(t *testing.T) {
