@@ -30,7 +30,7 @@ func operate(t *testing.T) string {
 // speakers are the functions whose first text a person reads: messages of the log from info up, and reasons of relays and of
 // the host.
 func speakers() map[string]bool {
-	return map[string]bool{"Info": true, "Warn": true, "Error": true, "hold": true, "notef": true, "problemf": true}
+	return map[string]bool{"Info": true, "Warn": true, "Error": true, "hold": true, "ail": true, "notef": true, "problemf": true}
 }
 
 // TestMessages wants everything that natd says by itself to be explained.

@@ -45,6 +45,21 @@ func (r *Ruleset) TargetConnections() map[string]map[netip.AddrPort]uint64 {
 	return total
 }
 
+// Idle is the targets of relays that take no new connections, by the relay's name.
+func (r *Ruleset) Idle() map[string]map[netip.AddrPort]bool {
+	idle := make(map[string]map[netip.AddrPort]bool)
+	r.counted(func(kind string, e *Element) {
+		if kind != setTurns || !e.Key.idle() {
+			return
+		}
+		if idle[e.Comment] == nil {
+			idle[e.Comment] = make(map[netip.AddrPort]bool)
+		}
+		idle[e.Comment][e.Value.addrPort()] = true
+	})
+	return idle
+}
+
 // Refusals is how many connections of a relay were refused by each of its limits.
 type Refusals struct {
 	Connections, Sources, Rate uint64

@@ -41,8 +41,10 @@
 //	             statics, then gateways, for what is not translated otherwise, and not for what the host itself sends. Ports are kept
 //	             where they are free
 //	forward      translated connections pass: established ones, and new ones that go to a backend and are below the limits; for
-//	             others the policy. Gateways and statics lead to no service of this host's own. SYN and SYN-ACK get the segment size that the routes carry
-//	input        keeps the host from answering packets of relayed connections that it cannot place, which would reset them
+//	             others the policy. Gateways and statics lead to no service of this host's own. SYN and SYN-ACK get the segment
+//	             size that the routes carry
+//	input        keeps the host from answering packets of relayed connections that it cannot place, which would reset them;
+//	             refuses what is over a limit, or has no backend, where the backend is the host itself
 //	output       with IPv6 only: keeps the host from telling clients behind the interface that it sends by of the way around it
 //	turn3_0      the next of 3 slots, for every eighth relay: a chain counts for all that share it
 //	random3      one of 3 slots by chance
@@ -60,7 +62,8 @@
 // listens4 and listens6 are also a journal. When a relay goes, its listens stay in this set until the connections that were
 // made through them are removed (Plan.Retired, Kernel.Release). A natd that is killed in between finds them there.
 //
-// What natd uses is in Linux since 5.8 (prefix NAT); nft 1.0.6 lists it, and reads back what it listed.
+// What natd uses is in Linux since 5.8 (prefix NAT); nft 1.0.6 lists it, and reads back what it listed. docs/how-it-works.md shows the
+// table of one relay, and since when the kernel has what.
 //
 // # Protection
 //

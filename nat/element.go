@@ -89,6 +89,11 @@ func (k Key) slot(n int) Key {
 	return Key(binary.NativeEndian.AppendUint32(b, uint32(n)))
 }
 
+// idle tells whether the key ends with a slot that no connection ever gets.
+func (k Key) idle() bool {
+	return len(k) >= 4 && binary.NativeEndian.Uint32([]byte(k[len(k)-4:])) >= idleSlot
+}
+
 // endpoint reads the endpoint at the begin of a key; ok is false when there is none.
 func (k Key) endpoint() (e Endpoint, ok bool) {
 	size := 4

@@ -72,12 +72,12 @@ func relayTable(relays []control.Relay, now time.Time) *table {
 
 // relayNotes is what a person should know of a relay, beside its row.
 func relayNotes(r *control.Relay) []string {
-	notes := []string{r.Reason, "", refusedText(r.Refused), portsText(r.Ports)}
+	notes := []string{r.Reason, "", unansweredText(r.Name, r.Connections), refusedText(r.Refused), portsText(r.Ports)}
 	// Of several backends each has a line, and what the relay says of its only one need not be said twice.
 	if len(r.Backends) == 1 && !strings.Contains(r.Reason, r.Backends[0].Reason) {
 		notes[1] = r.Backends[0].Reason
 	}
-	return slices.DeleteFunc(notes, func(note string) bool { return note == "" })
+	return said(notes...)
 }
 
 func gatewayTable(gateways []control.Gateway) *table {
@@ -91,7 +91,7 @@ func gatewayTable(gateways []control.Gateway) *table {
 	}, countColumns()...)}
 	for i := range gateways {
 		g := &gateways[i]
-		t.add(row{notes: reasons(g.Reason), cells: append([]string{
+		t.add(row{notes: said(g.Reason, unansweredText(g.Name, g.Connections)), cells: append([]string{
 			g.Name, g.State, short(g.From), short(g.To), short(g.SNAT), g.Egress,
 		}, counts(g.Connections, g.Bytes)...)})
 	}
@@ -109,18 +109,24 @@ func staticTable(statics []control.Static) *table {
 	}, countColumns()...)}
 	for i := range statics {
 		st := &statics[i]
-		t.add(row{notes: reasons(st.Reason), cells: append([]string{
+		t.add(row{notes: said(st.Reason, unansweredText(st.Name, st.Connections)), cells: append([]string{
 			st.Name, st.State, st.External, st.Internal, cmp.Or(short(st.From), "any"), short(st.SNAT),
 		}, counts(st.Connections, st.Bytes)...)})
 	}
 	return t
 }
 
-func reasons(reason string) []string {
-	if reason == "" {
-		return nil
+// said is what there is to say, without what is "".
+func said(notes ...string) []string {
+	return slices.DeleteFunc(notes, func(note string) bool { return note == "" })
+}
+
+// unansweredText points at connections that nobody behind this host has answered, while none is there that somebody did.
+func unansweredText(name string, c control.Connections) string {
+	if c.Unreplied == 0 || c.Active > 0 {
+		return ""
 	}
-	return []string{reason}
+	return fmt.Sprintf("connections without an answer: %d; natctl connections --relay %s", c.Unreplied, name)
 }
 
 // countColumns are the last columns of every kind, for what counts gives.

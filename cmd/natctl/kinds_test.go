@@ -229,11 +229,16 @@ func TestRelayNotes(t *testing.T) {
 		relay control.Relay
 		want  []string
 	}{
-		"nothing":       {control.Relay{}, []string{}},
-		"one limit":     {control.Relay{Refused: control.Refused{PerSource: 3}}, []string{"refused new connections: 3 over max_per_source"}},
-		"all limits":    {control.Relay{Refused: control.Refused{Connections: 12, PerSource: 3, Rate: 5}}, []string{"refused new connections: 12 over max_connections, 3 over max_per_source, 5 over rate"}},
-		"ports":         {control.Relay{Ports: &full}, []string{"48384 of 64512 ports (75 %) from 10.2.0.100 to 10.3.0.100:80 are taken: each further address in snat adds as many"}},
-		"ports, below":  {control.Relay{Ports: &near}, []string{}},
+		"nothing":      {control.Relay{}, []string{}},
+		"one limit":    {control.Relay{Refused: control.Refused{PerSource: 3}}, []string{"refused new connections: 3 over max_per_source"}},
+		"all limits":   {control.Relay{Refused: control.Refused{Connections: 12, PerSource: 3, Rate: 5}}, []string{"refused new connections: 12 over max_connections, 3 over max_per_source, 5 over rate"}},
+		"ports":        {control.Relay{Ports: &full}, []string{"48384 of 64512 ports (75 %) from 10.2.0.100 to 10.3.0.100:80 are taken: each further address in snat adds as many"}},
+		"ports, below": {control.Relay{Ports: &near}, []string{}},
+		"no answer": {
+			control.Relay{Name: "web", Connections: control.Connections{Total: 7, Unreplied: 3}},
+			[]string{"connections without an answer: 3; natctl connections --relay web"},
+		},
+		"some answers":  {control.Relay{Connections: control.Connections{Active: 1, Unreplied: 3}}, []string{}},
 		"ports, no max": {control.Relay{Ports: &control.PortUse{}}, []string{}},
 	}
 	for name, test := range tests {

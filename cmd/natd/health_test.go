@@ -1,6 +1,7 @@
 package main
 
 import (
+	"errors"
 	"fmt"
 	"slices"
 	"testing"
@@ -32,4 +33,33 @@ func TestReloadKeepsHealth(t *testing.T) {
 			t.Errorf("natctl status exits %d, want %d", code, control.CodeDegraded)
 		}
 	}
+}
+
+// TestRestartKeepsHealth wants a backend that is down to stay out when natd is killed and starts again, and one that came back
+// meanwhile to be taken as soon as it answers.
+func TestRestartKeepsHealth(t *testing.T) {
+	t.Parallel()
+	b := newBox(t)
+	to := append(b.echoes(1, 80, 0), "10.3.0.101:81") // where nothing listens
+	b.configure(pool(quoted(to), `health = {type = "tcp", interval = "2s", timeout = "200ms", rise = 2, fall = 2}`))
+	b.launch()
+	b.awaitBackends("up", "down")
+	b.kill()
+	b.launch()
+	b.awaitStatus(func(s *control.Status) error {
+		if !s.Ruleset.InSync {
+			return errors.New(s.Ruleset.LastError)
+		}
+		return nil
+	})
+	if r, err := relayOf(b.status(), "web"); err != nil || r.Backends[1].InUse {
+		t.Errorf("after the restart the backend that is down takes connections: %+v, %v", r, err)
+	}
+	for range 6 {
+		lab.Check(t, b.A.SayOnce(t.Context(), webListen.String()))
+	}
+	b.kill()
+	echo(t, b.C, "tcp", to[1])
+	b.launch()
+	b.awaitBackends("up", "up")
 }

@@ -126,6 +126,16 @@ func TestBackendErrors(t *testing.T) {
 	checkErrors(t, relayText(`"web"`, `":0-9"`, `["10.3.0.100:80-99"]`), `3: relay "web": listen = ":0-9": port 0 is not in 1-65535`)
 }
 
+// TestHabits wants what people are used to write elsewhere to be told from what is written here.
+func TestHabits(t *testing.T) {
+	t.Parallel()
+	checkErrors(t, relayText(`"web"`, `":80"`, `["https://web.example:443/path", ":80", {addr = "10.3.0.100"}]`),
+		`4: relay "web": to[1] = "https://web.example:443/path": is a URL: leave "https://" out, and all that comes behind the port`,
+		`4: relay "web": to[2] = ":80": names no host: write ADDR:PORT or NAME:PORT`,
+		`4: relay "web": to[3].addr = "10.3.0.100": unknown key; did you mean "address"?`,
+		`4: relay "web": to[3].address: missing: where connections go, such as address = "10.3.0.100:80"`)
+}
+
 // TestMisplacedKeys wants a key that belongs to a backend, or to health, to be sent there.
 func TestMisplacedKeys(t *testing.T) {
 	t.Parallel()
@@ -173,15 +183,6 @@ func TestBackendsErrors(t *testing.T) {
 			`to[1].Address = "10.3.0.100": unknown key; did you mean "address"?`,
 			`to[1].address: missing: where connections go, such as address = "10.3.0.100:80"`,
 			`to[2].address: missing: where connections go, such as address = "10.3.0.100:80"`,
-		}},
-		{`[{addr = "10.3.0.100"}]`, []string{
-			`to.addr = "10.3.0.100": unknown key; did you mean "address"?`,
-			`to.address: missing: where connections go, such as address = "10.3.0.100:80"`,
-		}},
-		{`["https://web.example:443/path", ":80", ""]`, []string{
-			`to[1] = "https://web.example:443/path": is a URL: leave "https://" out, and all that comes behind the port`,
-			`to[2] = ":80": names no host: write ADDR:PORT or NAME:PORT`,
-			`to[3] = "": names no host: write ADDR:PORT or NAME:PORT`,
 		}},
 		{`["10.3.0.100", {address = 5}]`, []string{`to[2].address = 5: must be a string, in quotes`}},
 		{`["10.3.0.100", {address = "10.3.0.101:80-81"}]`, []string{

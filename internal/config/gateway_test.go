@@ -85,7 +85,7 @@ func TestGatewayErrors(t *testing.T) {
 func TestGatewayOverlaps(t *testing.T) {
 	t.Parallel()
 	second := func(keys string) string { return "[[gateway]]\nname = \"in\"\n" + keys }
-	const rule = `: a connection can be translated one way only`
+	const rule = `: a connection can be translated one way only; narrow from or to, or name a different egress in each`
 	tests := []struct{ text, want string }{
 		{
 			minimalGateway + second(`from = ["10.100.20.0/24"]`),

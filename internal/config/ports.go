@@ -45,6 +45,9 @@ func parsePort(s string) (uint16, error) {
 	if s == "" {
 		return 0, errors.New("a port is missing")
 	}
+	if strings.Contains(s, "/") {
+		return 0, fmt.Errorf("%s has more than a port: the protocol is a key of its own, as in protocol = \"udp\"", show(s))
+	}
 	if strings.Trim(s, "0123456789") != "" {
 		return 0, fmt.Errorf("port %s is not a number in 1-65535", show(s))
 	}

@@ -25,7 +25,7 @@ func checkGateways(gateways []nat.Gateway, in *written) {
 			}
 		}
 	}
-	blameOverlaps(in.gateways, all, "from", "%s to %s overlaps with %s to %s of %s: a connection can be translated one way only")
+	blameOverlaps(in.gateways, all, "from", "%s to %s overlaps with %s to %s of %s: a connection can be translated one way only; narrow from or to, or name a different egress in each")
 }
 
 // checkStatics refuses statics that would translate the same packets, on their way in or out, and those that take the address of a relay.
@@ -48,8 +48,8 @@ func checkStatics(spec *nat.Spec, in *written) {
 			internal = append(internal, r)
 		}
 	}
-	blameOverlaps(in.statics, external, "external", "%s for clients from %s overlaps with %s from %s of %s: an address can become one other only")
-	blameOverlaps(in.statics, internal, "internal", "%s towards %s overlaps with %s towards %s of %s: a host has one external address only")
+	blameOverlaps(in.statics, external, "external", "%s for clients from %s overlaps with %s from %s of %s: an address can become one other only; use other addresses, or give each clients of its own in from")
+	blameOverlaps(in.statics, internal, "internal", "%s towards %s overlaps with %s towards %s of %s: a host has one external address only; give each clients of its own in from")
 	checkStaticListens(spec, in)
 }
 

@@ -173,10 +173,10 @@ func (t *table) egress() string {
 }
 
 // isInterface tells whether an interface can have the name: dev_valid_name in net/core/dev.c, IFNAMSIZ is 16 with the
-// closing NUL. Not everything the kernel takes can be said in nft syntax: a star there is a wildcard, and a quote ends
-// the name.
+// closing NUL; "all" and "default" are settings (sysctl_dev_name_is_allowed in net/ipv4/devinet.c). Not everything the
+// kernel takes can be said in nft syntax: a star there is a wildcard, and a quote ends the name.
 func isInterface(s string) bool {
-	if s == "" || len(s) > 15 || s == "." || s == ".." {
+	if s == "" || len(s) > 15 || slices.Contains([]string{".", "..", "all", "default"}, s) {
 		return false
 	}
 	return !strings.ContainsFunc(s, func(r rune) bool {

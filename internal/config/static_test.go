@@ -93,17 +93,17 @@ func TestStaticOverlaps(t *testing.T) {
 		want []string
 	}{
 		{minimalStatic + second("10.2.64.128/25", "192.168.2.0/25", ""), []string{
-			`7: static "d": external = "10.2.64.128/25": 10.2.64.128/25 for clients from 0.0.0.0/0 overlaps with 10.2.64.0/24 from 0.0.0.0/0 of static "c" (line 1): an address can become one other only`,
+			`7: static "d": external = "10.2.64.128/25": 10.2.64.128/25 for clients from 0.0.0.0/0 overlaps with 10.2.64.0/24 from 0.0.0.0/0 of static "c" (line 1): an address can become one other only; use other addresses, or give each clients of its own in from`,
 		}},
 		{minimalStatic + from + second("10.2.0.0/16", "172.16.0.0/16", "from = [\"10.9.0.0/16\", \"10.1.7.0/24\"]"), []string{
-			`8: static "d": external = "10.2.0.0/16": 10.2.0.0/16 for clients from 10.1.7.0/24 overlaps with 10.2.64.0/24 from 10.1.0.0/16 of static "c" (line 1): an address can become one other only`,
+			`8: static "d": external = "10.2.0.0/16": 10.2.0.0/16 for clients from 10.1.7.0/24 overlaps with 10.2.64.0/24 from 10.1.0.0/16 of static "c" (line 1): an address can become one other only; use other addresses, or give each clients of its own in from`,
 		}},
 		{minimalStatic + from + second("10.2.65.7", "192.168.1.7", ""), []string{
-			`9: static "d": internal = "192.168.1.7": 192.168.1.7/32 towards 0.0.0.0/0 overlaps with 192.168.1.0/24 towards 10.1.0.0/16 of static "c" (line 1): a host has one external address only`,
+			`9: static "d": internal = "192.168.1.7": 192.168.1.7/32 towards 0.0.0.0/0 overlaps with 192.168.1.0/24 towards 10.1.0.0/16 of static "c" (line 1): a host has one external address only; give each clients of its own in from`,
 		}},
 		{minimalStatic + second("10.2.64.0/24", "192.168.1.0/24", "enabled = false"), []string{
-			`7: static "d": external = "10.2.64.0/24": 10.2.64.0/24 for clients from 0.0.0.0/0 overlaps with 10.2.64.0/24 from 0.0.0.0/0 of static "c" (line 1): an address can become one other only`,
-			`8: static "d": internal = "192.168.1.0/24": 192.168.1.0/24 towards 0.0.0.0/0 overlaps with 192.168.1.0/24 towards 0.0.0.0/0 of static "c" (line 1): a host has one external address only`,
+			`7: static "d": external = "10.2.64.0/24": 10.2.64.0/24 for clients from 0.0.0.0/0 overlaps with 10.2.64.0/24 from 0.0.0.0/0 of static "c" (line 1): an address can become one other only; use other addresses, or give each clients of its own in from`,
+			`8: static "d": internal = "192.168.1.0/24": 192.168.1.0/24 towards 0.0.0.0/0 overlaps with 192.168.1.0/24 towards 0.0.0.0/0 of static "c" (line 1): a host has one external address only; give each clients of its own in from`,
 		}},
 		{minimalStatic + relayText(`"web"`, `"10.2.64.7:80"`, `["10.3.0.100"]`), []string{
 			`7: relay "web": listen = "10.2.64.7:80": 10.2.64.7 is external of static "c" (line 1), which takes every port: use another address`,

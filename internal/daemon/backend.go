@@ -5,7 +5,6 @@ import (
 	"fmt"
 	"net/netip"
 	"slices"
-	"strings"
 	"time"
 
 	"natd/internal/control"
@@ -28,6 +27,8 @@ type backend struct {
 	fit     bool         // packets can be sent to it as the configuration asks
 	weight  int          // its share of the new connections now
 	closing bool         // connections to it are ended
+
+	presumed bool // its state is what it was before natd started
 }
 
 // text is the backend as a person knows it.
@@ -57,70 +58,6 @@ func (b *backend) sameWay(o *backend) bool {
 	return b.fit == o.fit && b.route == o.route && slices.Equal(b.sources, o.sources)
 }
 
-// placeBackends finds the relay's backends, of no more addresses than most, and decides which of them take connections.
-func (f *facts) placeBackends(r *nat.Relay, p *place, most int) {
-	for i := range r.Backends {
-		others := len(r.Backends) - 1 - i // that are to come
-		f.placeBackend(r, &r.Backends[i], p, most-others)
-	}
-	for _, is4 := range []bool{true, false} {
-		choose(r, p.ofFamily(is4))
-	}
-	p.explainBackends(r)
-	for i := range p.backends {
-		if b := &p.backends[i]; b.fit {
-			p.Targets = append(p.Targets, b.target())
-		}
-	}
-	if len(p.Targets) == 0 {
-		p.Held = true
-	}
-}
-
-func (p *place) ofFamily(is4 bool) (some []*backend) {
-	for i := range p.backends {
-		if b := &p.backends[i]; b.addr.IsValid() && b.addr.Is4() == is4 {
-			some = append(some, b)
-		}
-	}
-	return some
-}
-
-// placeBackend adds the addresses that stand for one configured backend, until the place has as many as it may have.
-func (f *facts) placeBackend(r *nat.Relay, conf *nat.Backend, p *place, most int) {
-	addrs, answers := f.resolve(r, conf)
-	if len(addrs) == 0 {
-		p.backends = append(p.backends, backend{conf: conf, state: control.BackendUnknown, why: unanswered(answers)})
-		return
-	}
-	for _, addr := range addrs {
-		twice := slices.ContainsFunc(p.backends, func(b backend) bool { return b.addr == addr && b.conf.Ports == conf.Ports })
-		if twice { // two names may lead to one address
-			continue
-		}
-		if len(p.backends) >= most {
-			p.ail("%s has %d addresses, which are not all used: the kernel has no room for more of this relay", conf.Name, len(addrs))
-			break
-		}
-		p.backends = append(p.backends, f.backend(r, conf, addr))
-	}
-	for _, a := range answers {
-		if a.Error != "" && len(a.Addrs) > 0 {
-			p.ail("%s: keeping its last answer: %s", conf.Name, a.Error)
-		}
-	}
-}
-
-// unanswered says why a name has no address: what is wrong with the first question that has an error.
-func unanswered(answers []probe.Answer) string {
-	for _, a := range answers {
-		if a.Error != "" {
-			return a.Error
-		}
-	}
-	return "it has not been answered yet"
-}
-
 // backend is one address of a configured backend, with its way, its source and its health.
 func (f *facts) backend(r *nat.Relay, conf *nat.Backend, addr netip.Addr) backend {
 	b := backend{conf: conf, addr: addr, state: control.BackendUnknown}
@@ -132,6 +69,10 @@ func (f *facts) backend(r *nat.Relay, conf *nat.Backend, addr netip.Addr) backen
 	case r.Health.Checks():
 		b.check = checkOf(r, &b)
 		v := f.live.verdict(b.check)
+		if v.State == probe.Unknown && f.wasOut(r, &b) {
+			b.presumed = true
+			v = probe.Verdict{State: probe.Down, Since: v.Since, Error: "it took no connections before natd started, and has not answered yet"}
+		}
 		b.since, b.why = v.Since, v.Error
 		b.state = map[probe.State]string{probe.Up: control.BackendUp, probe.Down: control.BackendDown, probe.Unknown: control.BackendUnknown}[v.State]
 		if v.State != probe.Down {
@@ -142,6 +83,12 @@ func (f *facts) backend(r *nat.Relay, conf *nat.Backend, addr netip.Addr) backen
 		b.state, b.since, b.why = control.BackendDraining, at, "drained by natctl drain"
 	}
 	return b
+}
+
+// wasOut tells whether an earlier natd had taken the backend out: it stays out until it answers, for a start of natd makes nobody
+// well. A backup is out in any case while others are up.
+func (f *facts) wasOut(r *nat.Relay, b *backend) bool {
+	return !b.conf.Backup && f.live.idle[r.Name][netip.AddrPortFrom(b.addr, b.conf.Ports.First)]
 }
 
 // checkOf is how the backend is checked: from the address that the packets of clients will carry.
@@ -222,128 +169,4 @@ func (f *facts) pool(addrs []netip.Addr, is4 bool) (held []netip.Addr, why strin
 		}
 	}
 	return held, why
-}
-
-// choose shares the new connections out among the backends of one family: those that are not down; the backups, when no
-// other is left; and all that nobody drained, when every one is down and the relay fails open.
-func choose(r *nat.Relay, all []*backend) {
-	able := func(down, backup bool) (some []*backend) {
-		for _, b := range all {
-			if b.fit && b.state != control.BackendDraining && b.conf.Backup == backup && (down || b.state != control.BackendDown) {
-				some = append(some, b)
-			}
-		}
-		return some
-	}
-	chosen := able(false, false)
-	if len(chosen) == 0 {
-		chosen = able(false, true)
-	}
-	if len(chosen) == 0 && r.Fail == nat.FailOpen {
-		if chosen = able(true, false); len(chosen) == 0 {
-			chosen = able(true, true)
-		}
-	}
-	for _, b := range all {
-		if slices.Contains(chosen, b) {
-			b.weight = max(1, b.conf.Weight)
-			continue
-		}
-		b.closing = b.state == control.BackendDown && r.OnChange == nat.Close
-	}
-}
-
-// backendsNamed is how many backends a reason names one by one.
-const backendsNamed = 3
-
-// explainBackends says what is wrong with the backends. What the network is to blame for is told from what the backends
-// themselves are.
-func (p *place) explainBackends(r *nat.Relay) {
-	var unfit, down, drained []string
-	fit := 0
-	for i := range p.backends {
-		b := &p.backends[i]
-		if b.fit {
-			fit++
-		}
-		switch {
-		case !b.addr.IsValid():
-			p.ail("backend %s has no address: %s", b.text(), b.why)
-		case !b.fit:
-			unfit = add(unfit, b.why)
-		case b.state == control.BackendDown:
-			down = append(down, fmt.Sprintf("backend %s is down: %s", b.text(), b.why))
-		case b.state == control.BackendDraining:
-			drained = append(drained, b.text())
-		}
-		if b.fit && b.lacks != "" {
-			p.reasons = add(p.reasons, b.lacks)
-		}
-	}
-	p.reasons = append(p.reasons, first(unfit)...)
-	if p.down = fit > 0 && len(down)+len(drained) == fit; !p.down {
-		p.unwell = append(p.unwell, first(down)...)
-		p.explainFamilies()
-		return
-	}
-	p.ail("%s", outage(r, down, len(drained)))
-}
-
-// outage says why no backend of the relay is well, what becomes of new connections, and what a person can undo.
-func outage(r *nat.Relay, down []string, drained int) string {
-	enable := "natctl enable " + r.Name
-	if len(down) == 0 {
-		return "every backend is drained, so new connections are refused: " + enable
-	}
-	every, them, why := "every backend is down", "them", strings.Join(first(down), "; ")
-	if drained > 0 {
-		every, them = every+" or drained", "those that are down"
-		why += fmt.Sprintf("; %d drained: %s", drained, enable)
-	}
-	if r.Fail == nat.FailOpen {
-		return fmt.Sprintf("%s, connections go to %s all the same (fail = \"open\"): %s", every, them, why)
-	}
-	return fmt.Sprintf("%s, new connections are refused (fail = \"closed\"): %s", every, why)
-}
-
-// explainFamilies says which clients are refused where others are served: those of a family all of whose backends are down or
-// drained.
-func (p *place) explainFamilies() {
-	for _, is4 := range []bool{true, false} {
-		fit, taking := 0, 0
-		for _, b := range p.ofFamily(is4) {
-			if b.fit {
-				fit++
-			}
-			if b.fit && b.weight > 0 {
-				taking++
-			}
-		}
-		if fit > 0 && taking == 0 {
-			p.ail("no backend takes new connections over %s, so they are refused", familyName(is4))
-		}
-	}
-}
-
-func familyName(is4 bool) string {
-	if is4 {
-		return "IPv4"
-	}
-	return "IPv6"
-}
-
-// add appends what the list does not have yet.
-func add(list []string, text string) []string {
-	if slices.Contains(list, text) {
-		return list
-	}
-	return append(list, text)
-}
-
-// first shortens a list that nobody would read to its end.
-func first(list []string) []string {
-	if len(list) <= backendsNamed {
-		return list
-	}
-	return append(slices.Clone(list[:backendsNamed]), fmt.Sprintf("and %d more backends", len(list)-backendsNamed))
 }

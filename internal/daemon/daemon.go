@@ -65,6 +65,7 @@ type Daemon struct {
 	refused map[string]string // relays and statics that may not take what they want, by name
 	had     map[string]bool   // claims of those that have been in the kernel
 	since   map[string]time.Time
+	idle    map[string]map[netip.AddrPort]bool // backends that took no connections when natd started, by relay; nil once all are proven
 
 	appeared map[netip.Addr]time.Time // since when the host has each address
 	macs     map[string]bool          // of the host's interfaces; nil before the first look
@@ -226,6 +227,7 @@ func (d *Daemon) adopt(ctx context.Context, cfg *config.Config) error {
 	}
 	d.noteAddresses(addresses)
 	d.had = standing(&cfg.NAT, have, (&facts{addresses: addresses}).local())
+	d.idle = have.Idle()
 	d.probes.stand(addresses, &cfg.NAT)
 	d.probes.learn(ctx, cfg)
 	d.use(cfg, protect)

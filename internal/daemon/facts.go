@@ -26,6 +26,7 @@ type live struct {
 	answer  func(probe.Name) probe.Answer
 	verdict func(probe.Check) probe.Verdict
 	drained func(relay string, b *nat.Backend, addr netip.Addr) (since time.Time, ok bool) // by hand
+	idle    map[string]map[netip.AddrPort]bool                                             // takes no new connections in the table that natd found when it started
 }
 
 // via is a destination and the interface that it should be reached by.

@@ -60,6 +60,9 @@ func (d *Daemon) refresh() (looked bool, err error) {
 	if d.probes.follow(&d.cfg.NAT, next.relays) {
 		next = placeOn(next.facts, &d.cfg.NAT, d.refused)
 	}
+	if d.idle != nil && !next.presumes() {
+		d.idle = nil // every backend has spoken for itself since then
+	}
 	d.metadata.hope(next.facts.instance.hopeful(next.relays))
 	if d.want != nil && next.same(&d.placed) {
 		d.placed = *next // the words about a backend that is down may be others
@@ -95,8 +98,9 @@ func (d *Daemon) placeAll(cfg *config.Config, refused map[string]string, anew bo
 }
 
 func (d *Daemon) factsFor(spec *nat.Spec, anew bool) (*facts, error) {
-	l := live{answer: d.probes.names.Answer, verdict: d.probes.health.Verdict, drained: d.drains.since}
+	l := live{answer: d.probes.names.Answer, verdict: d.probes.health.Verdict, drained: d.drains.since, idle: d.idle}
 	if !anew {
+		d.facts.live = l
 		return d.facts, d.facts.lookUp(d.host, spec)
 	}
 	f, err := gather(d.host, d.sysctls, spec, l)

@@ -24,7 +24,7 @@ type place struct {
 // place decides about every relay. It is a function of its arguments alone. refused holds the reasons why relays, by
 // name, may not take their port.
 func (f *facts) place(spec *nat.Spec, refused map[string]string) []place {
-	local, left := f.local(), room(maxAnswered)
+	local, left, spread := f.local(), room(maxAnswered), room(maxSpread)
 	places := make([]place, len(spec.Relays))
 	for i := range spec.Relays {
 		r, p := &spec.Relays[i], &places[i]
@@ -36,6 +36,10 @@ func (f *facts) place(spec *nat.Spec, refused map[string]string) []place {
 		f.placeBackends(r, p, left.addresses(r, n))
 		left.take(r, n, len(p.backends))
 		f.placeListen(r, p, local)
+		if !spread.spread(r, p) {
+			p.hold("its %d ports on each of the host's %d addresses are more than the kernel can hold: name an address in listen, or fewer ports",
+				r.Listen.Ports.Width(), len(p.Addrs))
+		}
 		f.placeInVPC(r, p)
 		if reason, ok := refused[r.Name]; ok {
 			p.hold("%s", reason)

@@ -38,6 +38,13 @@ func (p *placed) placements() *nat.Placements {
 	}
 }
 
+// presumes tells whether the health of a backend is what it was before natd started, for want of a later word.
+func (p *placed) presumes() bool {
+	return slices.ContainsFunc(p.relays, func(p place) bool {
+		return slices.ContainsFunc(p.backends, func(b backend) bool { return b.presumed })
+	})
+}
+
 // any tells whether something is in the kernel.
 func (p *placed) any() bool { return p.anyRelay() || p.anySpot() }
 

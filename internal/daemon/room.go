@@ -13,8 +13,27 @@ const maxAnswered = 1 << 18
 // maxAddresses bounds the addresses that a relay spreads over, as the configuration bounds its backends.
 const maxAddresses = 256
 
-// room is how many elements the answers may still add.
+// maxSpread bounds the elements that relays on every address may have because the host has several: the configuration counts one.
+// A host with containers has hundreds, and one relay of many ports would be more than a transaction can hold for all relays. As
+// many elements take the kernel some 400 MB.
+const maxSpread = 1 << 21
+
+// room is how many elements answers, or relays on every address, may still add.
 type room int
+
+// spread takes what the relay needs for the host's addresses but one, and tells whether there was room for it.
+func (left *room) spread(r *nat.Relay, p *place) bool {
+	if !r.Listen.Any() || len(p.Addrs) == 0 {
+		return true
+	}
+	ports := endpoints(r, len(p.Addrs)-1)
+	need := room(ports * (max(1, len(r.From)) + perPort(r, len(p.backends))))
+	if need > *left {
+		return false
+	}
+	*left -= need
+	return true
+}
 
 // addresses is how many addresses the relay's backends may have together: each of them one, and more while there is room.
 func (left room) addresses(r *nat.Relay, endpoints int) int {
