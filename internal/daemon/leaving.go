@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"io/fs"
 	"os"
+	"slices"
 
 	"natd/internal/durable"
 	"natd/internal/flow"
@@ -45,7 +46,7 @@ func (l *leaving) note(more []flow.Box) error {
 	if len(more) == 0 {
 		return nil
 	}
-	content, err := json.Marshal(append(l.boxes[:len(l.boxes):len(l.boxes)], more...))
+	content, err := json.Marshal(slices.Concat(l.boxes, more))
 	if err == nil {
 		err = durable.Replace(l.path, append(content, '\n'))
 	}
