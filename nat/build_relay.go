@@ -16,6 +16,7 @@ type relayWork struct {
 
 	taking        []Target // those that take new connections
 	idle          []Target // the others
+	distinct      []Target // one for each address: several targets may have the same
 	slots         []int    // in taking, by slot, when there are several
 	chain         Value    // that chooses the slot
 	ways          []way    // to the one backend, or to the chain
@@ -32,7 +33,10 @@ type way struct {
 // written. lane is the relay's position among all of them.
 func (w *relayWork) prepare(lane int) {
 	w.listens, w.snat = w.sets[w.f.name(setListens)], w.sets[w.f.name(setSNAT)]
-	for _, t := range w.targets {
+	for i, t := range w.targets {
+		if !slices.ContainsFunc(w.targets[:i], func(o Target) bool { return o.Addr == t.Addr }) {
+			w.distinct = append(w.distinct, t)
+		}
 		if t.Weight > 0 && !t.Closing {
 			w.taking = append(w.taking, t)
 		} else {
@@ -166,14 +170,11 @@ func fromName(f *familyUse, kind string, bits int) string {
 	return f.nameOf(kind, fmt.Sprintf("from%d", bits))
 }
 
-// sources adds the source addresses towards each backend: several targets may have one address. A pool is the same
+// sources adds the source addresses towards each backend's address. A pool is the same
 // towards all of them; nft has no registers for two IPv6 addresses, a port, a slot and what that is the hash of.
 func (w *relayWork) sources(e Endpoint) {
 	var pool []netip.Addr
-	for i, t := range w.targets {
-		if slices.ContainsFunc(w.targets[:i], func(o Target) bool { return o.Addr == t.Addr }) {
-			continue
-		}
+	for _, t := range w.distinct {
 		switch len(t.SNAT) {
 		case 0:
 		case 1:

@@ -41,7 +41,8 @@
 //	             statics, then gateways, for what is not translated otherwise, and not for what the host itself sends. Ports are kept
 //	             where they are free
 //	forward      translated connections pass: established ones, and new ones that go to a backend and are below the limits; for
-//	             others the policy. SYN and SYN-ACK get the segment size that the routes carry
+//	             others the policy. Gateways and statics lead to no service of this host's own. SYN and SYN-ACK get the segment
+//	             size that the routes carry
 //	input        keeps the host from answering packets of relayed connections that it cannot place, which would reset them;
 //	             refuses what is over a limit, or has no backend, where the backend is the host itself
 //	output       with IPv6 only: keeps the host from telling clients behind the interface that it sends by of the way around it

@@ -102,6 +102,7 @@ func TestHeal(t *testing.T) {
 			inFamilies(t, func(t *testing.T, f family) {
 				b := newWebBoxOf(t, f, protect)
 				b.nft(neighbour)
+				b.status() // natd has seen who wrote that
 				other, whole := b.table("ip neighbour"), b.table("inet natd")
 				flush := byNft("ruleset flushed", "make table inet natd", "flush ruleset\n"+neighbour)
 				for i, d := range append(tableDamages(), flush) {
