@@ -31,7 +31,7 @@ const dataPath = "cd cmd/natd && ulimit -n 65536 && NATD_TEST_PROGRAMS=../../bin
 	"^Test(Relay|RelayOfARange|ListenEverywhere|KeepsTheClient|Heal|Follow|Owned|FlushUnderConnection|RestartUnderConnection|KillDuringReload|" +
 	"OnStop|FlushCommand|RemovedRelay|NarrowedRelay|ChangedBackend|ChangedBackendUDP|EarlyDatagrams|Log|Counts|ForwardsNothingElse|" +
 	"SourcesOutsideFrom|OutOfWindow|ForgottenConnection|HostSettings|ConntrackMax|ReversePath|RulesAreNft|StartBeforeTheNetwork|" +
-	"Shares|SourceSticks|AllBackendsDie|Backup|DatagramsFollow|Drain|Limits|NameOutage|" +
+	"SourceSticks|AllBackendsDie|Backup|DatagramsFollow|Drain|Limits|NameOutage|" +
 	"Gateway|GatewayPool|Static|StaticInside|SegmentSizes|" +
 	"DualStack|IPv6Off|Forwarding6|TentativeAddress|NoRedirects6|Dig|SCTP|SCTPSockets|Ports)$'"
 
