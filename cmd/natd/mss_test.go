@@ -30,20 +30,20 @@ func told(t *testing.T, client, server *lab.Host, to netip.AddrPort, port uint16
 	return sizes{server: announced(t, atServer, "S"), client: announced(t, atClient, "S.")}
 }
 
-// announced is the size in the one packet with those flags.
-func announced(t *testing.T, c *lab.Capture, flags string) int {
+// announced is the size in the first packet with those flags.
+func announced(t *testing.T, c *lab.Capture, flags string) (size int) {
 	t.Helper()
-	packets, err := c.Stop(t.Context())
-	lab.Check(t, err)
-	for _, p := range packets {
-		if found := sizeOf.FindStringSubmatch(p.Line); p.Flags == flags && found != nil {
-			size, err := strconv.Atoi(found[1])
-			lab.Check(t, err)
-			return size
+	lab.Check(t, c.Await(t.Context(), patience, func(packets []lab.Packet) error {
+		for _, p := range packets {
+			if found := sizeOf.FindStringSubmatch(p.Line); p.Flags == flags && found != nil {
+				var err error
+				size, err = strconv.Atoi(found[1])
+				return err
+			}
 		}
-	}
-	t.Fatalf("no packet with flags %q has a size: %v", flags, packets)
-	return 0
+		return fmt.Errorf("no packet with flags %q has a size", flags)
+	}))
+	return size
 }
 
 // TestSegmentSizes looks at what both ends are told, for every way that host B can know of an MTU.
