@@ -2,6 +2,7 @@ package vm
 
 import (
 	"bufio"
+	"bytes"
 	"context"
 	"errors"
 	"fmt"
@@ -38,9 +39,30 @@ const hello = 2 * time.Minute
 // ErrNoUserland says that a machine never came as far as its stages.
 var ErrNoUserland = errors.New("the machine did not boot")
 
+// Again is the line that is passed on when a machine begins from the first stage again.
+const Again = "##VM again, because the emulator crashed the kernel"
+
 // Run boots the machine, runs its stages and waits until it is off. It calls line with each line that the stages write. The
-// error is nil when every stage ended with exit code 0.
-func (m *Machine) Run(ctx context.Context, line func(string)) (err error) {
+// error is nil when every stage ended with exit code 0. A machine that the emulator crashed is started anew, once.
+func (m *Machine) Run(ctx context.Context, line func(string)) error {
+	err := m.runOnce(ctx, line)
+	if err == nil || !m.crashedByEmulator() {
+		return err
+	}
+	line(Again)
+	return m.runOnce(ctx, line)
+}
+
+// crashedByEmulator tells whether the kernel died of a breakpoint that nobody had set. The kernel changes its own code behind
+// breakpoints while other processors run it (smp_text_poke_batch_finish in arch/x86/kernel/alternative.c), for example when the
+// first hook of netfilter comes or the last one goes; under software emulation with several processors one of them may come
+// upon the breakpoint when it is gone already.
+func (m *Machine) crashedByEmulator() bool {
+	console, err := os.ReadFile(m.console())
+	return err == nil && bytes.Contains(console, []byte("Oops: int3"))
+}
+
+func (m *Machine) runOnce(ctx context.Context, line func(string)) (err error) {
 	if err := os.MkdirAll(m.Out, 0o755); err != nil {
 		return err
 	}

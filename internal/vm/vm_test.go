@@ -117,3 +117,20 @@ func TestArguments(t *testing.T) {
 		t.Errorf("with a seed: %q", all)
 	}
 }
+
+func TestCrashedByEmulator(t *testing.T) {
+	t.Parallel()
+	m := &Machine{Out: t.TempDir()}
+	for text, want := range map[string]bool{
+		"[  207.674051] Oops: int3: 0000 [#1] SMP NOPTI\nKernel panic - not syncing: Fatal exception in interrupt\n": true,
+		"[   31.252055] reboot: Power down\n":                      false,
+		"Oops: general protection fault, probably for something\n": false,
+	} {
+		if err := os.WriteFile(m.console(), []byte(text), 0o600); err != nil {
+			t.Fatal(err)
+		}
+		if got := m.crashedByEmulator(); got != want {
+			t.Errorf("%q: %v, want %v", text, got, want)
+		}
+	}
+}

@@ -46,6 +46,9 @@ func (r *result) run(ctx context.Context, m *vm.Machine, p *printer) {
 	var idle error
 	before := 0
 	r.err = m.Run(ctx, func(line string) {
+		if line == vm.Again {
+			r.count, before, idle = vm.Count{}, 0, nil
+		}
 		r.count.Add(line)
 		// A stage that selects no test ends well, too.
 		if strings.HasPrefix(line, "##VM stage ") {
