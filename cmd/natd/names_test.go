@@ -76,7 +76,8 @@ func (m *monitor) changes() (lines []string) {
 	lab.Check(m.b.t, m.p.AwaitLog(m.b.t.Context(), patience, fmt.Sprintf("delete table ip marker%d", m.n)))
 	for line := range strings.Lines(m.p.Log()) {
 		// That the table is there is said again when a natd that starts takes the ownership; the guard table is each natd's own.
-		if line = strings.TrimSpace(line) + " "; strings.Contains(line, " inet natd ") && line != "add table inet natd " {
+		line = strings.TrimSpace(line)
+		if strings.Contains(line, " inet natd") && !strings.Contains(line, " inet natd_guard") && line != "add table inet natd" {
 			lines = append(lines, line)
 		}
 	}
