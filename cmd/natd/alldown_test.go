@@ -2,6 +2,7 @@ package main
 
 import (
 	"errors"
+	"net/netip"
 	"strings"
 	"syscall"
 	"testing"
@@ -59,7 +60,7 @@ func TestAllBackendsDie(t *testing.T) {
 			b.lintRules()
 
 			before := b.status().Relays[0].Connections.Total
-			refusedAtOnce(t, lab.Plan{Network: "http", To: webListen, Count: 9}, b.A)
+			refusedAtOnce(t, lab.Plan{Network: "http", To: netip.MustParseAddrPort(webListen), Count: 9}, b.A)
 			sent := b.status().Relays[0].Connections.Total - before
 			if want := map[string]uint64{"open": 9, "closed": 0}[fail]; sent != want {
 				t.Errorf("%d connections were sent to a backend, want %d", sent, want)

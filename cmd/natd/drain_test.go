@@ -19,7 +19,7 @@ func TestDrain(t *testing.T) {
 	to := b.echoes(3, 80, 0)
 	b.start(pool(quoted(to), quickHealth))
 	b.awaitBackends("up", "up", "up")
-	old := b.established(webListen.String(), to[1])
+	old := b.established(webListen, to[1])
 	ready := time.Now()
 	b.step([]string{"drain", "web", "10.3.0.102"}, control.CodeOK, "drained backend 10.3.0.102:80 of relay web")
 	drained := b.status().Relays[0].Backends[1].Since
@@ -49,10 +49,10 @@ func TestDrain(t *testing.T) {
 
 	b.step([]string{"drain", "web"}, control.CodeOK, "every backend is drained, so new connections are refused: natctl enable web")
 	b.step([]string{"status"}, control.CodeDegraded, "every backend is drained, so new connections are refused: natctl enable web")
-	refusedAtOnce(t, lab.Plan{Network: "tcp", To: webListen, Count: 3}, b.A)
+	refusedAtOnce(t, lab.Plan{Network: "tcp", To: netip.MustParseAddrPort(webListen), Count: 3}, b.A)
 	lab.Check(t, exchange(old, patience))
 	b.step([]string{"enable", "web", "10.3.0.102"}, control.CodeOK, "enabled backend 10.3.0.102:80 of relay web")
-	lab.Check(t, b.A.SayOnce(t.Context(), webListen.String()))
+	lab.Check(t, b.A.SayOnce(t.Context(), webListen))
 	b.step([]string{"enable", "web"}, control.CodeOK, "")
 	b.awaitBackends("up", "up", "up")
 	b.step([]string{"status"}, control.CodeOK, "3/3 up")
@@ -67,7 +67,7 @@ func (b *box) avoids(backend string) {
 	b.t.Helper()
 	var clients []string
 	for range 12 {
-		c, err := b.A.DialFrom(b.t.Context(), "tcp", netip.Addr{}, webListen.String())
+		c, err := b.A.DialFrom(b.t.Context(), "tcp", netip.Addr{}, webListen)
 		lab.Check(b.t, err)
 		lab.Check(b.t, exchange(c, patience))
 		clients = append(clients, c.LocalAddr().String())

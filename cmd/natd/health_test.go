@@ -27,7 +27,7 @@ func TestReloadKeepsHealth(t *testing.T) {
 			t.Errorf("after the reload the backends are %v (in use: %v), want what they were", got, r.Backends[1].InUse)
 		}
 		for range 6 {
-			lab.Check(t, b.A.SayOnce(t.Context(), webListen.String()))
+			lab.Check(t, b.A.SayOnce(t.Context(), webListen))
 		}
 		if _, _, code := b.natctl("status"); code != control.CodeDegraded {
 			t.Errorf("natctl status exits %d, want %d", code, control.CodeDegraded)
@@ -56,7 +56,7 @@ func TestRestartKeepsHealth(t *testing.T) {
 		t.Errorf("after the restart the backend that is down takes connections: %+v, %v", r, err)
 	}
 	for range 6 {
-		lab.Check(t, b.A.SayOnce(t.Context(), webListen.String()))
+		lab.Check(t, b.A.SayOnce(t.Context(), webListen))
 	}
 	b.kill()
 	echo(t, b.C, "tcp", to[1])

@@ -165,7 +165,7 @@ func TestDrainOnChange(t *testing.T) {
 	config := pool(quoted(to), quickHealth)
 	b.start(config)
 	b.awaitBackends("up", "up")
-	c := b.established(webListen.String(), to[1])
+	c := b.established(webListen, to[1])
 	speak := b.silence(b.C.Extra(2)[0])
 	b.awaitBackends("up", "down")
 	speak()

@@ -157,15 +157,22 @@ func TestBackOff(t *testing.T) {
 	}
 }
 
+// followDB follows the one name that the zone knows, with answers of its own.
+func followDB(t *testing.T, z *zone) *Names {
+	t.Helper()
+	n, _ := standInNames(t, z, "")
+	n.Set([]Name{dbLab()})
+	runNames(t, n)
+	return n
+}
+
 // TestReturnIsAskedForInTime has a failback under a long time to live: it is not waited for.
 func TestReturnIsAskedForInTime(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
 		var z zone
 		z.set(dbLab(), "a", time.Second)
-		n, _ := standInNames(t, &z, "")
-		n.Set([]Name{dbLab()})
-		runNames(t, n)
+		n := followDB(t, &z)
 		time.Sleep(time.Minute)
 		z.set(dbLab(), "b", time.Second)
 		time.Sleep(2 * time.Second)
@@ -210,9 +217,7 @@ func TestNewResolver(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		var z zone
 		z.set(dbLab(), "a", time.Hour)
-		n, _ := standInNames(t, &z, "")
-		n.Set([]Name{dbLab()})
-		runNames(t, n)
+		n := followDB(t, &z)
 		time.Sleep(time.Minute)
 		before := len(z.began())
 		for range 2 {
