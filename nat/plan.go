@@ -2,6 +2,7 @@ package nat
 
 import (
 	"fmt"
+	"slices"
 )
 
 // Table flags: enum nft_table_flags of linux/netfilter/nf_tables.h.
@@ -76,25 +77,42 @@ func (p *Plan) Steps(limit int) []string {
 			s.addf("add to %s { %s }", c.set.Name, c.add[i].text(&c.set))
 		}
 	}
-	for _, c := range p.newChains {
-		s.addf("set up chain %s", c.Name)
-	}
+	chainSteps(&s, "set up", p.newChains)
 	for _, c := range p.newPolicies {
 		s.addf("set the policy of chain %s to %s (was %s)", c.Name, policyName(c.Drop), policyName(!c.Drop))
 	}
 	for _, c := range p.rewriteRules {
+		if isNew := func(o Chain) bool { return o.Name == c.Name }; c.Type == "" && slices.ContainsFunc(p.newChains, isNew) {
+			continue
+		}
 		s.addf("write %s of chain %s", counted(len(c.Rules), "rule"), c.Name)
 	}
 	for _, set := range p.oldSets {
 		s.addf("delete set %s", set.Name)
 	}
-	for _, c := range p.oldChains {
-		s.addf("delete chain %s", c.Name)
-	}
+	chainSteps(&s, "delete", p.oldChains)
 	if s.dropped > 0 {
 		s.lines = append(s.lines, fmt.Sprintf("and %d more", s.dropped))
 	}
 	return s.lines
+}
+
+// chainSteps names the chains at hooks one by one, and those that choose for them, of which there are many alike, in one line.
+func chainSteps(s *steps, doing string, chains []Chain) {
+	var choosing []string
+	for _, c := range chains {
+		if c.Type != "" {
+			s.addf("%s chain %s", doing, c.Name)
+			continue
+		}
+		choosing = append(choosing, c.Name)
+	}
+	switch last := len(choosing) - 1; {
+	case last == 0:
+		s.addf("%s chain %s", doing, choosing[0])
+	case last > 0:
+		s.addf("%s %d chains, %s to %s", doing, last+1, choosing[0], choosing[last])
+	}
 }
 
 // counted is a number of things, in words.

@@ -1,6 +1,7 @@
 package nat
 
 import (
+	"slices"
 	"testing"
 
 	"github.com/google/go-cmp/cmp"
@@ -63,5 +64,25 @@ func TestListens(t *testing.T) {
 	}
 	if got := new(Ruleset).Listens(); got != nil {
 		t.Errorf("an empty table listens on %v", got)
+	}
+}
+
+// TestStepsOfChains wants the chains that take turns in one line: there are eight for each number of backends.
+func TestStepsOfChains(t *testing.T) {
+	t.Parallel()
+	turns := []Chain{{Name: "turn3_0", Rules: make([]Rule, 1)}, {Name: "turn3_1", Rules: make([]Rule, 1)}, {Name: "turn3_2", Rules: make([]Rule, 1)}}
+	base := Chain{Name: "prerouting", Type: "nat", Rules: make([]Rule, 2)}
+	for _, c := range []struct {
+		plan Plan
+		want []string
+	}{
+		{Plan{newChains: turns, rewriteRules: append(slices.Clone(turns), base)}, []string{"set up 3 chains, turn3_0 to turn3_2", "write 2 rules of chain prerouting"}},
+		{Plan{rewriteRules: turns[:1]}, []string{"write 1 rule of chain turn3_0"}},
+		{Plan{oldChains: turns}, []string{"delete 3 chains, turn3_0 to turn3_2"}},
+		{Plan{oldChains: turns[:1]}, []string{"delete chain turn3_0"}},
+	} {
+		if got := c.plan.Steps(10); !slices.Equal(got, c.want) {
+			t.Errorf("steps %q, want %q", got, c.want)
+		}
 	}
 }
