@@ -31,6 +31,9 @@ type Config struct {
 	Host   Host
 	NAT    nat.Spec // each kind in file order, disabled ones included
 
+	FlowLog FlowLog
+	Metrics Metrics
+
 	lines map[Kind][]tableLines // the n-th of a kind is of the n-th in NAT, for Blame
 }
 
@@ -75,6 +78,8 @@ func Parse(path string, data []byte) (*Config, error) {
 	c := &Config{Path: path, SHA256: hex.EncodeToString(sum[:])}
 	c.Daemon = daemonOf(doc.table("daemon", daemonKeys))
 	c.Host, c.NAT.Forwarding = hostOf(doc.table("host", hostKeys))
+	c.FlowLog = flowLogOf(doc.table("flow_log", flowLogKeys))
+	c.Metrics = metricsOf(doc.table("metrics", metricsKeys))
 	in := &written{
 		relays:   doc.tables(string(Relay), relayKeys),
 		gateways: doc.tables(string(Gateway), gatewayKeys),

@@ -13,8 +13,8 @@ import (
 // The names that a file may use, and those that a later natd will know. A feature that is not built yet is refused:
 // accepting it silently would promise what nothing does.
 const (
-	tableNames      = "daemon host relay gateway static"
-	tableNamesLater = "tunnel route flow_log metrics"
+	tableNames      = "daemon host relay gateway static flow_log metrics"
+	tableNamesLater = "tunnel route"
 
 	daemonKeys  = "log_level resync on_stop protect socket_group resolver"
 	hostKeys    = "ip_forward forward conntrack_max flowtable metadata"
@@ -23,6 +23,8 @@ const (
 	healthKeys  = "type interval timeout rise fall port"
 	gatewayKeys = "name from to snat egress enabled"
 	staticKeys  = "name external internal from snat enabled override_local"
+	flowLogKeys = "path format interval max_size max_files"
+	metricsKeys = "listen"
 )
 
 // later is the rule for what the configuration describes and natd cannot do yet.

@@ -51,6 +51,8 @@ func TestManualIsComplete(t *testing.T) {
 		{"keys of [[relay]]", m.keys["relay"], relayKeys},
 		{"keys of [[gateway]]", m.keys["gateway"], gatewayKeys},
 		{"keys of [[static]]", m.keys["static"], staticKeys},
+		{"keys of [flow_log]", m.keys["flow_log"], flowLogKeys},
+		{"keys of [metrics]", m.keys["metrics"], metricsKeys},
 		{"tables not supported yet", m.later, tableNamesLater},
 	}
 	for _, tt := range tests {

@@ -34,20 +34,23 @@ const (
 
 // Status is the answer to "status". It holds what was read from the kernel in the last pass.
 type Status struct {
-	SchemaVersion int       `json:"schema_version"`
-	Version       string    `json:"version"`
-	State         string    `json:"state"`
-	Reasons       []string  `json:"reasons"` // why State is not ready, for a person to act on
-	PID           int       `json:"pid"`
-	StartedAt     time.Time `json:"started_at"`
-	Config        Config    `json:"config"`
-	Host          Host      `json:"host"`
-	Ruleset       Ruleset   `json:"ruleset"`
-	Relays        []Relay   `json:"relays"`
-	Gateways      []Gateway `json:"gateways"`
-	Statics       []Static  `json:"statics"`
-	Tunnels       []any     `json:"tunnels"`
-	Routes        []any     `json:"routes"`
+	SchemaVersion int        `json:"schema_version"`
+	Version       string     `json:"version"`
+	State         string     `json:"state"`
+	Reasons       []string   `json:"reasons"` // why State is not ready, for a person to act on
+	PID           int        `json:"pid"`
+	StartedAt     time.Time  `json:"started_at"`
+	Config        Config     `json:"config"`
+	Host          Host       `json:"host"`
+	Ruleset       Ruleset    `json:"ruleset"`
+	Relays        []Relay    `json:"relays"`
+	Gateways      []Gateway  `json:"gateways"`
+	Statics       []Static   `json:"statics"`
+	Accounting    Accounting `json:"accounting"`
+	FlowLog       *FlowLog   `json:"flow_log,omitempty"` // nil without [flow_log]
+	Metrics       *Metrics   `json:"metrics,omitempty"`  // nil without [metrics]
+	Tunnels       []any      `json:"tunnels"`
+	Routes        []any      `json:"routes"`
 }
 
 // Config tells which configuration runs, and why a newer file does not.
@@ -123,6 +126,30 @@ type Ruleset struct {
 	LastError    string    `json:"last_error"`
 }
 
+// Accounting is how well connections, bytes and packets are counted.
+type Accounting struct {
+	Exact bool      `json:"exact"` // those of connections that have ended are counted, too: [metrics] or [flow_log] is on
+	Since time.Time `json:"since"` // when the counts began, over restarts of natd
+	Lost  uint64    `json:"lost"`  // times that the kernel dropped events because natd was too slow
+}
+
+// FlowLog is how the flow log fares.
+type FlowLog struct {
+	Path      string    `json:"path"`
+	Format    string    `json:"format"`
+	Interval  string    `json:"interval"`
+	Records   uint64    `json:"records"` // written since natd started
+	Dropped   uint64    `json:"dropped"` // not written: the disk was full or slow
+	LastWrite time.Time `json:"last_write"`
+	Error     string    `json:"error"` // why the last write failed, "" when it did not
+}
+
+// Metrics is where metrics are served.
+type Metrics struct {
+	Listen string `json:"listen"`
+	Error  string `json:"error"` // why nothing listens there, "" when it does
+}
+
 // Drift is one repair of what another program did.
 type Drift struct {
 	At   time.Time `json:"at"`
@@ -161,6 +188,11 @@ type Backend struct {
 	InUse   bool      `json:"in_use"` // it takes new connections
 	Total   uint64    `json:"total"`  // connections that the kernel has sent there since it takes them
 	Active  uint64    `json:"active"` // those that are open now
+
+	Unreplied uint64 `json:"unreplied"` // tracked now, without an answer
+	Refused   uint64 `json:"refused"`   // that it answered with a refusal
+	Bytes     Volume `json:"bytes"`
+	Packets   Volume `json:"packets"`
 }
 
 // Connections counts connections: Total since the table was made, the others as they are now, without those that have ended.
@@ -168,6 +200,7 @@ type Connections struct {
 	Total     uint64 `json:"total"`
 	Active    uint64 `json:"active"`
 	Unreplied uint64 `json:"unreplied"` // the backend has not answered
+	Refused   uint64 `json:"refused"`   // the backend refused; since the counts began, see [Accounting]
 }
 
 // Refused counts new connections that a limit of the relay kept out, since the table was made.
