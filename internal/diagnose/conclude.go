@@ -36,7 +36,7 @@ type station func(*walk) step
 func stations() []station {
 	return []station{
 		client, address, filteredBefore, daemon, ruleset, conntrackRoom, port, limits, translation, backend, route, reversePath, forwarding,
-		filteredForward, source, egress, target, filteredReply, tracked, back, size, allowances,
+		filteredForward, source, egress, target, filteredReply, tracked, back, size, ready, allowances,
 	}
 }
 

@@ -5,6 +5,7 @@ import (
 	"time"
 
 	"natd/internal/control"
+	"natd/internal/probe"
 	"natd/nat"
 	"natd/netconf"
 )
@@ -22,9 +23,9 @@ type Evidence struct {
 
 // Question is what the user wants to know.
 type Question struct {
-	Relay  string     // the name of a relay, or the ADDR:PORT that a client dials; "" = every relay
-	Client netip.Addr // invalid = whoever may use the relay
-	Watch  bool       // an attempt of a client was waited for
+	Relay  string        // the name of a relay, or the ADDR:PORT that a client dials; "" = every relay
+	Client netip.Addr    // invalid = whoever may use the relay
+	Watch  time.Duration // how long to wait for an attempt of a client; 0 = not
 }
 
 // Daemon is what natd says of itself.
@@ -110,7 +111,7 @@ type Way struct {
 	Neighbour Neighbour
 	Probe     *Answer
 	Ping      *Answer
-	Room      *Room
+	Room      *probe.MTU
 	Rechecked *Answer // a ping of the client
 	Flows     Flows
 	Ports     *control.PortUse
@@ -208,39 +209,8 @@ func (f *Filter) ends() bool { return f.Outcome == "drop" || f.Outcome == "rejec
 
 // Answer is what an own attempt met with.
 type Answer struct {
-	Kind   AnswerKind
-	From   netip.Addr // the source address of the attempt
-	RTT    time.Duration
-	ICMP   *ICMP // the error that ended it
-	Detail string
-}
-
-// AnswerKind is how an attempt ended.
-type AnswerKind uint8
-
-// The ends of an attempt.
-const (
-	NotTried AnswerKind = iota
-	Answered
-	Refused
-	NoReply
-	Unreachable // an ICMP error, or a neighbour that does not answer
-	NoWay       // the host has no route
-	LocalError  // it could not be made: a filter of the host, no port, no address
-)
-
-// ICMP is an ICMP error.
-type ICMP struct {
-	Type, Code uint8
-	From       netip.Addr
-}
-
-// Room is how large packets may be.
-type Room struct {
-	Route     int  // what the route says, in bytes
-	Largest   int  // the largest that was answered
-	Answers   bool // the other end answers at all
-	Blackhole bool // larger ones vanish without an ICMP error
+	probe.Outcome
+	From netip.Addr // the source address of the attempt
 }
 
 // Flows is what connection tracking knows of a way.
@@ -279,13 +249,13 @@ type Attempt struct {
 	SentTo     netip.AddrPort // where it was sent on to
 	SentFrom   netip.AddrPort
 	SentBy     string
-	Refused    bool     // the answer was a refusal
-	ICMP       *ICMP    // an error in place of an answer
-	OwnReset   bool     // this host itself refused it
-	Repeats    int      // of the client's first packet
-	Answers    int      // answers sent to the client
-	Stalled    bool     // large segments were sent again and again
-	Transcript []string // one line for each packet
+	Refused    bool       // the answer was a refusal
+	ICMP       probe.ICMP // an error in place of an answer
+	OwnReset   bool       // this host itself refused it
+	Repeats    int        // of the client's first packet
+	Answers    int        // answers sent to the client
+	Stalled    bool       // large segments were sent again and again
+	Transcript []string   // one line for each packet
 }
 
 // Stage is how far an attempt got.

@@ -4,12 +4,14 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io/fs"
 	"net/netip"
 	"time"
 
 	"natd/internal/config"
 	"natd/internal/control"
 	"natd/internal/flow"
+	"natd/internal/probe"
 	"natd/nat"
 	"natd/netconf"
 )
@@ -24,7 +26,8 @@ type Looker struct {
 	Changes  func(context.Context) ([]string, error)        // what natd would change, a line each
 	Filters  func(context.Context) (Walker, error)          // reads all chains of the host
 	Probes   Prober
-	Progress func(string) // hears of what takes long
+	Watch    func(context.Context, Watched) (*Attempt, error) // waits for an attempt of a client
+	Progress func(string)                                     // hears of what takes long
 	Now      func() time.Time
 }
 
@@ -34,11 +37,21 @@ type Walker interface {
 	Legacy() []string // tables that it cannot read
 }
 
-// Prober makes own attempts. Those of a host that must not be disturbed: a few packets each.
+// Prober makes own attempts, of a few packets each: see package probe.
 type Prober interface {
-	Connect(ctx context.Context, from netip.Addr, to netip.AddrPort, proto nat.Protocol) Answer
-	Ping(ctx context.Context, from, to netip.Addr) Answer
-	Room(ctx context.Context, from, to netip.Addr) Room
+	Connect(context.Context, probe.Dial) probe.Outcome
+	Ping(ctx context.Context, from, to netip.Addr) probe.Outcome
+	PathMTU(ctx context.Context, from, to netip.Addr) probe.MTU
+}
+
+// Watched is what attempts of clients are told by.
+type Watched struct {
+	Protocol nat.Protocol
+	Listen   netip.AddrPort
+	Client   netip.Addr // invalid = any
+	Targets  []netip.AddrPort
+	Sources  []netip.Addr
+	Patience time.Duration // for the first packet
 }
 
 // look is one gathering of evidence.
@@ -57,9 +70,9 @@ type look struct {
 	began     time.Time
 }
 
-// Look gathers the evidence that the question needs. An attempt that was watched may be nil. The error is that the question is
-// about a relay that is not there, or that the kernel could not be asked.
-func (l *Looker) Look(ctx context.Context, q Question, attempt *Attempt) (ev *Evidence, err error) {
+// Look gathers the evidence that the question needs. The error is that the question is about a relay that is not there, or that the
+// kernel could not be asked.
+func (l *Looker) Look(ctx context.Context, q Question) (ev *Evidence, err error) {
 	k := &look{Looker: l, ev: &Evidence{At: l.Now(), Asked: q}, spec: l.spec(), began: time.Now()}
 	if k.host, err = netconf.Open(); err != nil {
 		return nil, err
@@ -80,7 +93,7 @@ func (l *Looker) Look(ctx context.Context, q Question, attempt *Attempt) (ev *Ev
 	if err := k.choose(q); err != nil {
 		return nil, err
 	}
-	return k.ev, k.lookAtWays(ctx, attempt)
+	return k.ev, k.lookAtWays(ctx)
 }
 
 // spec is what natd is to do: by its file, or by its own words when the file is another than the one that runs.
@@ -125,7 +138,9 @@ func (k *look) lookAtTable(ctx context.Context) (err error) {
 	}
 	defer func() { err = errors.Join(err, kernel.Close()) }()
 	t := &k.ev.Table
-	if k.table, err = kernel.Read(); err != nil {
+	if k.table, err = kernel.Read(); errors.Is(err, fs.ErrPermission) {
+		return err
+	} else if err != nil {
 		k.table, t.Unreadable = &nat.Table{}, err.Error()
 		return nil
 	}
@@ -147,9 +162,12 @@ func (k *look) unread(format string, args ...any) {
 }
 
 // lookAtWays gathers what the chosen ways need. What takes long is done for all of them at the same time.
-func (k *look) lookAtWays(ctx context.Context, attempt *Attempt) error {
+func (k *look) lookAtWays(ctx context.Context) error {
 	if len(k.ev.Ways) == 0 {
 		return nil
+	}
+	if err := k.watch(ctx); err != nil {
+		return err
 	}
 	first, err := k.flows()
 	if err != nil {
@@ -157,26 +175,13 @@ func (k *look) lookAtWays(ctx context.Context, attempt *Attempt) error {
 	}
 	before := k.counters()
 	for i := range k.ev.Ways {
-		w := &k.ev.Ways[i]
-		if attempt != nil {
-			w.take(attempt)
-		}
-		k.place(w, first)
+		k.place(&k.ev.Ways[i], first)
 	}
 	if err := k.filter(ctx); err != nil {
 		return err
 	}
 	k.probe(ctx)
 	return k.lookAgain(ctx, first, before)
-}
-
-// take notes what was seen of an attempt.
-func (w *Way) take(a *Attempt) {
-	w.Attempt = a
-	if a.Stage == NothingCame {
-		return
-	}
-	w.Client = Client{Addr: a.Client.Addr(), How: Met, Link: a.Link, Seen: a.Link != ""}
 }
 
 // filter asks what the host's chains do.

@@ -105,7 +105,7 @@ func (k *look) place(w *Way, seen map[*Way]*sighting) {
 			w.Onward = &onward
 		}
 	}
-	k.sources(w)
+	k.sourcesBy(w, w.Out)
 }
 
 // leads tells whether natd's table leads to the target.
@@ -204,13 +204,13 @@ func routeOf(r netconf.Route, err error) Route {
 	return out
 }
 
-// sources finds the addresses that the packets of clients carry towards the target.
-func (k *look) sources(w *Way) {
+// sourcesBy finds the addresses that the packets of clients carry towards the target when they leave by that route.
+func (k *look) sourcesBy(w *Way, out Route) {
 	switch {
-	case w.Relay.SNAT.Mode == nat.SNATOff || w.Out.Local:
+	case w.Relay.SNAT.Mode == nat.SNATOff || out.Local:
 	case w.Relay.SNAT.Mode == nat.SNATAuto:
-		if w.Out.Source.IsValid() {
-			w.Sources = []netip.Addr{w.Out.Source}
+		if out.Source.IsValid() {
+			w.Sources = []netip.Addr{out.Source}
 		}
 	default:
 		for _, a := range w.Relay.SNAT.Addrs {

@@ -3,6 +3,8 @@ package diagnose
 import (
 	"fmt"
 	"strings"
+
+	"natd/internal/control"
 )
 
 // The stations within the host that have to do with natd and the kernel's tables.
@@ -216,6 +218,30 @@ func (f *Flow) String() string {
 		text += ", no reply"
 	}
 	return fmt.Sprintf("%s, %d packets there and %d back, the last %d s ago", text, f.ToTarget, f.ToClient, int(f.Idle.Seconds()))
+}
+
+// ready is what natd says of the way that no station found by itself.
+func ready(w *walk) step {
+	way := w.way
+	if w.explained() || way.Status == nil {
+		return step{}
+	}
+	why := ""
+	switch {
+	case !way.InKernel && way.Target.IsValid():
+		why = orElse(way.Status.Reason, "its rules are not in the kernel")
+	case way.Backend != nil && way.Backend.State == control.BackendDown:
+		why = fmt.Sprintf("backend %s is down: %s", way.Backend.Address, way.Backend.Reason)
+	default:
+		return step{}
+	}
+	s := step{leg: LegHost, ref: relayRef(way), looked: "what natd says of the relay", found: way.Status.State + ": " + why}
+	s.causes = append(s.causes, Explanation{
+		ExplanationCode: RelayNotReady, Direction: Ingress, Leg: LegHost, Confidence: Likely, Component: s.ref,
+		Summary: fmt.Sprintf("natd does not send new connections of relay %s there: %s", way.Relay.Name, why), Evidence: []string{"natctl status: " + why},
+		Remedy: []string{"natctl status", "docs/operate.md, troubleshooting by code, has this reason and what to do"},
+	})
+	return s
 }
 
 // allowances is what AWS dropped for this instance.

@@ -2,12 +2,14 @@ package diagnose
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"net/netip"
 	"sync"
 	"time"
 
 	"natd/internal/control"
+	"natd/internal/probe"
 	"natd/nat"
 )
 
@@ -53,22 +55,18 @@ func (k *look) try(ctx context.Context, w *Way) {
 		from = w.Out.Source
 	}
 	if w.Protocol == nat.SCTP {
-		w.Probe = &Answer{Kind: NotTried, From: from, Detail: "SCTP is not spoken here"}
+		w.Probe = &Answer{From: from, Outcome: probe.Outcome{Err: errors.New("natctl does not speak SCTP")}}
 	} else {
-		a := k.Probes.Connect(ctx, from, w.Target, w.Protocol)
-		a.From = from
-		w.Probe = &a
+		w.Probe = &Answer{k.Probes.Connect(ctx, probe.Dial{From: from, To: w.Target, UDP: w.Protocol == nat.UDP}), from}
 	}
 	if w.Out.Local {
 		return
 	}
-	if w.Probe.Kind == NoReply {
-		a := k.Probes.Ping(ctx, from, w.Target.Addr())
-		a.From = from
-		w.Ping = &a
+	if w.Probe.Kind == probe.NoReply {
+		w.Ping = &Answer{k.Probes.Ping(ctx, from, w.Target.Addr()), from}
 	}
-	if w.Probe.Kind == Answered || w.Probe.Kind == Refused || w.Ping != nil && w.Ping.Kind == Answered {
-		r := k.Probes.Room(ctx, from, w.Target.Addr())
+	if w.Probe.Kind == probe.Answered || w.Probe.Kind == probe.Refused || w.Ping != nil && w.Ping.Kind == probe.Answered {
+		r := k.Probes.PathMTU(ctx, from, w.Target.Addr())
 		w.Room = &r
 	}
 }

@@ -3,6 +3,7 @@ package diagnose
 import (
 	"fmt"
 
+	"natd/internal/probe"
 	"natd/nat"
 )
 
@@ -45,7 +46,7 @@ func (w *walk) met() *Explanation {
 		return nil
 	case way.Relay.SNAT.Mode == nat.SNATOff:
 		return w.astray(newest.String())
-	case way.Probe != nil && way.Probe.Kind == Answered && newest.Source.Addr() != way.Probe.From:
+	case way.Probe != nil && way.Probe.Kind == probe.Answered && newest.Source.Addr() != way.Probe.From:
 		e := unanswered(w, Likely, newest.String())
 		e.Summary = fmt.Sprintf("the target %s answers %s, and not %s: is the second let in, too?", way.Target, way.Probe.From, newest.Source.Addr())
 		return &e

@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"time"
 
+	"natd/internal/probe"
 	"natd/nat"
 )
 
@@ -20,18 +21,21 @@ func target(w *walk) step {
 		looked: fmt.Sprintf("an attempt of our own: %s from %s to %s", way.Protocol, p.From, way.Target),
 	}
 	switch p.Kind {
-	case Answered:
+	case probe.Answered:
 		s.found = fmt.Sprintf("it answers, after %s", round(p.RTT))
-	case Refused:
+	case probe.Refused:
 		s.found = "it refuses"
 		s.causes = append(s.causes, refused(w))
-	case Unreachable:
+	case probe.Unreachable:
 		s.found = unreachableText(way)
 		s.causes = append(s.causes, unreachable(w))
-	case NoReply:
+	case probe.NoReply:
 		silence(w, &s)
 	default:
-		s.found, s.unknown = "not tried: "+orElse(p.Detail, "there is no way there"), true
+		s.found, s.unknown = "not tried", true
+		if p.Err != nil {
+			s.found += ": " + p.Err.Error()
+		}
 	}
 	if w.has(RelayLoop) { // it went in the circle, too
 		s.causes, s.unknown = nil, true
@@ -46,9 +50,6 @@ func round(d time.Duration) string { return d.Round(10 * time.Microsecond).Strin
 
 func refused(w *walk) Explanation {
 	way := w.way
-	if icmp := way.Probe.ICMP; icmp != nil && way.Protocol != nat.UDP {
-		return unreachable(w)
-	}
 	e := Explanation{
 		ExplanationCode: TargetRefused, Direction: Egress, Leg: LegTarget, Confidence: Certain, Component: ComponentRef{way.target(), "target"},
 		Summary:  fmt.Sprintf("the target %s refuses: nothing listens on its port %d/%s", way.Target, way.Target.Port(), way.Protocol),
@@ -65,36 +66,14 @@ func refused(w *walk) Explanation {
 }
 
 func unreachableText(way *Way) string {
-	if i := way.Probe.ICMP; i != nil {
-		return fmt.Sprintf("%s answers for it: %s", i.From, i.text())
+	if i := way.Probe.ICMP; i.IsValid() {
+		return fmt.Sprintf("%s answers for it: %s", i.From, i.Message)
 	}
 	return fmt.Sprintf("the next hop %s does not answer on %s", way.Neighbour.Addr, way.Neighbour.Link)
 }
 
-// text is the meaning of an ICMP error: RFC 792, RFC 1812 section 5.2.7.1, RFC 4443 section 3.1.
-func (i *ICMP) text() string {
-	v4 := map[uint8]string{0: "network unreachable", 1: "host unreachable", 2: "protocol unreachable", 3: "port unreachable", 5: "source route failed", 6: "network unknown",
-		7: "host unknown", 9: "network administratively prohibited", 10: "host administratively prohibited", 13: "communication administratively prohibited"}
-	v6 := map[uint8]string{0: "no route", 1: "administratively prohibited", 2: "beyond scope of the source address", 3: "address unreachable", 4: "port unreachable",
-		5: "source address failed a filter", 6: "route rejected"}
-	switch {
-	case i.Type == 11 && i.From.Is4() || i.Type == 3 && i.From.Is6():
-		return fmt.Sprintf("time exceeded (ICMP type %d, code %d): packets go in a circle behind it", i.Type, i.Code)
-	case i.Type == 3 && i.From.Is4() && v4[i.Code] != "":
-		return fmt.Sprintf("%s (ICMP type %d, code %d)", v4[i.Code], i.Type, i.Code)
-	case i.Type == 1 && i.From.Is6() && v6[i.Code] != "":
-		return fmt.Sprintf("%s (ICMPv6 type %d, code %d)", v6[i.Code], i.Type, i.Code)
-	}
-	return fmt.Sprintf("ICMP type %d, code %d", i.Type, i.Code)
-}
-
 // filters tells whether the error comes of a rule, and not of a missing way.
-func (i *ICMP) filters() bool {
-	if i.From.Is6() {
-		return i.Type == 1 && (i.Code == 1 || i.Code == 4 || i.Code == 5 || i.Code == 6)
-	}
-	return i.Type == 3 && (i.Code == 3 || i.Code == 9 || i.Code == 10 || i.Code == 13)
-}
+func filters(i probe.ICMP) bool { return i.IsProhibited() || i.IsPortUnreachable() }
 
 func unreachable(w *walk) Explanation {
 	way := w.way
@@ -104,15 +83,15 @@ func unreachable(w *walk) Explanation {
 	}
 	icmp := way.Probe.ICMP
 	switch {
-	case icmp == nil:
+	case !icmp.IsValid():
 		e.Component = ComponentRef{way.Neighbour.Addr.String(), "next hop"}
 		e.Evidence = []string{fmt.Sprintf("ip neigh: %s on %s is %s", way.Neighbour.Addr, way.Neighbour.Link, orElse(way.Neighbour.State, "unknown"))}
 		e.Remedy = []string{fmt.Sprintf("ip neigh show %s dev %s   # is that host running, and in this network?", way.Neighbour.Addr, way.Neighbour.Link), "ip route get " + addrText(way.Target)}
-	case icmp.filters() && icmp.From == way.Target.Addr():
+	case filters(icmp) && icmp.From == way.Target.Addr():
 		e.Component = ComponentRef{icmp.From.String(), "target"}
-		e.Summary = fmt.Sprintf("the target %s rejects what comes from %s: a firewall there answers with %s", way.Target, way.Probe.From, icmp.text())
+		e.Summary = fmt.Sprintf("the target %s rejects what comes from %s: a firewall there answers with %s", way.Target, way.Probe.From, icmp.Message)
 		e.Remedy = []string{"on the target: nft list ruleset; iptables -S", letIn(way)}
-	case icmp.filters():
+	case filters(icmp):
 		e.Component = ComponentRef{icmp.From.String(), "firewall"}
 		e.Remedy = []string{fmt.Sprintf("a firewall on %s rejects it: let %s reach %s there", icmp.From, way.Probe.From, way.Target)}
 	default:
@@ -122,8 +101,8 @@ func unreachable(w *walk) Explanation {
 			"tracepath -n " + addrText(way.Target),
 		}
 	}
-	if icmp != nil {
-		e.Evidence = []string{fmt.Sprintf("an attempt from %s to %s was answered by %s: %s", way.Probe.From, way.Target, icmp.From, icmp.text())}
+	if icmp.IsValid() {
+		e.Evidence = []string{fmt.Sprintf("an attempt from %s to %s was answered by %s: %s", way.Probe.From, way.Target, icmp.From, icmp.Message)}
 	}
 	return e
 }
@@ -189,10 +168,10 @@ func unanswered(w *walk, c Confidence, evidence string) Explanation {
 // pingText is what a ping of the target says about the reasons of its silence.
 func pingText(way *Way) string {
 	switch p := way.Ping; {
-	case p.Kind == Answered:
+	case p.Kind == probe.Answered:
 		return "it answers a ping, so it runs and has a way back: a firewall or security group drops this port"
-	case p.Kind == Unreachable && p.ICMP != nil:
-		return fmt.Sprintf("a ping of it is answered by %s: %s", p.ICMP.From, p.ICMP.text())
+	case p.Kind == probe.Unreachable && p.ICMP.IsValid():
+		return fmt.Sprintf("a ping of it is answered by %s: %s", p.ICMP.From, p.ICMP.Message)
 	case way.Neighbour.failed():
 		return fmt.Sprintf("the next hop %s is %s", way.Neighbour.Addr, way.Neighbour.State)
 	}
