@@ -27,7 +27,7 @@ func client(w *walk) step {
 			ExplanationCode: RelayDisabled, Direction: Ingress, Leg: LegClient, Confidence: Certain, Component: relayRef(way),
 			Summary:  fmt.Sprintf("relay %s is switched off: enabled = false", r.Name),
 			Evidence: []string{fmt.Sprintf("%s says so", w.ev.Daemon.Config)},
-			Remedy:   []string{fmt.Sprintf("set enabled = true for relay %s in %s, then:", r.Name, w.ev.Daemon.Config), "natctl reload"},
+			Remedy:   []string{fmt.Sprintf("# set enabled = true for relay %s in %s, then:", r.Name, w.ev.Daemon.Config), "natctl reload"},
 		})
 	case way.Client.How >= Asked && !r.Admits(way.Client.Addr):
 		s.causes = append(s.causes, denied(w))
@@ -61,7 +61,7 @@ func denied(w *walk) Explanation {
 		Summary:  fmt.Sprintf("relay %s does not serve %s: it is none of its sources", way.Relay.Name, addr),
 		Evidence: []string{fmt.Sprintf("from = %s", quoted(way.Relay.From))},
 		Remedy: []string{
-			fmt.Sprintf("in %s, relay %s:", w.ev.Daemon.Config, way.Relay.Name),
+			fmt.Sprintf("# in %s, relay %s:", w.ev.Daemon.Config, way.Relay.Name),
 			"from = " + quoted(append(slices.Clone(way.Relay.From), netip.PrefixFrom(addr, addr.BitLen()))),
 			"natctl reload",
 		},
@@ -87,13 +87,13 @@ func clientSideRemedy(w *walk) []string {
 	way := w.way
 	from := orElse(way.clientKnown(), "<address of the client>")
 	return []string{
-		"on the client: ip route get " + addrText(way.Listen),
-		fmt.Sprintf("a route to the VPC of %s in the route table of the client's subnet:", addrText(way.Listen)),
+		"# on the client: ip route get " + addrText(way.Listen),
+		fmt.Sprintf("# a route to the VPC of %s in the route table of the client's subnet:", addrText(way.Listen)),
 		"aws ec2 describe-route-tables --filters Name=association.subnet-id,Values=<subnet of the client>",
-		"the peering connection is active: aws ec2 describe-vpc-peering-connections",
-		"the security group of this host lets the client in:",
+		"# the peering connection is active: aws ec2 describe-vpc-peering-connections",
+		"# the security group of this host lets the client in:",
 		authorize(way, "<security group of this host>", cidr(from), way.Listen.Port()),
-		"network ACLs of both subnets: aws ec2 describe-network-acls",
+		"# network ACLs of both subnets: aws ec2 describe-network-acls",
 	}
 }
 
@@ -113,7 +113,7 @@ func address(w *walk) step {
 			Summary:  fmt.Sprintf("the address that clients dial, %s, is on no interface of this host", addr),
 			Evidence: []string{"ip address has it nowhere"},
 			Remedy: append([]string{
-				fmt.Sprintf("ip address add %s/<length> dev %s", addr, orElse(mainLink(w.ev), "<interface>")), "or correct listen in " + w.ev.Daemon.Config + ", then natctl reload",
+				fmt.Sprintf("ip address add %s/<length> dev %s", addr, orElse(mainLink(w.ev), "<interface>")), "# or correct listen in " + w.ev.Daemon.Config + ", then natctl reload",
 			}, assign(w.ev, addr)...),
 		})
 		return s
@@ -192,7 +192,7 @@ func port(w *walk) step {
 		Evidence: []string{s.found},
 		Remedy: []string{
 			fmt.Sprintf("ss -lntup 'sport = :%d'   # names the program: stop it, or move it to another port, then natctl reload", l.Port),
-			"or another port in listen, or override_local = true, for relay " + way.Relay.Name + " in " + w.ev.Daemon.Config,
+			"# or another port in listen, or override_local = true, for relay " + way.Relay.Name + " in " + w.ev.Daemon.Config,
 		},
 	})
 	return s
@@ -213,7 +213,7 @@ func limits(w *walk) step {
 			ExplanationCode: RelayLimitReached, Direction: Ingress, Leg: LegClient, Confidence: Likely, Component: s.ref,
 			Summary:  fmt.Sprintf("relay %s refuses new connections: its %s is reached", r.Name, key),
 			Evidence: []string{now},
-			Remedy:   []string{fmt.Sprintf("raise %s of relay %s in %s, then:", key, r.Name, w.ev.Daemon.Config), "natctl reload"},
+			Remedy:   []string{fmt.Sprintf("# raise %s of relay %s in %s, then:", key, r.Name, w.ev.Daemon.Config), "natctl reload"},
 		}
 		if sure {
 			e.Confidence = Certain

@@ -192,7 +192,7 @@ func unconfigured(ev *Evidence) []Explanation {
 		Summary:   fmt.Sprintf("no relay listens on %s, so the host itself refuses or drops what clients send there", dialled),
 		Evidence:  []string{fmt.Sprintf("%s has no relay with this address and port", ev.Daemon.Config)},
 		Remedy: []string{
-			"correct the port that clients dial, or add a relay to " + ev.Daemon.Config + ":",
+			"# correct the port that clients dial, or add a relay to " + ev.Daemon.Config + ":",
 			"[[relay]]", `name = "<name>"`, fmt.Sprintf("listen = %q", dialled), `to = ["<address of the server>:<port>"]`, "natctl reload",
 		},
 	}

@@ -239,7 +239,7 @@ func ready(w *walk) step {
 	s.causes = append(s.causes, Explanation{
 		ExplanationCode: RelayNotReady, Direction: Ingress, Leg: LegHost, Confidence: Likely, Component: s.ref,
 		Summary: fmt.Sprintf("natd does not send new connections of relay %s there: %s", way.Relay.Name, why), Evidence: []string{"natctl status: " + why},
-		Remedy: []string{"natctl status", "docs/operate.md, troubleshooting by code, has this reason and what to do"},
+		Remedy: []string{"natctl status", "# docs/operate.md, troubleshooting by code, has this reason and what to do"},
 	})
 	return s
 }
@@ -261,7 +261,7 @@ func allowances(w *walk) step {
 		e := Explanation{
 			ExplanationCode: ENAThroughput, Direction: Ingress, Leg: LegHost, Confidence: Likely, Component: ComponentRef{a.Link, a.Link},
 			Summary: "AWS drops packets of this instance, because it sends or receives more than its type allows", Evidence: []string{s.found},
-			Remedy: []string{"ethtool -S " + a.Link + " | grep allowance", "a larger instance type, or more instances"},
+			Remedy: []string{"ethtool -S " + a.Link + " | grep allowance", "# a larger instance type, or more instances"},
 		}
 		if strings.Contains(a.Name, "conntrack") {
 			e.ExplanationCode = ENAConntrack

@@ -44,7 +44,7 @@ func (w *Way) triable() bool {
 	return w.Relay.Enabled && w.Target.IsValid() && w.Out.Kind == RouteFine
 }
 
-// try tries one target: the port, then, when it is silent, the host; and how large packets may be when it is not.
+// try tries one target: the port and the host; and how large packets may be when it is not silent.
 func (k *look) try(ctx context.Context, w *Way) {
 	from := netip.Addr{}
 	switch {
@@ -57,15 +57,17 @@ func (k *look) try(ctx context.Context, w *Way) {
 	if w.Protocol == nat.SCTP {
 		w.Probe = &Answer{From: from, Outcome: probe.Outcome{Err: errors.New("natctl does not speak SCTP")}}
 	} else {
+		var ping sync.WaitGroup // silence takes seconds: both wait for it at the same time
+		if !w.Out.Local {
+			ping.Go(func() { w.Ping = &Answer{k.Probes.Ping(ctx, from, w.Target.Addr()), from} })
+		}
 		w.Probe = &Answer{k.Probes.Connect(ctx, probe.Dial{From: from, To: w.Target, UDP: w.Protocol == nat.UDP}), from}
+		ping.Wait()
 	}
 	if w.Out.Local {
 		return
 	}
-	if w.Probe.Kind == probe.NoReply {
-		w.Ping = &Answer{k.Probes.Ping(ctx, from, w.Target.Addr()), from}
-	}
-	if w.Probe.Kind == probe.Answered || w.Probe.Kind == probe.Refused || w.Ping != nil && w.Ping.Kind == probe.Answered {
+	if w.Ping != nil && w.Ping.Kind == probe.Answered {
 		r := k.Probes.PathMTU(ctx, from, w.Target.Addr())
 		w.Room = &r
 	}

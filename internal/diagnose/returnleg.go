@@ -102,7 +102,7 @@ func (w *walk) turnedAway() *Explanation {
 	way := w.way
 	code, why, remedy := RelayNotReady, "no backend takes new connections, or the relay is not in the kernel", "natctl status"
 	if r := way.Relay; r.MaxConnections+r.MaxPerSource+r.Rate.Count > 0 {
-		code, why, remedy = RelayLimitReached, "a limit of the relay is reached", "raise max_connections, max_per_source or rate in "+w.ev.Daemon.Config+", then natctl reload"
+		code, why, remedy = RelayLimitReached, "a limit of the relay is reached", "# raise max_connections, max_per_source or rate in "+w.ev.Daemon.Config+", then natctl reload"
 	}
 	return &Explanation{
 		ExplanationCode: code, Direction: Ingress, Leg: LegHost, Confidence: Likely, Component: relayRef(way),
@@ -136,9 +136,9 @@ func (w *walk) unheard(evidence ...string) *Explanation {
 		Evidence: evidence,
 		Remedy: []string{
 			fmt.Sprintf("ip route get %s from %s   # does it leave by the right interface?", to, addrText(way.Listen)),
-			"the route table of this host's subnet needs a route to the client's VPC:",
+			"# the route table of this host's subnet needs a route to the client's VPC:",
 			fmt.Sprintf("aws ec2 create-route --route-table-id <route table of this host's subnet> --destination-cidr-block %s --vpc-peering-connection-id <pcx>", cidr(to)),
-			"network ACLs of both subnets must let the answer through, ports 1024-65535: aws ec2 describe-network-acls",
+			"# network ACLs of both subnets must let the answer through, ports 1024-65535: aws ec2 describe-network-acls",
 		},
 	}
 }
@@ -151,9 +151,9 @@ func (w *walk) astray(evidence ...string) *Explanation {
 		Summary:  fmt.Sprintf("the target's answers do not come back by this host: with snat = \"off\" it answers the client's own address, by whatever route it has to %s", orElse(way.clientKnown(), "it")),
 		Evidence: evidence,
 		Remedy: []string{
-			`snat = "auto" for relay ` + way.Relay.Name + " in " + w.ev.Daemon.Config + ", then natctl reload",
-			fmt.Sprintf("or on the target: ip route add %s via %s   # a way back by this host, where it is in the same network", orElse(way.clientKnown(), "<the clients' network>"), orElse(mainAddr(w.ev), "<this host>")),
-			"and turn the source/destination check of this instance off: aws ec2 modify-instance-attribute --no-source-dest-check --instance-id <this instance>",
+			`# snat = "auto" for relay ` + way.Relay.Name + " in " + w.ev.Daemon.Config + ", then natctl reload",
+			fmt.Sprintf("# or on the target: ip route add %s via %s   # a way back by this host, where it is in the same network", orElse(way.clientKnown(), "<the clients' network>"), orElse(mainAddr(w.ev), "<this host>")),
+			"# and turn the source/destination check of this instance off: aws ec2 modify-instance-attribute --no-source-dest-check --instance-id <this instance>",
 		},
 	}
 }
@@ -256,7 +256,7 @@ func hole(w *walk, evidence ...string) Explanation {
 		Summary:  fmt.Sprintf("small packets to and from %s pass, large ones vanish without a word: connections begin and then hang", addrText(way.Target)),
 		Evidence: evidence,
 		Remedy: []string{
-			"let ICMP \"fragmentation needed\" (type 3, code 4; ICMPv6 type 2) through every security group and network ACL between",
+			"# let ICMP \"fragmentation needed\" (type 3, code 4; ICMPv6 type 2) through every security group and network ACL between",
 		},
 	}
 	if way.Room == nil || way.Room.Largest == 0 {
@@ -269,7 +269,7 @@ func hole(w *walk, evidence ...string) Explanation {
 	}
 	e.Remedy = append([]string{
 		fmt.Sprintf("mss = %d   # for relay %s in %s, then natctl reload", mss, way.Relay.Name, w.ev.Daemon.Config),
-		fmt.Sprintf("or ip route add %s via %s dev %s mtu %d   # and mss = \"auto\"", cidr(addrText(way.Target)), orElse(gatewayOf(way), "<gateway>"), orElse(way.Out.Link, "<interface>"), way.Room.Largest),
+		fmt.Sprintf("# or ip route add %s via %s dev %s mtu %d   # and mss = \"auto\"", cidr(addrText(way.Target)), orElse(gatewayOf(way), "<gateway>"), orElse(way.Out.Link, "<interface>"), way.Room.Largest),
 	}, e.Remedy...)
 	return e
 }

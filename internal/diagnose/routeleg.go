@@ -5,6 +5,8 @@ import (
 	"net/netip"
 	"slices"
 	"strings"
+
+	"natd/internal/control"
 )
 
 // The stations within the host that have to do with its network: routes, links, forwarding, source addresses.
@@ -15,7 +17,7 @@ func backend(w *walk) step {
 	s := step{leg: LegTarget, ref: ComponentRef{orElse(way.target(), way.Name), "backend"}, looked: "the backend, as natd knows it", found: "not checked by natd"}
 	b := way.Backend
 	if b != nil {
-		s.found = b.State
+		s.found = orElse(strings.TrimPrefix(b.State, control.BackendUnknown), s.found)
 		if b.Reason != "" {
 			s.found += ": " + b.Reason
 		}
@@ -27,7 +29,7 @@ func backend(w *walk) step {
 		s.last = true
 	case b != nil && way.Name != "" && nameFails(way):
 		s.causes = append(s.causes, unnamed(way, Possible))
-	case b != nil && b.State == "draining" && way.Status != nil && !anyInUse(way):
+	case b != nil && b.State == control.BackendDraining && way.Status != nil && !anyInUse(way):
 		s.causes = append(s.causes, Explanation{
 			ExplanationCode: BackendsDrained, Direction: Egress, Leg: LegTarget, Confidence: Certain, Component: s.ref,
 			Summary:  fmt.Sprintf("every backend of relay %s is drained or down, so new connections are refused", way.Relay.Name),
@@ -56,7 +58,7 @@ func unnamed(way *Way, c Confidence) Explanation {
 		ExplanationCode: TargetNameUnknown, Direction: Egress, Leg: LegTarget, Confidence: c, Component: ComponentRef{way.Name, way.Name},
 		Summary:  fmt.Sprintf("the name of the backend, %s, has no address", way.Name),
 		Evidence: []string{"no name server has answered for it"},
-		Remedy:   []string{"dig " + way.Name, "resolvectl status   # or cat /etc/resolv.conf: which name servers are asked, and do they answer?", "resolver in [daemon] names another one"},
+		Remedy:   []string{"dig " + way.Name, "resolvectl status   # or cat /etc/resolv.conf: which name servers are asked, and do they answer?", "# resolver in [daemon] names another one"},
 	}
 	if c == Possible {
 		e.Summary = fmt.Sprintf("the name server does not answer for %s; its last answer, %s, goes on", way.Name, way.target())
@@ -136,12 +138,12 @@ func linkDown(w *walk, link string, out Route) Explanation {
 	switch {
 	case i < 0:
 		e.Summary = fmt.Sprintf("interface %s, which egress names, is not there", link)
-		e.Evidence, e.Remedy = []string{"ip link does not list it"}, []string{"ip link", `correct egress, or egress = "auto", in ` + w.ev.Daemon.Config}
+		e.Evidence, e.Remedy = []string{"ip link does not list it"}, []string{"ip link", `# correct egress, or egress = "auto", in ` + w.ev.Daemon.Config}
 	case !w.ev.Host.Links[i].Up:
 		e.Evidence = []string{link + " is administratively down"}
 	default:
 		e.Evidence = []string{link + " has no carrier"}
-		e.Remedy = []string{"ip -s link show " + link, "is the network interface attached? aws ec2 describe-network-interfaces"}
+		e.Remedy = []string{"ip -s link show " + link, "# is the network interface attached? aws ec2 describe-network-interfaces"}
 	}
 	if out.Err != "" {
 		e.Evidence = append(e.Evidence, out.Err)
@@ -178,7 +180,7 @@ func loops(w *walk) []Explanation {
 	way := w.way
 	e := Explanation{
 		ExplanationCode: RelayLoop, Direction: Egress, Leg: LegHost, Confidence: Certain, Component: relayRef(way),
-		Remedy: []string{fmt.Sprintf("let `to` of relay %s name the server itself in %s, then:", way.Relay.Name, w.ev.Daemon.Config), "natctl reload"},
+		Remedy: []string{fmt.Sprintf("# let `to` of relay %s name the server itself in %s, then:", way.Relay.Name, w.ev.Daemon.Config), "natctl reload"},
 	}
 	switch {
 	case len(way.Flows.Circling) > 0:
@@ -275,7 +277,7 @@ func forwarding(w *walk) step {
 	}
 	if w.ev.Host.Forbidden {
 		e.Evidence = append(e.Evidence, "[host] ip_forward = false forbids natd to turn it on")
-		e.Remedy = append(e.Remedy, "or ip_forward = true below [host] in "+w.ev.Daemon.Config+", then natctl reload")
+		e.Remedy = append(e.Remedy, "# or ip_forward = true below [host] in "+w.ev.Daemon.Config+", then natctl reload")
 	}
 	s.causes = append(s.causes, e)
 	return s

@@ -53,7 +53,7 @@ func lacking(w *walk) []Explanation {
 		e.Summary = fmt.Sprintf("the source address %s of relay %s is on no interface, so answers to it would be lost", way.Missing[0], way.Relay.Name)
 		e.Evidence = []string{"snat = " + quoted(way.Missing) + ", and ip address has none of them"}
 		e.Remedy = append([]string{
-			fmt.Sprintf("ip address add %s/<length> dev %s", way.Missing[0], orElse(way.Out.Link, "<interface>")), `or snat = "auto", then natctl reload`,
+			fmt.Sprintf("ip address add %s/<length> dev %s", way.Missing[0], orElse(way.Out.Link, "<interface>")), `# or snat = "auto", then natctl reload`,
 		}, assign(w.ev, way.Missing[0])...)
 	}
 	return []Explanation{e}
@@ -76,8 +76,8 @@ func exhausted(w *walk) []Explanation {
 			fmt.Sprintf("insert_failed = %d, %d of them now", failed.Total, failed.Grown),
 		},
 		Remedy: []string{
-			fmt.Sprintf(`snat = ["%s", "<another address of this host>"]   # of relay %s: %d connections more for each`, p.Source, w.way.Relay.Name, flow.SourcePorts),
-			"or more backends, or clients that keep their connections open and use them again", "natctl reload",
+			fmt.Sprintf(`# snat = ["%s", "<another address of this host>"]   # of relay %s: %d connections more for each`, p.Source, w.way.Relay.Name, flow.SourcePorts),
+			"# or more backends, or clients that keep their connections open and use them again", "natctl reload",
 		},
 	}}
 }
@@ -100,7 +100,7 @@ func outside(w *walk) []Explanation {
 		ExplanationCode: SNATOutsideVPC, Direction: Egress, Leg: LegHost, Confidence: Possible, Component: relayRef(w.way),
 		Summary:  "the client's address stays, and a peering connection carries only packets whose source or destination is in the VPC that they come from",
 		Evidence: []string{`snat = "off"`, "this host is " + w.ev.Host.Instance.ID},
-		Remedy:   []string{`snat = "auto" for relay ` + w.way.Relay.Name, "natctl reload"},
+		Remedy:   []string{`# snat = "auto" for relay ` + w.way.Relay.Name, "natctl reload"},
 	}}
 }
 

@@ -55,8 +55,8 @@ func refused(w *walk) Explanation {
 		Summary:  fmt.Sprintf("the target %s refuses: nothing listens on its port %d/%s", way.Target, way.Target.Port(), way.Protocol),
 		Evidence: []string{fmt.Sprintf("an attempt from %s was answered with a reset after %s, so the way there and back is whole", way.Probe.From, round(way.Probe.RTT))},
 		Remedy: []string{
-			fmt.Sprintf("on %s: ss -lnp 'sport = :%d'   # is the service running, and on this address?", way.Target.Addr(), way.Target.Port()),
-			"start it, or correct `to` of relay " + way.Relay.Name + " in " + w.ev.Daemon.Config + ", then natctl reload",
+			fmt.Sprintf("# on %s: ss -lnp 'sport = :%d'   # is the service running, and on this address?", way.Target.Addr(), way.Target.Port()),
+			"# start it, or correct `to` of relay " + way.Relay.Name + " in " + w.ev.Daemon.Config + ", then natctl reload",
 		},
 	}
 	if way.Protocol == nat.UDP {
@@ -90,14 +90,14 @@ func unreachable(w *walk) Explanation {
 	case filters(icmp) && icmp.From == way.Target.Addr():
 		e.Component = ComponentRef{icmp.From.String(), "target"}
 		e.Summary = fmt.Sprintf("the target %s rejects what comes from %s: a firewall there answers with %s", way.Target, way.Probe.From, icmp.Message)
-		e.Remedy = []string{"on the target: nft list ruleset; iptables -S", letIn(way)}
+		e.Remedy = []string{"# on the target: nft list ruleset; iptables -S", letIn(way)}
 	case filters(icmp):
 		e.Component = ComponentRef{icmp.From.String(), "firewall"}
-		e.Remedy = []string{fmt.Sprintf("a firewall on %s rejects it: let %s reach %s there", icmp.From, way.Probe.From, way.Target)}
+		e.Remedy = []string{fmt.Sprintf("# a firewall on %s rejects it: let %s reach %s there", icmp.From, way.Probe.From, way.Target)}
 	default:
 		e.Component = ComponentRef{icmp.From.String(), "router"}
 		e.Remedy = []string{
-			fmt.Sprintf("%s is the last hop that knows of it: is %s running, and is there a route behind that hop?", icmp.From, way.Target.Addr()),
+			fmt.Sprintf("# %s is the last hop that knows of it: is %s running, and is there a route behind that hop?", icmp.From, way.Target.Addr()),
 			"tracepath -n " + addrText(way.Target),
 		}
 	}
@@ -148,12 +148,12 @@ func unanswered(w *walk, c Confidence, evidence string) Explanation {
 		Summary:  fmt.Sprintf("the target %s does not answer what comes from %s", way.Target, from),
 		Evidence: []string{evidence},
 		Remedy: []string{
-			fmt.Sprintf("1. its security group must let %s in, not the clients' addresses:", from),
+			fmt.Sprintf("# 1. its security group must let %s in, not the clients' addresses:", from),
 			authorize(way, "<security group of the target>", cidr(from), way.Target.Port()),
-			"2. its subnet needs a route back to this host:",
+			"# 2. its subnet needs a route back to this host:",
 			fmt.Sprintf("aws ec2 create-route --route-table-id <route table of the target's subnet> --destination-cidr-block %s --vpc-peering-connection-id <pcx>", cidr(from)),
-			"3. network ACLs of both subnets must let the answer through, ports 1024-65535: aws ec2 describe-network-acls",
-			"4. a firewall on the target: " + fmt.Sprintf("tcpdump -nni any 'host %s and port %d' there shows whether it arrives", from, way.Target.Port()),
+			"# 3. network ACLs of both subnets must let the answer through, ports 1024-65535: aws ec2 describe-network-acls",
+			"# 4. a firewall on the target: " + fmt.Sprintf("tcpdump -nni any 'host %s and port %d' there shows whether it arrives", from, way.Target.Port()),
 		},
 	}
 	if way.Flows.Newest != nil && !way.Flows.Newest.Replied && way.Flows.Newest.String() != evidence {
@@ -185,7 +185,7 @@ func noWayBack(way *Way) Explanation {
 		Summary:  fmt.Sprintf("the target may have no route back to %s", way.Probe.From),
 		Evidence: []string{"nothing came back, which a missing return route and a security group explain alike"},
 		Remedy: []string{
-			fmt.Sprintf("on the target: ip route get %s", way.Probe.From),
+			fmt.Sprintf("# on the target: ip route get %s", way.Probe.From),
 			"aws ec2 describe-route-tables --filters Name=association.subnet-id,Values=<subnet of the target>",
 		},
 	}
