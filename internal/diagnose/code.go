@@ -51,3 +51,14 @@ const (
 	MTUBlackhole    Code = "MTU_BLACKHOLE"
 	StaleFlows      Code = "STALE_FLOWS"
 )
+
+// Codes lists all of them, along the way.
+func Codes() []Code {
+	return []Code{
+		NoPacketsFromClient, RelayNotConfigured, RelayDisabled, RelaySourceDenied, RelayLimitReached, RelayAddressNotLocal, RelayPortShadows, RelayNotReady, ENIAddress,
+		DaemonNotRunning, RulesetMissing, RulesetDrift, IPForwardDisabled, ForwardDrop, InputDrop, NATShadowed, RPFilterDrop, NoRoute, EgressDown, RelayLoop,
+		SNATOutsideVPC, SNATMissing, SNATNotLocal, SNATPortExhausted, ConntrackFull, ENAConntrack, ENAThroughput,
+		TargetRefused, TargetNoReply, TargetUnreachable, TargetNameUnknown, BackendsDrained,
+		NoReturnRoute, ReplyNotArrived, Asymmetric, MTUBlackhole, StaleFlows,
+	}
+}

@@ -197,8 +197,9 @@ type Filter struct {
 	Chain    string
 	Priority int
 	Rule     string // as nft prints it; "" for the policy
+	Handle   uint64 // of the rule
 	Policy   bool
-	Outcome  string // accept | drop | reject | translate | unknown
+	Outcome  string // accept | drop | reject | translate | untrack | unknown
 	Certain  bool
 	Owner    string // who made the chain, "" when nobody knows
 	Remedy   []string

@@ -2,7 +2,6 @@ package diagnose
 
 import (
 	"context"
-	"errors"
 	"net/netip"
 
 	"natd/internal/probe"
@@ -11,7 +10,7 @@ import (
 // Here looks with the tools of this host.
 func Here(ctx context.Context, l *Looker, q Question) (*Evidence, error) {
 	l.Probes = tries{}
-	l.Filters = func(context.Context) (Walker, error) { return nil, errors.New("not built yet") }
+	l.Filters = readChains
 	return l.Look(ctx, q)
 }
 

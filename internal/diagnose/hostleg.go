@@ -120,7 +120,7 @@ func translation(w *walk) step {
 		found:  fmt.Sprintf("%s becomes %s", way.listen(), orElse(way.target(), "nothing")),
 		header: headerOf(way.clientText(), nil, addrText(way.Target), portText(way.Target), way.Protocol),
 	}
-	if f := first(way.Filters[BeforeDNAT], func(f *Filter) bool { return f.Outcome == "translate" }); f != nil {
+	if f := first(way.Filters[BeforeDNAT], func(f *Filter) bool { return f.Outcome == "translate" || f.Outcome == "untrack" }); f != nil {
 		s.causes = append(s.causes, shadowed(w, f))
 	} else if a := way.Attempt; a != nil && a.Stage >= SentOn && way.strayed(a) && !w.has(RelaySourceDenied) {
 		s.causes = append(s.causes, shadowedUnseen(w, fmt.Sprintf("%s was sent on to %s", a.Client, a.SentTo)))
@@ -158,8 +158,7 @@ func shadowed(w *walk, f *Filter) Explanation {
 		Remedy:   f.Remedy,
 	}
 	if f.Rule != "" {
-		e.Remedy = append([]string{fmt.Sprintf("nft -a list chain %s %s   # the rule and its handle", f.Table, f.Chain),
-			fmt.Sprintf("nft delete rule %s %s handle <handle>   # or let it leave %s alone", f.Table, f.Chain, w.way.listen())}, e.Remedy...)
+		e.Remedy = append([]string{fmt.Sprintf("nft delete rule %s %s handle %d   # or let it leave %s alone", f.Table, f.Chain, f.Handle, w.way.listen())}, e.Remedy...)
 	}
 	return e
 }
