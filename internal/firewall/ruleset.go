@@ -103,10 +103,20 @@ type element struct {
 	isEnd    bool // of a set of intervals, as the kernel lists it: the first value behind the one before
 }
 
+// count is how many elements are known.
+func (s *set) count() int {
+	if s == nil {
+		return 0
+	}
+	return len(s.elements)
+}
+
 // index makes the elements ready for lookups.
 func (s *set) index() {
 	if s.intervals {
 		s.elements = ranges(s.elements, s.keyLen)
+	} else {
+		slices.SortFunc(s.elements, func(a, b element) int { return bytes.Compare(a.key, b.key) })
 	}
 	s.exact = make(map[string]int, len(s.elements))
 	for i, e := range s.elements {

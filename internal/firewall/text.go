@@ -133,8 +133,8 @@ func (c *compare) text(p *printer) {
 	case o.mask != nil:
 		p.word(o.maskedText(c.op, c.data))
 		return
-	case o.words == "fib" || strings.HasSuffix(o.words, " oif") && len(c.data) == 1:
-		p.word(o.words + map[bool]string{true: " missing", false: " exists"}[at(c.data, 0) == 0])
+	case strings.HasPrefix(o.words, "fib ") && o.kind != typeFibAddr && strings.Trim(string(c.data), "\x00") == "":
+		p.word(o.words + map[bool]string{true: " missing", false: " exists"}[c.op == unix.NFT_CMP_EQ])
 		return
 	case (o.kind == typeIPv4 || o.kind == typeIPv6) && len(c.data) < kindLen(o.kind):
 		whole := make([]byte, kindLen(o.kind))

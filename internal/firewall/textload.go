@@ -65,7 +65,9 @@ func (l *payload) operand(p *printer) operand {
 	for _, f := range fields {
 		prefix := (f.kind == typeIPv4 || f.kind == typeIPv6) && l.size < f.size
 		if f.offset == l.offset && (f.size == l.size || prefix) {
-			p.drop(dependency)
+			if p.drop(dependency); strings.HasPrefix(header, "icmp") {
+				p.drop("network")
+			}
 			return operand{words: header + " " + f.name, kind: f.kind, size: int(l.size)}
 		}
 	}
