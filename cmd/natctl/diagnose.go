@@ -89,11 +89,17 @@ func (a *app) diagnose(ctx context.Context, q diagnose.Question, file string) er
 		return fmt.Errorf("diagnose: %w", permitted(err))
 	}
 	r := diagnose.Conclude(ev)
-	a.show(r, a.reportText(r, q.Relay != ""))
+	a.show(diagnosis{control.SchemaVersion, r}, a.reportText(r, q.Relay != ""))
 	if !r.NetworkPathFound {
 		return verdict(control.CodeDegraded)
 	}
 	return nil
+}
+
+// diagnosis is the JSON document of diagnose: AWS's names, and the version where every document of natctl has it.
+type diagnosis struct {
+	SchemaVersion int `json:"schema_version"`
+	*diagnose.Report
 }
 
 // looker is what gathers the evidence, with what natd says, or with why it does not.

@@ -4,6 +4,8 @@ import (
 	"errors"
 	"fmt"
 	"net/netip"
+	"os"
+	"regexp"
 	"slices"
 	"testing"
 	"time"
@@ -140,7 +142,10 @@ func TestConclude(t *testing.T) {
 		{"strict, and nothing dropped", func(e *Evidence, _ *Way) {
 			e.Host.Links = append(e.Host.Links, Link{Device: netconf.Device{Name: "ens6", Up: true, Carrier: true}, Forwards4: true, ReversePath: 1})
 		}, nil},
-		{"no route", func(_ *Evidence, w *Way) { w.Out = Route{Kind: RouteNone, Err: "no route"}; w.Probe, w.Onward = nil, nil }, []Code{NoRoute}},
+		{"no route", func(_ *Evidence, w *Way) {
+			w.Out = Route{Kind: RouteNone, Err: "no route"}
+			w.Probe, w.Onward = nil, nil
+		}, []Code{NoRoute}},
 		{"link down", func(e *Evidence, w *Way) {
 			e.Host.Links[1].Up = false
 			w.Out = Route{Kind: RouteNone, Err: "no route"}
@@ -156,7 +161,9 @@ func TestConclude(t *testing.T) {
 		{"source address missing", func(_ *Evidence, w *Way) {
 			w.Sources, w.Missing, w.InKernel, w.Probe = nil, []netip.Addr{addr("10.2.0.55")}, false, nil
 		}, []Code{SNATNotLocal}},
-		{"no ports", func(_ *Evidence, w *Way) { w.Ports = &control.PortUse{Source: "10.2.0.100", Target: "10.3.0.100:80", Used: 64512, Max: 64512} }, []Code{SNATPortExhausted}},
+		{"no ports", func(_ *Evidence, w *Way) {
+			w.Ports = &control.PortUse{Source: "10.2.0.100", Target: "10.3.0.100:80", Used: 64512, Max: 64512}
+		}, []Code{SNATPortExhausted}},
 		{"conntrack full", func(e *Evidence, _ *Way) { e.Host.Conntrack.Entries = 262144 }, []Code{ConntrackFull}},
 		{"AWS tracks no more", func(e *Evidence, _ *Way) {
 			e.Host.Allowances = []Allowance{{"ens5", "conntrack_allowance_exceeded", Growth{9, 3}}}
@@ -191,12 +198,22 @@ func TestConclude(t *testing.T) {
 			w.Flows.Newest = seen("SYN_RECV", true, "10.2.0.100:40000", "10.3.0.100:80")
 			w.Flows.Stuck = []Flow{*w.Flows.Newest}
 		}, []Code{ReplyNotArrived}},
-		{"half open for a moment", func(_ *Evidence, w *Way) { w.Flows.Newest = seen("SYN_RECV", true, "10.2.0.100:40000", "10.3.0.100:80") }, nil},
-		{"answers go elsewhere", func(_ *Evidence, w *Way) { w.Relay.SNAT.Mode, w.Sources, w.Flows.Newest = nat.SNATOff, nil, &unmaskedFlow }, []Code{Asymmetric}},
-		{"one address of the pool not let in", func(_ *Evidence, w *Way) { w.Flows.Newest = seen("SYN_SENT", false, "10.2.0.101:40000", "10.3.0.100:80") }, []Code{TargetNoReply}},
-		{"large packets vanish", func(_ *Evidence, w *Way) { w.Room = &probe.MTU{Answers: true, Route: 9001, Largest: 1400, Blackhole: true} }, []Code{MTUBlackhole}},
+		{"half open for a moment", func(_ *Evidence, w *Way) {
+			w.Flows.Newest = seen("SYN_RECV", true, "10.2.0.100:40000", "10.3.0.100:80")
+		}, nil},
+		{"answers go elsewhere", func(_ *Evidence, w *Way) {
+			w.Relay.SNAT.Mode, w.Sources, w.Flows.Newest = nat.SNATOff, nil, &unmaskedFlow
+		}, []Code{Asymmetric}},
+		{"one address of the pool not let in", func(_ *Evidence, w *Way) {
+			w.Flows.Newest = seen("SYN_SENT", false, "10.2.0.101:40000", "10.3.0.100:80")
+		}, []Code{TargetNoReply}},
+		{"large packets vanish", func(_ *Evidence, w *Way) {
+			w.Room = &probe.MTU{Answers: true, Route: 9001, Largest: 1400, Blackhole: true}
+		}, []Code{MTUBlackhole}},
 
-		{"watched: lost here", func(_ *Evidence, w *Way) { w.Attempt = &Attempt{Transcript: []string{"In IP ..."}, Stage: Arrived, Client: addrPort("10.1.0.100:1")} }, []Code{ForwardDrop}},
+		{"watched: lost here", func(_ *Evidence, w *Way) {
+			w.Attempt = &Attempt{Transcript: []string{"In IP ..."}, Stage: Arrived, Client: addrPort("10.1.0.100:1")}
+		}, []Code{ForwardDrop}},
 		{"watched: sent elsewhere", func(_ *Evidence, w *Way) {
 			w.Attempt = &Attempt{Transcript: []string{"In IP ..."}, Stage: SentOn, Client: addrPort("10.1.0.100:1"), SentTo: addrPort("10.3.0.99:80"), SentFrom: addrPort("10.2.0.100:1")}
 		}, []Code{NATShadowed}},
@@ -262,4 +279,17 @@ func codesOf(all []Explanation) (codes []Code) {
 		codes = append(codes, e.ExplanationCode)
 	}
 	return codes
+}
+
+// TestCodesListsAll compares the list with the constants.
+func TestCodesListsAll(t *testing.T) {
+	t.Parallel()
+	source, err := os.ReadFile("code.go")
+	if err != nil {
+		t.Fatal(err)
+	}
+	all := regexp.MustCompile(` Code = "[A-Z_]+"`).FindAll(source, -1)
+	if len(all) != len(Codes()) {
+		t.Errorf("Codes lists %d of %d", len(Codes()), len(all))
+	}
 }

@@ -50,8 +50,8 @@ type Watched struct {
 	Listen   netip.AddrPort
 	Client   netip.Addr // invalid = any
 	Targets  []netip.AddrPort
-	Sources  []netip.Addr
 	Patience time.Duration // for the first packet
+	Watching func()        // called when the watch stands
 }
 
 // look is one gathering of evidence.

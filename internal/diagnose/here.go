@@ -10,7 +10,7 @@ import (
 // Here looks with the tools of this host.
 func Here(ctx context.Context, l *Looker, q Question) (*Evidence, error) {
 	l.Probes = tries{}
-	l.Filters = readChains
+	l.Filters, l.Watch = readChains, watchHere
 	return l.Look(ctx, q)
 }
 

@@ -4,7 +4,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"net/netip"
 	"slices"
 )
 
@@ -19,29 +18,25 @@ func (k *look) watch(ctx context.Context) error {
 	first := &k.ev.Ways[0]
 	what := Watched{Protocol: first.Protocol, Listen: first.Listen, Client: k.ev.Asked.Client, Patience: k.ev.Asked.Watch}
 	for i := range k.ev.Ways {
-		w := &k.ev.Ways[i]
-		if !w.Target.IsValid() || w.Protocol != first.Protocol {
-			continue
+		if w := &k.ev.Ways[i]; w.Target.IsValid() && w.Protocol == first.Protocol {
+			what.Targets = append(what.Targets, w.Target)
 		}
-		what.Targets = append(what.Targets, w.Target)
-		out := k.routeOut(w)
-		k.sourcesBy(w, out)
-		what.Sources = append(what.Sources, w.Sources...)
-		w.Sources, w.Missing = nil, nil
 	}
-	k.Progress(fmt.Sprintf("waiting up to %s for a client to dial %s %s ...", k.ev.Asked.Watch, what.Listen, what.Protocol))
+	what.Watching = func() {
+		k.Progress(fmt.Sprintf("waiting up to %s for a client to dial %s %s ...", k.ev.Asked.Watch, what.Listen, what.Protocol))
+	}
 	attempt, err := k.Watch(ctx, what)
 	if err != nil {
 		return err
 	}
-	k.took(attempt, what.Targets)
+	k.took(attempt)
 	return nil
 }
 
 // took leaves the way that the attempt took, or the first of those that it may have taken.
-func (k *look) took(a *Attempt, targets []netip.AddrPort) {
+func (k *look) took(a *Attempt) {
 	kept := k.ev.Ways[:1]
-	if i := slices.IndexFunc(k.ev.Ways, func(w Way) bool { return w.Target == a.SentTo }); i >= 0 && slices.Contains(targets, a.SentTo) {
+	if i := slices.IndexFunc(k.ev.Ways, func(w Way) bool { return w.Target == a.SentTo }); i >= 0 {
 		kept = k.ev.Ways[i : i+1]
 	}
 	k.ev.Ways = kept
