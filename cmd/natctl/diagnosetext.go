@@ -29,9 +29,7 @@ func (a *app) reportText(r *diagnose.Report, asked bool) string {
 	for i := range r.Explanations {
 		explanationText(&b, &r.Explanations[i], s, shared)
 	}
-	if len(r.Paths) > 0 {
-		notSeenText(&b, r)
-	}
+	notSeenText(&b, r)
 	if b.Len() > 0 {
 		b.WriteByte('\n')
 	}
@@ -85,9 +83,11 @@ func explanationText(b *strings.Builder, e *diagnose.Explanation, s screen, said
 
 func notSeenText(b *strings.Builder, r *diagnose.Report) {
 	said := make(map[string]bool)
-	b.WriteString("\ncannot be seen from here\n")
 	for i := range r.Paths {
 		for _, line := range r.Paths[i].NotSeen {
+			if len(said) == 0 {
+				b.WriteString("\ncannot be seen from here\n")
+			}
 			if !said[line] {
 				fmt.Fprintf(b, "  %s\n", oneLine(line))
 			}

@@ -17,16 +17,15 @@ func (b *box) watch(try func(), args ...string) (*diagnose.Report, int) {
 	b.t.Helper()
 	all := append([]string{"--socket", b.socketPath(), "diagnose", "--json", "--watch"}, args...)
 	cmd := b.B.Command(b.t.Context(), filepath.Join(b.bin, "natctl"), all...)
-	var out strings.Builder
-	cmd.Stdout = &out
 	p, err := b.B.StartCmd(cmd)
 	lab.Check(b.t, err)
 	lab.Check(b.t, p.AwaitLog(b.t.Context(), patience, "waiting up to"))
 	try()
 	<-p.Done()
 	var r diagnose.Report
-	if err := json.Unmarshal([]byte(out.String()), &r); err != nil {
-		b.t.Fatalf("natctl diagnose --watch: %v\n%s\n%s", err, out.String(), p.Log())
+	_, document, _ := strings.Cut(p.Log(), "\n{") // behind what it says while it waits
+	if err := json.Unmarshal([]byte("{"+document), &r); err != nil {
+		b.t.Fatalf("natctl diagnose --watch: %v\n%s", err, p.Log())
 	}
 	return &r, lab.ExitCode(p.Err())
 }
