@@ -59,7 +59,9 @@ the path is broken
 func TestDiagnoseText(t *testing.T) {
 	t.Parallel()
 	socket := serve(t, &fake{status: troubled()})
-	got := runDiagnose(t, func(l *diagnose.Looker, q diagnose.Question) (*diagnose.Evidence, error) { return disabledRelay(l, q), nil }, "old", "--socket", socket)
+	got := runDiagnose(t, func(l *diagnose.Looker, q diagnose.Question) (*diagnose.Evidence, error) {
+		return disabledRelay(l, q), nil
+	}, "old", "--socket", socket)
 	if diff := cmp.Diff(diagnosisText, got.stdout); got.code != control.CodeDegraded || diff != "" {
 		t.Errorf("exit %d (-want +got):\n%s", got.code, diff)
 	}
@@ -69,7 +71,9 @@ func TestDiagnoseText(t *testing.T) {
 func TestDiagnoseJSON(t *testing.T) {
 	t.Parallel()
 	socket := serve(t, &fake{status: troubled()})
-	got := runDiagnose(t, func(l *diagnose.Looker, q diagnose.Question) (*diagnose.Evidence, error) { return disabledRelay(l, q), nil }, "old", "--json", "--socket", socket)
+	got := runDiagnose(t, func(l *diagnose.Looker, q diagnose.Question) (*diagnose.Evidence, error) {
+		return disabledRelay(l, q), nil
+	}, "old", "--json", "--socket", socket)
 	doc := got.document(t)
 	for path, want := range map[string]any{
 		"NetworkPathFound": false, "Status": "succeeded", "StartDate": "2026-03-01T12:00:00Z", "SchemaVersion": float64(1),
