@@ -26,7 +26,7 @@ var errLarge = errors.New("the set is too large to be read")
 type reader struct {
 	socket *nfnl.Socket
 	rules  *Ruleset
-	count  int
+	limit  int // of elements
 }
 
 // Read reads all nf_tables rulesets of the network namespace but natd's own. While somebody changes them it tries again.
@@ -34,7 +34,7 @@ type reader struct {
 // CAP_NET_ADMIN.
 func Read(ctx context.Context) (*Ruleset, error) {
 	for attempt := 1; ; attempt++ {
-		r, err := readOnce(ctx)
+		r, err := readOnce(ctx, maxElements)
 		if err == nil || attempt == attempts || !errors.Is(err, nfnl.ErrInterrupted) {
 			return r, err
 		}
@@ -46,13 +46,14 @@ func Read(ctx context.Context) (*Ruleset, error) {
 	}
 }
 
-func readOnce(ctx context.Context) (*Ruleset, error) {
+// readOnce reads the rulesets, and sets of at most that many elements.
+func readOnce(ctx context.Context, limit int) (*Ruleset, error) {
 	s, err := nfnl.Dial(0)
 	if err != nil {
 		return nil, err
 	}
 	defer s.Close()
-	r := &reader{socket: s, rules: &Ruleset{chains: make(map[chainID]*chain), sets: make(map[setID]*set), member: member}}
+	r := &reader{socket: s, limit: limit, rules: &Ruleset{chains: make(map[chainID]*chain), sets: make(map[setID]*set), member: member}}
 	r.rules.legacy = LegacyTables()
 	if r.rules.host, err = readHost(); err != nil {
 		return nil, err
@@ -168,7 +169,7 @@ func (r *reader) elements() error {
 		if !s.used {
 			continue
 		}
-		if err := readElements(s); err != nil {
+		if err := readElements(s, r.limit); err != nil {
 			return fmt.Errorf("set %s of table %s %s: %w", s.name, s.table.familyName(), s.table.name, err)
 		}
 	}
@@ -176,7 +177,7 @@ func (r *reader) elements() error {
 }
 
 // readElements reads a set on a socket of its own: closing it is what ends the dump of a large one.
-func readElements(s *set) error {
+func readElements(s *set, limit int) error {
 	socket, err := nfnl.Dial(0)
 	if err != nil {
 		return err
@@ -184,7 +185,7 @@ func readElements(s *set) error {
 	defer socket.Close()
 	err = socket.Dump(elementsRequest(s, nil), func(m nfnl.Message) error {
 		for _, b := range nfnl.Attrs(nfnl.Attr(m.Attrs(), unix.NFTA_SET_ELEM_LIST_ELEMENTS)) {
-			if len(s.elements) >= maxElements {
+			if len(s.elements) >= limit {
 				return nfnl.Stop(errLarge)
 			}
 			if e := decodeElement(b); e.key != nil {
