@@ -59,8 +59,10 @@ func (g grammar) match() string {
 }
 
 func (g grammar) action(chains []string) string {
-	all := []string{"accept", "accept", "drop", "drop", "reject", "continue", "return", "counter", "meta mark set 5", "meta mark set 1", "ct mark set 5", "log prefix \"x\"",
-		"udp dport vmap { 7000 : accept, 7001 : drop }", "udp dport vmap @verdicts", "ct state vmap { established : accept, new : continue, invalid : drop }", "meta mark set udp dport map { 7000 : 5, 7001 : 1 }", "meta mark set meta mark | 4"}
+	all := []string{
+		"accept", "accept", "drop", "drop", "reject", "continue", "return", "counter", "meta mark set 5", "meta mark set 1", "ct mark set 5", "log prefix \"x\"",
+		"udp dport vmap { 7000 : accept, 7001 : drop }", "udp dport vmap @verdicts", "ct state vmap { established : accept, new : continue, invalid : drop }", "meta mark set udp dport map { 7000 : 5, 7001 : 1 }", "meta mark set meta mark | 4",
+	}
 	for _, c := range chains {
 		all = append(all, "jump "+c, "jump "+c, "goto "+c, fmt.Sprintf("iifname vmap { \"in\" : jump %s, \"out\" : goto %s }", c, c))
 	}
