@@ -21,8 +21,9 @@ func (h Hook) translation() (priority int, status uint32, ok bool) {
 		return priorityDNAT, StatusDNAT, true
 	case Postrouting, Input:
 		return prioritySNAT, StatusSNAT, true
+	default:
+		return 0, 0, false
 	}
-	return 0, 0, false
 }
 
 // Walk says what every base chain of the packet's hook does with it, in the order in which the kernel asks them, up to the

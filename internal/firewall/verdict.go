@@ -65,6 +65,7 @@ func (v verdict) String() string {
 		return "return"
 	case verdictContinue:
 		return "continue"
+	case verdictEnd:
 	}
 	if v.queue {
 		return "queue"
