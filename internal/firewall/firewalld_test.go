@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 	"os"
+	"os/exec"
 	"path/filepath"
 	"testing"
 
@@ -58,7 +59,11 @@ func (b *box) firewalld() (cmd func(command string) error) {
 // all but what it translated itself. A policy for the way opens it.
 func TestFirewalld(t *testing.T) {
 	t.Parallel()
-	lab.Require(t, "firewalld", "firewall-cmd", "dbus-daemon")
+	for _, program := range []string{"firewalld", "dbus-daemon"} {
+		if _, err := exec.LookPath(program); err != nil {
+			t.Skipf("without %s, which no test may install: its package makes it start with the machine. TestOwners has its rules", program)
+		}
+	}
 	b := newBox(t)
 	b.nft(relayed)
 	_, err := b.server.EchoTCP("10.3.0.100:8080")

@@ -5,18 +5,18 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"time"
 
 	"golang.org/x/sys/unix"
 
 	"natd/internal/nfnl"
 )
 
-// Bounds of what is read. A set with more elements is asked, not read; a host with more rules has chains that end in doubt.
+// Bounds of what is read: a set with more elements is asked, not read; a host with more rules has chains that end in doubt. And
+// how often a ruleset that changes meanwhile is read again.
 const (
 	maxRules    = 1 << 18
 	maxElements = 1 << 16
-	attempts    = 5
+	attempts    = 20
 )
 
 // errLarge ends the dump of a set.
@@ -37,11 +37,6 @@ func Read(ctx context.Context) (*Ruleset, error) {
 		r, err := readOnce(ctx, maxElements)
 		if err == nil || attempt == attempts || !errors.Is(err, nfnl.ErrInterrupted) {
 			return r, err
-		}
-		select {
-		case <-ctx.Done():
-			return nil, fmt.Errorf("read the firewalls of the host: %w", ctx.Err())
-		case <-time.After(time.Duration(attempt) * 20 * time.Millisecond):
 		}
 	}
 }
@@ -274,7 +269,7 @@ func (r *Ruleset) marksIn(c *chain, seen map[*chain]bool, what span) bool {
 	seen[c] = true
 	for _, rule := range c.rules {
 		for _, e := range rule.exprs {
-			if marks(e, what) {
+			if l, ok := e.(*lookup); marks(e, what) || ok && l.set != nil && l.set.large && l.set.dataType == typeVerdict {
 				return true
 			}
 			for _, to := range turns(e) {

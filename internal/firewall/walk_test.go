@@ -2,6 +2,7 @@ package firewall
 
 import (
 	"bytes"
+	"errors"
 	"net/netip"
 	"strings"
 	"testing"
@@ -72,8 +73,15 @@ func TestBeforeTracking(t *testing.T) {
 	if all := b.forward(p); len(all) != 2 || all[0].Outcome != Untrack || !all[0].Certain || all[0].Rule != "tcp dport 80 notrack" || all[1].Outcome != Accept {
 		t.Errorf("in prerouting: %+v", all)
 	}
+	_, err := b.server.EchoTCP("10.3.0.100:8080")
+	lab.Check(t, err)
 	if b.reaches() {
 		t.Error("the packet was tracked")
+	}
+	_, err = b.host.Run(t.Context(), "sh", "-c", b.forward(p)[0].Remedy[0])
+	lab.Check(t, err)
+	if !b.reaches() {
+		t.Error("the remedy does not help")
 	}
 	p.Hook, p.Dst = Ingress, netip.MustParseAddrPort("10.1.0.1:81")
 	if f := stopper(b.forward(p)); f == nil || f.Table != "dev" || f.Family != "netdev" {
@@ -108,6 +116,30 @@ func TestAnswers(t *testing.T) {
 	}
 	if f = stopper(b.forward(p)); f == nil || *f.Counter == 0 {
 		t.Errorf("the rule that stops it has counted nothing: %+v", f)
+	}
+}
+
+// The same of IPv6, with ip6tables-nft.
+func TestIP6Tables(t *testing.T) {
+	t.Parallel()
+	lab.Require(t, "ip6tables-nft-restore")
+	b := newBox(t)
+	_, err := b.host.RunInput(t.Context(), "*filter\n:FORWARD DROP\n-A FORWARD -p tcp -m multiport --dports 81,90:99 -m conntrack --ctstate NEW -j ACCEPT\n"+
+		"-A FORWARD -s fd00:1::/64 -p tcp -m iprange --dst-range fd00:3::1-fd00:3::ffff -j REJECT\nCOMMIT\n", "ip6tables-nft-restore")
+	lab.Check(t, err)
+	p := syn(ends6(), 81)
+	p.Hook = Forward
+	if all := b.forward(p); foretold(all) != yes {
+		t.Errorf("to port 81: %+v", all)
+	}
+	p.Dst = netip.AddrPortFrom(p.Dst.Addr(), 80)
+	f := stopper(b.forward(p))
+	if f == nil || f.Family != "ip6" || f.Outcome != Reject || f.Owner != "iptables-nft" || f.Remedy[0] != "ip6tables -I FORWARD -m conntrack --ctstate DNAT -j ACCEPT" {
+		t.Fatalf("to port 80: %+v", b.forward(p))
+	}
+	_, err = b.client.Dial(t.Context(), "tcp", "[fd00:3::100]:80")
+	if !errors.Is(err, unix.ECONNREFUSED) { // what a port-unreachable of IPv6 is to a connection
+		t.Errorf("the client's connection: %v", err)
 	}
 }
 
