@@ -21,8 +21,9 @@ func (h Hook) translation() (priority int, status uint32, ok bool) {
 		return priorityDNAT, StatusDNAT, true
 	case Postrouting, Input:
 		return prioritySNAT, StatusSNAT, true
+	default:
+		return 0, 0, false
 	}
-	return 0, 0, false
 }
 
 // Walk says what every base chain of the packet's hook does with it, in the order in which the kernel asks them, up to the
@@ -30,10 +31,8 @@ func (h Hook) translation() (priority int, status uint32, ok bool) {
 func (r *Ruleset) Walk(p Packet) []Finding {
 	w := &walker{Ruleset: r, packet: &p}
 	w.prepare()
-	for _, c := range r.hooked(&p) {
-		if w.walkBase(c) {
-			return w.findings
-		}
+	if slices.ContainsFunc(r.hooked(&p), w.walkBase) {
+		return w.findings
 	}
 	return append(w.findings, r.unseen(&p)...)
 }
@@ -81,19 +80,19 @@ func (c *chain) called() int {
 
 // sees tells whether the chain is asked about such packets.
 func (c *chain) sees(p *Packet) bool {
-	switch family := c.table.familyName(); {
-	case p.Hook == Ingress || p.Hook == Egress:
-		device := p.InDevice
-		if p.Hook == Egress {
-			device = p.OutDevice
-		}
-		return slices.ContainsFunc(c.devices, func(d string) bool {
-			prefix, wild := strings.CutSuffix(d, "*")
-			return d == device || wild && strings.HasPrefix(device, prefix)
-		})
+	device := p.InDevice
+	switch p.Hook {
+	case Egress:
+		device = p.OutDevice
+	case Ingress:
 	default:
+		family := c.table.familyName()
 		return family == "inet" || family == p.family()
 	}
+	return slices.ContainsFunc(c.devices, func(d string) bool {
+		prefix, wild := strings.CutSuffix(d, "*")
+		return d == device || wild && strings.HasPrefix(device, prefix)
+	})
 }
 
 // walkBase walks a base chain, and tells whether the packet ends there.

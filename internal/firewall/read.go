@@ -5,18 +5,18 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"time"
 
 	"golang.org/x/sys/unix"
 
 	"natd/internal/nfnl"
 )
 
-// Bounds of what is read. A set with more elements is asked, not read; a host with more rules has chains that end in doubt.
+// Bounds of what is read: a set with more elements is asked, not read; a host with more rules has chains that end in doubt. And
+// how often a ruleset that changes meanwhile is read again.
 const (
 	maxRules    = 1 << 18
 	maxElements = 1 << 16
-	attempts    = 5
+	attempts    = 20
 )
 
 // errLarge ends the dump of a set.
@@ -26,7 +26,7 @@ var errLarge = errors.New("the set is too large to be read")
 type reader struct {
 	socket *nfnl.Socket
 	rules  *Ruleset
-	count  int
+	limit  int // of elements
 }
 
 // Read reads all nf_tables rulesets of the network namespace but natd's own. While somebody changes them it tries again.
@@ -34,25 +34,21 @@ type reader struct {
 // CAP_NET_ADMIN.
 func Read(ctx context.Context) (*Ruleset, error) {
 	for attempt := 1; ; attempt++ {
-		r, err := readOnce(ctx)
+		r, err := readOnce(ctx, maxElements)
 		if err == nil || attempt == attempts || !errors.Is(err, nfnl.ErrInterrupted) {
 			return r, err
-		}
-		select {
-		case <-ctx.Done():
-			return nil, fmt.Errorf("read the firewalls of the host: %w", ctx.Err())
-		case <-time.After(time.Duration(attempt) * 20 * time.Millisecond):
 		}
 	}
 }
 
-func readOnce(ctx context.Context) (*Ruleset, error) {
+// readOnce reads the rulesets, and sets of at most that many elements.
+func readOnce(ctx context.Context, limit int) (*Ruleset, error) {
 	s, err := nfnl.Dial(0)
 	if err != nil {
 		return nil, err
 	}
 	defer s.Close()
-	r := &reader{socket: s, rules: &Ruleset{chains: make(map[chainID]*chain), sets: make(map[setID]*set), member: member}}
+	r := &reader{socket: s, limit: limit, rules: &Ruleset{chains: make(map[chainID]*chain), sets: make(map[setID]*set), member: member}}
 	r.rules.legacy = LegacyTables()
 	if r.rules.host, err = readHost(); err != nil {
 		return nil, err
@@ -168,7 +164,7 @@ func (r *reader) elements() error {
 		if !s.used {
 			continue
 		}
-		if err := readElements(s); err != nil {
+		if err := readElements(s, r.limit); err != nil {
 			return fmt.Errorf("set %s of table %s %s: %w", s.name, s.table.familyName(), s.table.name, err)
 		}
 	}
@@ -176,7 +172,7 @@ func (r *reader) elements() error {
 }
 
 // readElements reads a set on a socket of its own: closing it is what ends the dump of a large one.
-func readElements(s *set) error {
+func readElements(s *set, limit int) error {
 	socket, err := nfnl.Dial(0)
 	if err != nil {
 		return err
@@ -184,7 +180,7 @@ func readElements(s *set) error {
 	defer socket.Close()
 	err = socket.Dump(elementsRequest(s, nil), func(m nfnl.Message) error {
 		for _, b := range nfnl.Attrs(nfnl.Attr(m.Attrs(), unix.NFTA_SET_ELEM_LIST_ELEMENTS)) {
-			if len(s.elements) >= maxElements {
+			if len(s.elements) >= limit {
 				return nfnl.Stop(errLarge)
 			}
 			if e := decodeElement(b); e.key != nil {
@@ -273,7 +269,7 @@ func (r *Ruleset) marksIn(c *chain, seen map[*chain]bool, what span) bool {
 	seen[c] = true
 	for _, rule := range c.rules {
 		for _, e := range rule.exprs {
-			if marks(e, what) {
+			if l, ok := e.(*lookup); marks(e, what) || ok && l.set != nil && l.set.large && l.set.dataType == typeVerdict {
 				return true
 			}
 			for _, to := range turns(e) {

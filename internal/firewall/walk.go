@@ -1,5 +1,7 @@
 package firewall
 
+import "slices"
+
 // Bounds of a walk. The kernel jumps no deeper (NFT_JUMP_STACK_SIZE); the steps are for rulesets in which every way is open.
 const (
 	maxDepth    = 16
@@ -156,11 +158,7 @@ func (w *walker) record(c *chain, r *rule, o Outcome, s state) {
 	if o != Drop && o != Reject {
 		w.passed.add(s)
 	}
-	e := ending{c, r, o}
-	for _, known := range w.ends {
-		if known == e {
-			return
-		}
+	if e := (ending{c, r, o}); !slices.Contains(w.ends, e) {
+		w.ends = append(w.ends, e)
 	}
-	w.ends = append(w.ends, e)
 }
