@@ -128,7 +128,7 @@ func extensionSize(number Protocol, b []byte) (int, bool) {
 	if len(b) >= shortest {
 		length = int(b[1])
 	}
-	switch number {
+	switch uint8(number) {
 	case extHopByHop, extRouting, extDestination, extMobility, extHIP, extShim6:
 		return 8 + 8*length, true // RFC 8200
 	case extFragment:

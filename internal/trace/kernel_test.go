@@ -78,6 +78,7 @@ func scenes() []scene {
 		{name: "UDP", proto: UDP, stage: AnswerSent, whole: true, answer: "UDP, length 4"},
 		{name: "UDP IPv6", proto: UDP, v6: true, stage: AnswerSent, whole: true, answer: "UDP, length 4"},
 		{name: "UDP other port", proto: UDP, source: "meta l4proto { tcp, udp } snat ip to 10.2.0.100:2000-2001", stage: AnswerSent, whole: true, answer: "UDP, length 4"},
+		{name: "SCTP", proto: SCTP, stage: AnswerSent, whole: true, answer: "sctp, size"},
 		{name: "UDP silent", proto: UDP, atC: fmt.Sprintf(targetNo, "drop"), stage: SentOn},
 		{name: "UDP refused", proto: UDP, closed: true, stage: AnswerSent, answer: "10.3.0.100 > 10.2.0.100: ICMP port-unreachable"},
 	}
@@ -128,18 +129,27 @@ func (s scene) prepare(t *testing.T, p *lab.Peering) {
 		lab.Check(t, errors.Join(p.B.DelRoute(netip.MustParsePrefix("0.0.0.0/0"), netip.MustParseAddr("10.2.0.1")),
 			p.B.AddRoute(netip.MustParsePrefix("10.1.0.0/16"), netip.MustParseAddr("10.2.0.1"))))
 	}
-	if s.closed {
-		return
+	if !s.closed {
+		s.serve(t, p)
 	}
-	server := p.C.EchoTCP
-	if s.proto == UDP {
-		server = p.C.EchoUDP
-	}
-	at := p.C.Addr
+}
+
+// serve starts the server in C.
+func (s scene) serve(t *testing.T, p *lab.Peering) {
+	t.Helper()
+	at := netip.AddrPortFrom(p.C.Addr, targetPort)
 	if s.v6 {
-		at = p.C.Addr6
+		at = netip.AddrPortFrom(p.C.Addr6, targetPort)
 	}
-	_, err := server(netip.AddrPortFrom(at, targetPort).String())
+	var err error
+	switch s.proto {
+	case UDP:
+		_, err = p.C.EchoUDP(at.String())
+	case SCTP:
+		_, err = p.C.AnswerSCTP(at)
+	default:
+		_, err = p.C.EchoTCP(at.String())
+	}
 	lab.Check(t, err)
 }
 
@@ -153,6 +163,10 @@ func (s scene) dial(t *testing.T, p *lab.Peering) {
 	done := make(chan struct{})
 	go func() {
 		defer close(done)
+		if s.proto == SCTP {
+			_ = p.A.Associate(t.Context(), 5000, netip.AddrPortFrom(to, listenPort)) // what becomes of it is seen in B
+			return
+		}
 		_ = p.A.Do(func() error {
 			c, err := (&net.Dialer{}).DialContext(t.Context(), s.proto.String(), netip.AddrPortFrom(to, listenPort).String())
 			if err != nil {
@@ -277,7 +291,7 @@ func sameText(line, ours string) bool {
 		return false
 	}
 	var kept []string
-	for _, part := range strings.Split(line, ", ") {
+	for part := range strings.SplitSeq(line, ", ") {
 		if !strings.HasPrefix(part, "win ") && !strings.HasPrefix(part, "options ") && !strings.HasPrefix(part, "nop") {
 			kept = append(kept, part)
 		}
