@@ -155,7 +155,7 @@ func (w *walker) view(c *chain) {
 	w.viewConnection(p.CTStatus)
 	at, bit, translates := p.Hook.translation()
 	switch {
-	case w.translated == maybe || w.translated == yes && p.After == (Tuple{}):
+	case w.foreign != no && c.called() >= at:
 		w.state.forgetTuple(p.is6())
 		w.state.forget(ctStatusSpan())
 	case translates && c.called() > at:
@@ -223,6 +223,6 @@ func (w *walker) conclude() bool {
 
 func (w *walker) noteTranslation(o Outcome, t tri) {
 	if o == Translate {
-		w.translated = max(w.translated, t)
+		w.translated, w.foreign = max(w.translated, t), max(w.foreign, t)
 	}
 }
