@@ -28,6 +28,9 @@ func (h Hook) translation() (priority int, status uint32, ok bool) {
 
 // Walk says what every base chain of the packet's hook does with it, in the order in which the kernel asks them, up to the
 // one that drops it for certain. A chain that may do different things has a finding for each of them.
+//
+// The hooks of a way are walked one by one, with the packet as it comes to each. Behind a finding of Untrack the packet's CTState
+// is Untracked, or not known where that is not certain; behind one of Translate its addresses are what the rule says.
 func (r *Ruleset) Walk(p Packet) []Finding {
 	w := &walker{Ruleset: r, packet: &p}
 	w.prepare()
