@@ -28,6 +28,9 @@ func (h Hook) translation() (priority int, status uint32, ok bool) {
 
 // Walk says what every base chain of the packet's hook does with it, in the order in which the kernel asks them, up to the
 // one that drops it for certain. A chain that may do different things has a finding for each of them.
+//
+// The hooks of a way are walked one by one, with the packet as it comes to each. Behind a finding of Untrack the packet's CTState
+// is Untracked, or not known where that is not certain; behind one of Translate its addresses are what the rule says.
 func (r *Ruleset) Walk(p Packet) []Finding {
 	w := &walker{Ruleset: r, packet: &p}
 	w.prepare()
@@ -155,7 +158,7 @@ func (w *walker) view(c *chain) {
 	w.viewConnection(p.CTStatus)
 	at, bit, translates := p.Hook.translation()
 	switch {
-	case w.translated == maybe || w.translated == yes && p.After == (Tuple{}):
+	case w.foreign != no && c.called() >= at:
 		w.state.forgetTuple(p.is6())
 		w.state.forget(ctStatusSpan())
 	case translates && c.called() > at:
@@ -223,6 +226,6 @@ func (w *walker) conclude() bool {
 
 func (w *walker) noteTranslation(o Outcome, t tri) {
 	if o == Translate {
-		w.translated = max(w.translated, t)
+		w.translated, w.foreign = max(w.translated, t), max(w.foreign, t)
 	}
 }

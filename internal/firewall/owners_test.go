@@ -165,6 +165,9 @@ func TestForeignNAT(t *testing.T) {
 	if f := all[0]; f.Outcome != Translate || !f.Certain || f.Table != "other" || f.Rule != "tcp dport 80 dnat to 10.3.0.101:80" {
 		t.Errorf("the first finding is %+v", f)
 	}
+	if f := stopper(all); f != nil {
+		t.Errorf("the packet has not the addresses that natd gives, and yet this one drops it for certain: %+v", *f)
+	}
 	_, err := b.host.Run(t.Context(), "sh", "-c", all[0].Remedy[0])
 	lab.Check(t, err)
 	all = b.forward(p)

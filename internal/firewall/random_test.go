@@ -151,7 +151,7 @@ func TestWalkByChance(t *testing.T) {
 	b := newBox(t)
 	b.watch("{ 7000, 7001 }")
 	sure := 0
-	const cases = 200
+	const cases = 120
 	seed := rand.Uint64()
 	for i := range uint64(cases) {
 		if b.byChance(seed+i) != maybe {
@@ -261,7 +261,7 @@ func TestIptablesByChance(t *testing.T) {
 	}
 	clean := func() { lab.Check(t, restore("*filter\n:INPUT ACCEPT\n:FORWARD ACCEPT\n:OUTPUT ACCEPT\nCOMMIT\n")) }
 	seed, sure := rand.Uint64(), 0
-	const cases = 100
+	const cases = 60
 	for i := range uint64(cases) {
 		g := grammar{rand.New(rand.NewPCG(seed+i, 1))}
 		if b.try(g, seed+i, ends4(), clean, func() error { return restore(g.iptables()) }) != maybe {

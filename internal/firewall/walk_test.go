@@ -78,10 +78,14 @@ func TestBeforeTracking(t *testing.T) {
 	if b.reaches() {
 		t.Error("the packet was tracked")
 	}
+	b.nft("table ip late { chain pre { type filter hook prerouting priority mangle; notrack; }; }") // it comes too late to do anything
+	if all := b.forward(p); len(all) != 3 || all[2].Outcome != Accept || !all[2].Certain {
+		t.Errorf("in prerouting, with a rule behind connection tracking: %+v", all)
+	}
 	_, err = b.host.Run(t.Context(), "sh", "-c", b.forward(p)[0].Remedy[0])
 	lab.Check(t, err)
-	if !b.reaches() {
-		t.Error("the remedy does not help")
+	if all := b.forward(p); !b.reaches() || foretold(all) != yes || len(all) != 2 {
+		t.Errorf("the remedy does not help: %+v", all)
 	}
 	p.Hook, p.Dst = Ingress, netip.MustParseAddrPort("10.1.0.1:81")
 	if f := stopper(b.forward(p)); f == nil || f.Table != "dev" || f.Family != "netdev" {
