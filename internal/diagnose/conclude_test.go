@@ -178,6 +178,8 @@ func TestConclude(t *testing.T) {
 		{"silent, because this host drops", func(e *Evidence, w *Way) { silent(e); w.Filters = drops(ProbeOut, true) }, nil},
 		{"router says no", func(_ *Evidence, w *Way) { w.Probe = icmpFrom("10.2.0.1", 3, 1) }, []Code{TargetUnreachable}},
 		{"target's firewall says no", func(_ *Evidence, w *Way) { w.Probe = icmpFrom("10.3.0.100", 3, 13) }, []Code{TargetUnreachable}},
+		{"router says no to a ping in time", func(e *Evidence, w *Way) { silent(e); w.Ping = icmpFrom("10.2.0.1", 3, 1) }, []Code{TargetUnreachable}},
+		{"firewall says no to a ping", func(e *Evidence, w *Way) { silent(e); w.Ping = icmpFrom("10.3.0.100", 3, 13) }, []Code{TargetNoReply, NoReturnRoute}},
 		{"next hop silent", func(_ *Evidence, w *Way) {
 			w.Neighbour.State = "FAILED"
 			w.Probe = &Answer{probe.Outcome{Kind: probe.Unreachable, Err: errors.New("no ARP")}, addr("10.2.0.100")}
@@ -233,6 +235,11 @@ func TestConclude(t *testing.T) {
 			w.Client = Client{Addr: addr("10.9.0.1"), How: Asked}
 			w.Out, w.Probe, w.Onward = Route{Kind: RouteNone, Err: "no route"}, nil, nil
 		}, []Code{RelaySourceDenied, NoRoute}},
+		{"two: daemon and what only connections show", func(e *Evidence, w *Way) {
+			stopped(e)
+			w.Flows.Newest = seen("SYN_RECV", true, "10.2.0.100:40000", "10.3.0.100:80")
+			w.Flows.Stuck = []Flow{*w.Flows.Newest}
+		}, []Code{ReplyNotArrived, DaemonNotRunning}},
 		{"two: daemon and service", func(e *Evidence, w *Way) { stopped(e); w.Probe = refusedBy }, []Code{TargetRefused, DaemonNotRunning}},
 	}
 	met := map[Code]bool{}
