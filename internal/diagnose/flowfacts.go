@@ -71,12 +71,26 @@ func (k *look) meet(s *sighting, w *Way, e *flow.Entry) {
 		return
 	}
 	f := k.flowOf(e)
-	switch {
-	case !e.Translated():
-		if w.InKernel && w.Relay.Admits(src) && (e.Proto == nat.UDP || !e.Assured() && !e.Over()) {
+	if !e.Translated() {
+		if bypasses(w, e) {
 			keep(&s.flows.Bypassing, f)
 		}
 		return
+	}
+	k.sort(s, w, e, f)
+	if e.Reply.Src.Addr() == w.Target.Addr() {
+		s.reached(f)
+	}
+}
+
+// bypasses tells whether a connection that is not translated should be. One to a local service that is established is somebody's login.
+func bypasses(w *Way, e *flow.Entry) bool {
+	return w.InKernel && w.Relay.Admits(e.Orig.Src.Addr()) && (e.Proto == nat.UDP || !e.Assured() && !e.Over())
+}
+
+// sort finds out what is wrong with a translated connection, if anything is.
+func (k *look) sort(s *sighting, w *Way, e *flow.Entry, f Flow) {
+	switch src := e.Orig.Src.Addr(); {
 	case src == w.Target.Addr() && !e.Replied():
 		keep(&s.flows.Circling, f)
 	case k.elsewhere(w, e):
@@ -84,9 +98,10 @@ func (k *look) meet(s *sighting, w *Way, e *flow.Entry) {
 	case e.Reply.Dst.Addr() == src && w.Relay.SNAT.Mode != nat.SNATOff && !k.index.Local(e.Reply.Src.Addr()):
 		keep(&s.flows.Unmasked, f)
 	}
-	if e.Reply.Src.Addr() != w.Target.Addr() {
-		return
-	}
+}
+
+// reached takes a connection to the way's own target into account.
+func (s *sighting) reached(f Flow) {
 	s.flows.Tracked++
 	if s.newest == nil || f.Idle < s.newest.Idle {
 		s.newest = &f

@@ -193,8 +193,11 @@ func routeOf(r netconf.Route, err error) Route {
 		err  error
 		kind RouteFault
 	}{
-		{netconf.ErrReversePath, RouteReversePath}, {netconf.ErrLinkDown, RouteLinkDown}, {netconf.ErrNoLink, RouteLinkMissing},
-		{unix.EHOSTUNREACH, RouteRefused}, {netconf.ErrNoRoute, RouteNone},
+		{netconf.ErrReversePath, RouteReversePath},
+		{netconf.ErrLinkDown, RouteLinkDown},
+		{netconf.ErrNoLink, RouteLinkMissing},
+		{unix.EHOSTUNREACH, RouteRefused},
+		{netconf.ErrNoRoute, RouteNone},
 	} {
 		if errors.Is(err, known.err) {
 			out.Kind = known.kind
@@ -229,7 +232,6 @@ func (k *look) sourcesBy(w *Way, out Route) {
 type counters struct {
 	stats       map[string]uint64
 	reversePath uint64
-	allowances  []Allowance
 }
 
 func (k *look) counters() counters {
