@@ -9,6 +9,7 @@ import (
 	"time"
 
 	"natd/internal/control"
+	"natd/internal/probe"
 	"natd/nat"
 )
 
@@ -54,6 +55,7 @@ func (d *Daemon) backendStatus(i int, c *count, totals map[netip.AddrPort]uint64
 			Name: b.conf.Name, State: b.state, Reason: b.why, Since: b.since, Weight: b.conf.Weight, Backup: b.conf.Backup,
 			InUse: b.weight > 0 && !p.Held, Total: sumOf(totals, b.is), Active: sumOf(c.active, b.is),
 		}
+		backends[j].Probe = d.probeStatus(b.check)
 		if b.since.IsZero() {
 			backends[j].Since = d.sinceOf(r.Name)
 		}
@@ -62,6 +64,15 @@ func (d *Daemon) backendStatus(i int, c *count, totals map[netip.AddrPort]uint64
 		}
 	}
 	return append(backends, leftBackends(c.active, known, d.loadedAt)...)
+}
+
+// probeStatus is what the health checks came to; nil for a backend that none was made of.
+func (d *Daemon) probeStatus(c probe.Check) *control.Probe {
+	v := d.probes.health.Verdict(c)
+	if v.Probes == 0 {
+		return nil
+	}
+	return &control.Probe{At: v.Last, Seconds: v.Took.Seconds(), Total: v.Probes, Failures: v.Failures}
 }
 
 // sumOf adds up the counts of the addresses and ports that match.
