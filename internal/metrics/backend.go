@@ -57,11 +57,11 @@ func backendMetrics() []Metric {
 		},
 		{
 			Name: "natd_backend_bytes_total", Type: Counter, Labels: append(labels, "direction"), Help: "Bytes relayed, IP headers included.",
-			read: backendRead(func(b *backend, out *series) { writeVolume(out, &b.Bytes, b.relay, b.label) }),
+			read: backendRead(func(b *backend, out *series) { out.volume(&b.Bytes, b.relay, b.label) }),
 		},
 		{
 			Name: "natd_backend_packets_total", Type: Counter, Labels: append(labels, "direction"), Help: "Packets relayed.",
-			read: backendRead(func(b *backend, out *series) { writeVolume(out, &b.Packets, b.relay, b.label) }),
+			read: backendRead(func(b *backend, out *series) { out.volume(&b.Packets, b.relay, b.label) }),
 		},
 	}
 }

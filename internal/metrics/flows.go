@@ -43,11 +43,11 @@ func flowMetrics(kind string, each func(*view, func(*flows))) []Metric {
 		},
 		{
 			Name: prefix + "bytes_total", Type: Counter, Labels: append(label, "direction"), Help: "Bytes relayed, IP headers included.",
-			read: read(func(f *flows, out *series) { writeVolume(out, f.bytes, f.name) }),
+			read: read(func(f *flows, out *series) { out.volume(f.bytes, f.name) }),
 		},
 		{
 			Name: prefix + "packets_total", Type: Counter, Labels: append(label, "direction"), Help: "Packets relayed.",
-			read: read(func(f *flows, out *series) { writeVolume(out, f.packets, f.name) }),
+			read: read(func(f *flows, out *series) { out.volume(f.packets, f.name) }),
 		},
 		{
 			Name: prefix + "snat_ports_used", Type: Gauge, Labels: label, Help: "Source ports in use of one address towards one target, where they are most.",
@@ -77,35 +77,35 @@ func writeRefused(f *flows, out *series) {
 	}
 }
 
-// writeVolume writes both directions.
-func writeVolume(out *series, v *control.Volume, labels ...string) {
-	out.count(v.ToTarget, append(labels, "to_target")...)
-	out.count(v.ToClient, append(labels, "to_client")...)
-}
-
 func relayMetrics() []Metric {
 	return flowMetrics(control.KindRelay, func(v *view, write func(*flows)) {
+		var f flows // one for all: there may be a hundred thousand
 		for i := range v.Relays {
 			r := &v.Relays[i]
-			write(&flows{r.Name, r.State, &r.Connections, &r.Bytes, &r.Packets, &r.Refused, r.Ports})
+			f = flows{r.Name, r.State, &r.Connections, &r.Bytes, &r.Packets, &r.Refused, r.Ports}
+			write(&f)
 		}
 	})
 }
 
 func gatewayMetrics() []Metric {
 	return flowMetrics(control.KindGateway, func(v *view, write func(*flows)) {
+		var f flows // one for all: there may be a hundred thousand
 		for i := range v.Gateways {
 			g := &v.Gateways[i]
-			write(&flows{g.Name, g.State, &g.Connections, &g.Bytes, &g.Packets, nil, g.Ports})
+			f = flows{g.Name, g.State, &g.Connections, &g.Bytes, &g.Packets, nil, g.Ports}
+			write(&f)
 		}
 	})
 }
 
 func staticMetrics() []Metric {
 	return flowMetrics(control.KindStatic, func(v *view, write func(*flows)) {
+		var f flows // one for all: there may be a hundred thousand
 		for i := range v.Statics {
 			st := &v.Statics[i]
-			write(&flows{st.Name, st.State, &st.Connections, &st.Bytes, &st.Packets, nil, st.Ports})
+			f = flows{st.Name, st.State, &st.Connections, &st.Bytes, &st.Packets, nil, st.Ports}
+			write(&f)
 		}
 	})
 }

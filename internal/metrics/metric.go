@@ -50,9 +50,10 @@ func newView(version string, s *control.Status) *view {
 	if s == nil {
 		return v
 	}
+	seen := make(map[string]bool)
 	for i := range s.Relays {
 		r := &s.Relays[i]
-		seen := make(map[string]bool, len(r.Backends))
+		clear(seen)
 		for j := range r.Backends {
 			b := backend{&r.Backends[j], r.Name, r.Backends[j].Address}
 			if b.label == "" {

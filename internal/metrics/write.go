@@ -36,8 +36,9 @@ func Write(w io.Writer, version string, s *control.Status) error {
 type series struct {
 	out    *bufio.Writer
 	metric *Metric
-	begun  bool   // its help and type are written
-	line   []byte // in the making
+	begun  bool     // its help and type are written
+	line   []byte   // in the making
+	labels []string // likewise, of a line that needs more than it was given
 }
 
 // add writes a series with its value. There are as many values of labels as the metric has labels.
@@ -77,10 +78,20 @@ func (s *series) time(t time.Time, labels ...string) {
 
 // states writes a series for each state that there can be: 1 for the one that is, 0 for the others. The last label is the state.
 func (s *series) states(is string, all []string, labels ...string) {
+	s.labels = append(append(s.labels[:0], labels...), "")
 	for _, state := range all {
-		s.begin("", append(labels, state))
+		s.labels[len(labels)] = state
+		s.begin("", s.labels)
 		s.end(append(s.line, digit(state == is)))
 	}
+}
+
+// volume writes both directions. The last label is the direction.
+func (s *series) volume(v *control.Volume, labels ...string) {
+	s.labels = append(append(s.labels[:0], labels...), "to_target")
+	s.count(v.ToTarget, s.labels...)
+	s.labels[len(labels)] = "to_client"
+	s.count(v.ToClient, s.labels...)
 }
 
 // histogram writes all series of a histogram without labels.
