@@ -29,7 +29,7 @@ func testWeb(t *testing.T) (w *web, first, second netip.AddrPort) {
 		addrs = append(addrs, l.Addr().(*net.TCPAddr).AddrPort())
 	}
 	w = new(web)
-	w.open(slog.New(slog.DiscardHandler), testSite(says(&control.Status{})).handler(), func() {})
+	w.open(slog.New(slog.DiscardHandler), testSite(telling(&control.Status{})).handler(), func() {})
 	ctx, cancel := context.WithCancel(context.Background())
 	done := make(chan error, 1)
 	go func() { done <- w.run(ctx) }()

@@ -21,7 +21,7 @@ func testSite(status func(context.Context) (*control.Status, error)) *site {
 	return s
 }
 
-func says(s *control.Status) func(context.Context) (*control.Status, error) {
+func telling(s *control.Status) func(context.Context) (*control.Status, error) {
 	return func(context.Context) (*control.Status, error) { return s, nil }
 }
 
@@ -84,7 +84,7 @@ func TestReadiness(t *testing.T) {
 // TestReadOnly tries to do more than to look.
 func TestReadOnly(t *testing.T) {
 	t.Parallel()
-	s := testSite(says(&control.Status{}))
+	s := testSite(telling(&control.Status{}))
 	for _, method := range []string{http.MethodPost, http.MethodPut, http.MethodDelete, http.MethodOptions, http.MethodConnect, "NAT"} {
 		if w := get(s, method, "/metrics"); w.Code != http.StatusMethodNotAllowed || w.Header().Get("Allow") != "GET, HEAD" {
 			t.Errorf("%s: %d %v", method, w.Code, w.Header())
@@ -97,7 +97,7 @@ func TestReadOnly(t *testing.T) {
 
 func TestHangs(t *testing.T) {
 	t.Parallel()
-	s := testSite(says(&control.Status{}))
+	s := testSite(telling(&control.Status{}))
 	s.pulse.last.Store(time.Now().Add(-2 * time.Minute).UnixNano())
 	if w := get(s, http.MethodGet, "/healthz"); w.Code != http.StatusServiceUnavailable || !strings.Contains(w.Body.String(), "hangs") {
 		t.Errorf("%d %s", w.Code, w.Body)
@@ -135,10 +135,10 @@ func TestPatienceOf(t *testing.T) {
 // TestShared has many ask at the same time, then once more, and once more after the status has become old.
 func TestShared(t *testing.T) {
 	t.Parallel()
-	asked, go1 := 0, make(chan struct{})
+	asked, answerNow := 0, make(chan struct{})
 	s := &shared{ask: func(context.Context) (*control.Status, error) {
 		asked++
-		<-go1
+		<-answerNow
 		return &control.Status{Version: fmt.Sprint(asked)}, nil
 	}}
 	began := time.Now()
@@ -151,7 +151,7 @@ func TestShared(t *testing.T) {
 	if _, err := s.status(gone); !errors.Is(err, context.Canceled) {
 		t.Errorf("whoever does not wait gets %v", err)
 	}
-	close(go1)
+	close(answerNow)
 	<-first.done
 	if q := s.join(began.Add(statusAge - 1)); q.status != first.status {
 		t.Errorf("%+v is not the answer to the first", q)
