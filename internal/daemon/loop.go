@@ -42,6 +42,7 @@ func (d *Daemon) serve(ctx context.Context, reload <-chan os.Signal) error {
 	d.start(cancel, "resolve the names of backends", func() error { return d.probes.names.Run(tasks) })
 	d.start(cancel, "tell clients that their connections are over", func() error { return d.resets.run(tasks) })
 	d.start(cancel, "serve the control socket", func() error { return server.Serve(tasks, handler{d}) })
+	d.start(cancel, "count connections", func() error { return d.meter.run(tasks) })
 	d.start(cancel, "report new connections", func() error { return d.records(tasks) })
 	d.web.follow(d.cfg.Metrics.Listen)
 	d.start(cancel, "serve metrics", func() error { return d.web.run(tasks) })

@@ -25,11 +25,11 @@ type shared struct {
 	mu    sync.Mutex
 	last  *control.Status
 	at    time.Time // when the question for last was asked
-	under *question // nil while nobody waits
+	under *asking // nil while nobody waits
 }
 
-// question is one that is under way.
-type question struct {
+// asking is a question that is under way.
+type asking struct {
 	done   chan struct{} // closed with the answer
 	status *control.Status
 	err    error
@@ -48,13 +48,13 @@ func (s *shared) status(ctx context.Context) (*control.Status, error) {
 }
 
 // join takes part in the question that is under way, or begins one if the last answer is too old.
-func (s *shared) join(now time.Time) *question {
+func (s *shared) join(now time.Time) *asking {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	if s.under != nil {
 		return s.under
 	}
-	q := &question{done: make(chan struct{})}
+	q := &asking{done: make(chan struct{})}
 	if s.last != nil && now.Sub(s.at) < statusAge {
 		q.status = s.last
 		close(q.done)
@@ -65,7 +65,7 @@ func (s *shared) join(now time.Time) *question {
 	return q
 }
 
-func (s *shared) answer(q *question, asked time.Time) {
+func (s *shared) answer(q *asking, asked time.Time) {
 	ctx, cancel := context.WithTimeout(context.Background(), statusPatience)
 	defer cancel()
 	q.status, q.err = s.ask(ctx)

@@ -21,6 +21,7 @@ func (d *Daemon) status() *control.Status {
 		Tunnels: []any{}, Routes: []any{},
 	}
 	counts := d.counts()
+	s.Accounting = counts.accounting
 	s.Relays, s.Gateways, s.Statics = d.relayStatus(counts), d.gatewayStatus(counts), d.staticStatus(counts)
 	d.judgeState(s)
 	return s

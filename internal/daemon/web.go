@@ -26,8 +26,18 @@ type site struct {
 
 // site is the one of this natd.
 func (d *Daemon) site() *site {
-	s := &shared{ask: handler{d}.Status}
+	s := &shared{ask: d.lastingStatus}
 	return &site{version: d.Version, status: s.status, runtime: metrics.NewRuntime(), pulse: &d.pulse, page: plainPage()}
+}
+
+// lastingStatus is the status, with counts that are on disk before anybody sees them: they are not to fall when natd is killed. One that is
+// on no disk yet, because that is full or slow, is shown all the same: the meter reports that.
+func (d *Daemon) lastingStatus(ctx context.Context) (*control.Status, error) {
+	s, err := handler{d}.Status(ctx)
+	if err == nil {
+		_ = d.meter.secure(ctx)
+	}
+	return s, err
 }
 
 // handler answers GET and HEAD alone.

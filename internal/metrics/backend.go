@@ -41,7 +41,7 @@ func backendMetrics() []Metric {
 		},
 		{
 			Name: "natd_backend_connections_total", Type: Counter, Labels: labels, Help: "Connections that began.",
-			read: backendRead(func(b *backend, out *series) { out.count(b.Total, b.relay, b.label) }),
+			read: backendRead(func(b *backend, out *series) { out.sum(b.exact, b.Total, b.relay, b.label) }),
 		},
 		{
 			Name: "natd_backend_connections_active", Type: Gauge, Labels: labels, Help: "Connections that have not ended.",
@@ -53,15 +53,15 @@ func backendMetrics() []Metric {
 		},
 		{
 			Name: "natd_backend_connections_refused_total", Type: Counter, Labels: labels, Help: "Connections that the backend refused.",
-			read: backendRead(func(b *backend, out *series) { out.count(b.Refused, b.relay, b.label) }),
+			read: backendRead(func(b *backend, out *series) { out.sum(b.exact, b.Refused, b.relay, b.label) }),
 		},
 		{
 			Name: "natd_backend_bytes_total", Type: Counter, Labels: append(labels, "direction"), Help: "Bytes relayed, IP headers included.",
-			read: backendRead(func(b *backend, out *series) { out.volume(&b.Bytes, b.relay, b.label) }),
+			read: backendRead(func(b *backend, out *series) { out.volume(b.exact, &b.Bytes, b.relay, b.label) }),
 		},
 		{
 			Name: "natd_backend_packets_total", Type: Counter, Labels: append(labels, "direction"), Help: "Packets relayed.",
-			read: backendRead(func(b *backend, out *series) { out.volume(&b.Packets, b.relay, b.label) }),
+			read: backendRead(func(b *backend, out *series) { out.volume(b.exact, &b.Packets, b.relay, b.label) }),
 		},
 	}
 }

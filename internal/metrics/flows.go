@@ -5,6 +5,7 @@ import "natd/internal/control"
 // flows is what there is to count of a relay, gateway or static.
 type flows struct {
 	name, state    string
+	exact, sure    bool // what has ended is in the counts; and what limits refused is as the kernel says
 	connections    *control.Connections
 	bytes, packets *control.Volume
 	refused        *control.Refused // nil where there are no limits
@@ -26,7 +27,7 @@ func flowMetrics(kind string, each func(*view, func(*flows))) []Metric {
 		},
 		{
 			Name: prefix + "connections_total", Type: Counter, Labels: label, Help: "Connections that began.",
-			read: read(func(f *flows, out *series) { out.count(f.connections.Total, f.name) }),
+			read: read(func(f *flows, out *series) { out.sum(f.exact, f.connections.Total, f.name) }),
 		},
 		{
 			Name: prefix + "connections_active", Type: Gauge, Labels: label, Help: "Connections that both sides have spoken on and that have not ended.",
@@ -43,11 +44,11 @@ func flowMetrics(kind string, each func(*view, func(*flows))) []Metric {
 		},
 		{
 			Name: prefix + "bytes_total", Type: Counter, Labels: append(label, "direction"), Help: "Bytes relayed, IP headers included.",
-			read: read(func(f *flows, out *series) { out.volume(f.bytes, f.name) }),
+			read: read(func(f *flows, out *series) { out.volume(f.exact, f.bytes, f.name) }),
 		},
 		{
 			Name: prefix + "packets_total", Type: Counter, Labels: append(label, "direction"), Help: "Packets relayed.",
-			read: read(func(f *flows, out *series) { out.volume(f.packets, f.name) }),
+			read: read(func(f *flows, out *series) { out.volume(f.exact, f.packets, f.name) }),
 		},
 		{
 			Name: prefix + "snat_ports_used", Type: Gauge, Labels: label, Help: "Source ports in use of one address towards one target, where they are most.",
@@ -69,8 +70,8 @@ func flowMetrics(kind string, each func(*view, func(*flows))) []Metric {
 }
 
 func writeRefused(f *flows, out *series) {
-	out.count(f.connections.Refused, f.name, "backend")
-	if f.refused != nil {
+	out.sum(f.exact, f.connections.Refused, f.name, "backend")
+	if f.refused != nil && f.sure {
 		out.count(f.refused.Connections, f.name, "max_connections")
 		out.count(f.refused.PerSource, f.name, "max_per_source")
 		out.count(f.refused.Rate, f.name, "rate")
@@ -82,7 +83,7 @@ func relayMetrics() []Metric {
 		var f flows // one for all: there may be a hundred thousand
 		for i := range v.Relays {
 			r := &v.Relays[i]
-			f = flows{r.Name, r.State, &r.Connections, &r.Bytes, &r.Packets, &r.Refused, r.Ports}
+			f = flows{r.Name, r.State, v.Accounting.Exact, v.Ruleset.InSync, &r.Connections, &r.Bytes, &r.Packets, &r.Refused, r.Ports}
 			write(&f)
 		}
 	})
@@ -93,7 +94,7 @@ func gatewayMetrics() []Metric {
 		var f flows // one for all: there may be a hundred thousand
 		for i := range v.Gateways {
 			g := &v.Gateways[i]
-			f = flows{g.Name, g.State, &g.Connections, &g.Bytes, &g.Packets, nil, g.Ports}
+			f = flows{g.Name, g.State, v.Accounting.Exact, v.Ruleset.InSync, &g.Connections, &g.Bytes, &g.Packets, nil, g.Ports}
 			write(&f)
 		}
 	})
@@ -104,7 +105,7 @@ func staticMetrics() []Metric {
 		var f flows // one for all: there may be a hundred thousand
 		for i := range v.Statics {
 			st := &v.Statics[i]
-			f = flows{st.Name, st.State, &st.Connections, &st.Bytes, &st.Packets, nil, st.Ports}
+			f = flows{st.Name, st.State, v.Accounting.Exact, v.Ruleset.InSync, &st.Connections, &st.Bytes, &st.Packets, nil, st.Ports}
 			write(&f)
 		}
 	})

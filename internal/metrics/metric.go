@@ -42,6 +42,7 @@ type view struct {
 type backend struct {
 	*control.Backend
 	relay, label string
+	exact        bool // what has ended is in the counts
 }
 
 // newView finds the backends. One that two names lead to is counted once: both say the same.
@@ -55,7 +56,7 @@ func newView(version string, s *control.Status) *view {
 		r := &s.Relays[i]
 		clear(seen)
 		for j := range r.Backends {
-			b := backend{&r.Backends[j], r.Name, r.Backends[j].Address}
+			b := backend{&r.Backends[j], r.Name, r.Backends[j].Address, s.Accounting.Exact}
 			if b.label == "" {
 				b.label = b.Name // a name that has no address yet
 			}

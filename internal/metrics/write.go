@@ -53,6 +53,13 @@ func (s *series) count(n uint64, labels ...string) {
 	s.end(strconv.AppendUint(s.line, n, 10))
 }
 
+// sum is count for what must not fall. While natd cannot tell what connections carried that have ended, it is left out.
+func (s *series) sum(exact bool, n uint64, labels ...string) {
+	if exact {
+		s.count(n, labels...)
+	}
+}
+
 // flag is add for a value that is 1 or 0.
 func (s *series) flag(on bool, labels ...string) {
 	s.begin("", labels)
@@ -86,12 +93,12 @@ func (s *series) states(is string, all []string, labels ...string) {
 	}
 }
 
-// volume writes both directions. The last label is the direction.
-func (s *series) volume(v *control.Volume, labels ...string) {
+// volume is sum for both directions. The last label is the direction.
+func (s *series) volume(exact bool, v *control.Volume, labels ...string) {
 	s.labels = append(append(s.labels[:0], labels...), "to_target")
-	s.count(v.ToTarget, s.labels...)
+	s.sum(exact, v.ToTarget, s.labels...)
 	s.labels[len(labels)] = "to_client"
-	s.count(v.ToClient, s.labels...)
+	s.sum(exact, v.ToClient, s.labels...)
 }
 
 // histogram writes all series of a histogram without labels.

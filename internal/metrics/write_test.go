@@ -153,6 +153,24 @@ func TestSilence(t *testing.T) {
 	}
 }
 
+// TestInexact is a natd that cannot tell what ended: no counter may seem to fall.
+func TestInexact(t *testing.T) {
+	t.Parallel()
+	s := full()
+	s.Accounting.Exact, s.Ruleset.InSync = false, false
+	var text bytes.Buffer
+	if err := Write(&text, "v\n\"\\", s); err != nil {
+		t.Fatal(err)
+	}
+	for name, f := range parse(t, text.String()) {
+		for _, kept := range []string{"natd_relay_", "natd_gateway_", "natd_static_", "natd_backend_"} {
+			if strings.HasPrefix(name, kept) && f.GetType() == dto.MetricType_COUNTER {
+				t.Errorf("%s is written", name)
+			}
+		}
+	}
+}
+
 func TestReady(t *testing.T) {
 	t.Parallel()
 	for _, tt := range []struct {
