@@ -25,7 +25,7 @@ type shared struct {
 	mu    sync.Mutex
 	last  *control.Status
 	at    time.Time // when the question for last was asked
-	under *asking // nil while nobody waits
+	under *asking   // nil while nobody waits
 }
 
 // asking is a question that is under way.
