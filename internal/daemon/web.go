@@ -68,7 +68,7 @@ func plainPage() http.Handler {
 	return mux
 }
 
-// How long an answer may be waited for: what Prometheus says that it waits, less what it takes to write, or else this. Prometheus gives
+// How long an answer may be waited for: what Prometheus says that it waits, less what it takes to write, half of it at most, or else this. Prometheus gives
 // up after 10 s (scrape_timeout), and whoever checks health within 2 to 10.
 const (
 	scrapePatience = 9 * time.Second
@@ -98,8 +98,8 @@ func (s *site) metrics(w http.ResponseWriter, r *http.Request) {
 // patienceOf is how long whoever scrapes waits.
 func patienceOf(r *http.Request) time.Duration {
 	seconds, err := strconv.ParseFloat(r.Header.Get("X-Prometheus-Scrape-Timeout-Seconds"), 64)
-	if wait := time.Duration(seconds*float64(time.Second)) - scrapeMargin; err == nil && wait > 0 && wait < statusPatience {
-		return wait
+	if all := time.Duration(seconds * float64(time.Second)); err == nil && all > 0 && all < statusPatience {
+		return max(all-scrapeMargin, all/2)
 	}
 	return scrapePatience
 }

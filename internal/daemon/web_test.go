@@ -123,7 +123,7 @@ func TestLateScrape(t *testing.T) {
 
 func TestPatienceOf(t *testing.T) {
 	t.Parallel()
-	for header, want := range map[string]time.Duration{"": scrapePatience, "3": 2500 * time.Millisecond, "0.1": scrapePatience, "1e9": scrapePatience, "x": scrapePatience, "NaN": scrapePatience} {
+	for header, want := range map[string]time.Duration{"": scrapePatience, "3": 2500 * time.Millisecond, "0.2": 100 * time.Millisecond, "-1": scrapePatience, "1e9": scrapePatience, "x": scrapePatience, "NaN": scrapePatience} {
 		r := httptest.NewRequest(http.MethodGet, "/metrics", nil)
 		r.Header.Set("X-Prometheus-Scrape-Timeout-Seconds", header)
 		if got := patienceOf(r); got != want {
