@@ -73,4 +73,14 @@ func (s *shared) answer(q *asking, asked time.Time) {
 	s.last, s.at, s.under = q.status, asked, nil
 	s.mu.Unlock()
 	close(q.done)
+	time.AfterFunc(statusAge, func() { s.forget(q.status) })
+}
+
+// forget lets go of a status that is too old: with 100,000 relays it is large.
+func (s *shared) forget(status *control.Status) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.last == status {
+		s.last = nil
+	}
 }
