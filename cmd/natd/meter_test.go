@@ -15,6 +15,8 @@ import (
 	"testing"
 	"time"
 
+	"golang.org/x/sys/unix"
+
 	"natd/internal/control"
 	"natd/internal/flow"
 	"natd/internal/lab"
@@ -303,4 +305,78 @@ func (b *box) awaitSysctl(key, want string) {
 		}
 		return err
 	})
+}
+
+// refusals makes connections that the backend refuses: each is there and gone at once, so that as many end as can be made.
+func (b *box) refusals(count int) {
+	b.t.Helper()
+	began := time.Now()
+	calls, err := b.A.Call(b.t.Context(), lab.Plan{Network: "tcp", To: netip.MustParseAddrPort("10.2.0.100:81"), Count: count, AtOnce: 4})
+	lab.Check(b.t, err)
+	for _, c := range calls {
+		if !errors.Is(c.Err, unix.ECONNREFUSED) {
+			b.t.Fatalf("a call ended with %v, want a refusal", c.Err)
+		}
+	}
+	b.t.Logf("%.0f connections a second", float64(count)/time.Since(began).Seconds())
+}
+
+// TestCountsAFlood counts every one of as many connections as this machine can make.
+func TestCountsAFlood(t *testing.T) {
+	t.Parallel()
+	b := newBox(t)
+	b.start(b.metered())
+	b.awaitSysctl("net.netfilter.nf_conntrack_timestamp", "1")
+	const count = 10_000
+	b.refusals(count)
+	b.awaitStatus(func(s *control.Status) error {
+		c := s.Relays[2].Connections
+		if c.Total != count || c.Refused != count || s.Accounting.Lost != 0 {
+			return fmt.Errorf("%+v, %+v, want %d", c, s.Accounting, count)
+		}
+		return nil
+	})
+}
+
+// TestCountsAfterALoss stops natd until the kernel has to drop events. What it missed it says; of what lives nothing is missing, and
+// what comes is counted again.
+func TestCountsAfterALoss(t *testing.T) {
+	t.Parallel()
+	b := newBox(t)
+	_, err := b.C.EchoTCP("10.3.0.100:7")
+	lab.Check(t, err)
+	b.start(b.metered())
+	b.awaitSysctl("net.netfilter.nf_conntrack_timestamp", "1")
+	w := b.watchWire()
+	long, err := b.A.Dial(t.Context(), "tcp", "10.2.0.100:7")
+	lab.Check(t, err)
+	defer long.Close()
+	echoed(t, long, 5000)
+	w.agree("before", 1)
+	const count = 20_000
+	lab.Check(t, b.natd.Signal(unix.SIGSTOP))
+	b.refusals(count)
+	echoed(t, long, 7000)
+	lab.Check(t, b.natd.Signal(unix.SIGCONT))
+	var heard uint64
+	b.awaitStatus(func(s *control.Status) error {
+		heard = s.Relays[2].Connections.Total
+		if s.Accounting.Lost == 0 || heard == 0 || heard >= count {
+			return fmt.Errorf("%d of %d connections counted, %+v", heard, count, s.Accounting)
+		}
+		return nil
+	})
+	t.Logf("%d of %d connections counted", heard, count)
+	const more = 100
+	b.refusals(more)
+	b.awaitStatus(func(s *control.Status) error {
+		if c := s.Relays[2].Connections; c.Total != heard+more || c.Refused != heard+more {
+			return fmt.Errorf("%+v, want %d", c, heard+more)
+		}
+		return nil
+	})
+	echo := b.relay("echo")
+	if want := uint64(12_000); echo.Connections.Total != 1 || echo.Bytes.ToTarget < want || echo.Bytes.ToTarget > want+echo.Packets.ToTarget*64 {
+		t.Errorf("the one that lives: %+v, bytes %+v, packets %+v", echo.Connections, echo.Bytes, echo.Packets)
+	}
 }
