@@ -15,7 +15,7 @@ import (
 // Times of the meter.
 const (
 	plainWindow   = time.Minute          // of a window where no flow log says another
-	eventsAtATime = 5 * time.Millisecond // events are left to gather for so long: to wake up for each costs more than to count it
+	eventsAtATime = 20 * time.Millisecond // events are left to gather for so long: to wake up for each costs more than to count it
 	lossPause     = 10 * time.Second     // after a loss a dump comes early, but no more often than that
 	lookPatience  = 5 * time.Second      // that status waits for figures of now
 	savePatience  = 2 * time.Second      // that metrics wait for the disk
