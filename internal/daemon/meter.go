@@ -14,11 +14,11 @@ import (
 
 // Times of the meter.
 const (
-	plainWindow   = time.Minute          // of a window where no flow log says another
+	plainWindow   = time.Minute           // of a window where no flow log says another
 	eventsAtATime = 20 * time.Millisecond // events are left to gather for so long: to wake up for each costs more than to count it
-	lossPause     = 10 * time.Second     // after a loss a dump comes early, but no more often than that
-	lookPatience  = 5 * time.Second      // that status waits for figures of now
-	savePatience  = 2 * time.Second      // that metrics wait for the disk
+	lossPause     = 10 * time.Second      // after a loss a dump comes early, but no more often than that
+	lookPatience  = 5 * time.Second       // that status waits for figures of now
+	savePatience  = 2 * time.Second       // that metrics wait for the disk
 )
 
 // meter counts the connections of natd and what they carry, where [metrics] or [flow_log] is on: events cost the kernel some 8 % of
