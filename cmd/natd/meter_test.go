@@ -380,3 +380,121 @@ func TestCountsAfterALoss(t *testing.T) {
 		t.Errorf("the one that lives: %+v, bytes %+v, packets %+v", echo.Connections, echo.Bytes, echo.Packets)
 	}
 }
+
+// TestTotalStays takes the counters of natd's table away in every way that there is, without [metrics] and [flow_log]: what status
+// has shown it shows again, and counts on.
+func TestTotalStays(t *testing.T) {
+	t.Parallel()
+	b := newBox(t)
+	to := b.tellers(1)
+	b.start(fmt.Sprintf("[daemon]\nprotect = \"off\"\n\n[[relay]]\nname = \"tell\"\nlisten = \"10.2.0.100:7000\"\nto = [\"%s\"]\nfail = \"closed\"\n", to[0]))
+	total := uint64(0)
+	call := func() {
+		t.Helper()
+		calls, err := b.A.Call(t.Context(), lab.Plan{Network: "tcp", To: netip.MustParseAddrPort("10.2.0.100:7000"), Count: 3})
+		lab.Check(t, errors.Join(err, calls.Err()))
+		total += 3
+	}
+	want := func(when string) {
+		t.Helper()
+		r := b.relay("tell")
+		if s := b.status(); s.Accounting.Exact || r.Connections.Total != total || r.Backends[0].Total != total {
+			t.Errorf("%s: exact %t, total %d, backend %+v, want %d", when, s.Accounting.Exact, r.Connections.Total, r.Backends[0], total)
+		}
+	}
+	natctl := func(args ...string) {
+		t.Helper()
+		if _, errs, code := b.natctl(args...); code != control.CodeOK && code != control.CodeDegraded {
+			t.Fatalf("natctl %v exits %d: %s", args, code, errs)
+		}
+	}
+	call()
+	want("at first")
+	natctl("drain", "tell")
+	want("drained")
+	natctl("enable", "tell")
+	call()
+	want("enabled again")
+	b.nft("flush ruleset")
+	b.awaitReady()
+	call()
+	want("after a flush by another")
+	natctl("flush")
+	want("after natctl flush")
+	natctl("reload")
+	call()
+	want("after all of it")
+}
+
+// TestCountsFollowTheConfiguration turns the counting on and off by reloads, takes the file away under natd and damages it: natd counts on.
+func TestCountsFollowTheConfiguration(t *testing.T) {
+	t.Parallel()
+	b := newBox(t)
+	to := b.tellers(1)
+	plain := fmt.Sprintf("[[relay]]\nname = \"tell\"\nlisten = \"10.2.0.100:7000\"\nto = [\"%s\"]\n", to[0])
+	metered := fmt.Sprintf("[flow_log]\npath = %q\ninterval = \"1s\"\n\n", filepath.Join(b.dir, "flow.log")) + plain
+	state := filepath.Join(b.dir, "state")
+	call := func() {
+		t.Helper()
+		calls, err := b.A.Call(t.Context(), lab.Plan{Network: "tcp", To: netip.MustParseAddrPort("10.2.0.100:7000"), Count: 1})
+		lab.Check(t, errors.Join(err, calls.Err()))
+	}
+	want := func(exact bool, total uint64) {
+		t.Helper()
+		b.awaitStatus(func(s *control.Status) error {
+			if c := s.Relays[0].Connections; s.Accounting.Exact != exact || c.Total != total {
+				return fmt.Errorf("%+v, %+v, want exact %t, %d", s.Accounting, c, exact, total)
+			}
+			return nil
+		})
+	}
+	before := map[string]string{}
+	for _, key := range []string{"events", "timestamp"} {
+		value, err := b.B.Sysctl("net.netfilter.nf_conntrack_" + key)
+		lab.Check(t, err)
+		before[key] = value
+	}
+	b.start(metered)
+	call()
+	want(true, 1)
+	b.reload(plain)
+	call()
+	want(false, 2) // as the table has it
+	b.reload(metered)
+	want(true, 2) // it is still tracked
+	call()
+	want(true, 3)
+	b.saved()
+
+	obstacle := filepath.Join(state, "counters.json.new", "obstacle")
+	lab.Check(t, os.MkdirAll(obstacle, 0o700))
+	call()
+	want(true, 4)
+	lab.Check(t, b.natd.AwaitLog(t.Context(), patience, "the counts of connections cannot be kept"))
+	lab.Check(t, os.RemoveAll(filepath.Dir(obstacle)))
+	b.saved()
+
+	lab.Check(t, b.natd.Stop())
+	lab.Check(t, os.WriteFile(filepath.Join(state, "counters.json"), []byte(`{"Tallies":[`), 0o600))
+	b.launch()
+	b.awaitReady()
+	want(true, 4) // all of them are tracked still
+	lab.Check(t, b.natd.AwaitLog(t.Context(), patience, "the counts of connections cannot be read: they begin anew"))
+	if _, err := os.Stat(filepath.Join(state, "counters.json.corrupt")); err != nil {
+		t.Error(err)
+	}
+	b.reload("[daemon]\n\n[metrics]\n\n" + strings.Replace(plain, "tell", "told", 1))
+	call()
+	b.awaitStatus(func(s *control.Status) error {
+		if c := s.Relays[0].Connections; !s.Accounting.Exact || c.Total != 1 {
+			return fmt.Errorf("the relay that took its place: %+v", c)
+		}
+		return nil
+	})
+	if out, errs, code := b.natctl("flush"); code != control.CodeOK {
+		t.Fatalf("natctl flush exits %d: %s%s", code, out, errs)
+	}
+	for key, value := range before {
+		b.awaitSysctl("net.netfilter.nf_conntrack_"+key, value)
+	}
+}
