@@ -145,7 +145,7 @@ func (b *box) saved() {
 }
 
 // echoed says something and hears it back.
-func echoed(t *testing.T, c net.Conn, size int) {
+func echoed(t testing.TB, c net.Conn, size int) {
 	t.Helper()
 	lab.Check(t, c.SetDeadline(time.Now().Add(patience)))
 	said := make([]byte, size)
@@ -195,31 +195,11 @@ to = ["%s"]
 func TestCountsAreExact(t *testing.T) {
 	t.Parallel()
 	b := newBox(t)
-	nginx, err := b.C.StartNginx(t.Context(), netip.MustParseAddrPort("10.3.0.100:80"))
-	lab.Check(t, err)
-	lab.Check(t, nginx.Publish("big", strings.Repeat("natd", 1<<20)))
-	for _, start := range []func(string) (*lab.Echo, error){b.C.EchoTCP, b.C.EchoUDP} {
-		_, err := start("10.3.0.100:7")
-		lab.Check(t, err)
-	}
-	lab.Check(t, b.C.Nft(t.Context(), `table ip silent { chain in { type filter hook input priority 0; tcp dport 82 drop; }; }`))
+	b.serveAll()
 	b.start(b.metered())
 	b.awaitSysctl("net.netfilter.nf_conntrack_timestamp", "1")
 	w := b.watchWire()
-
-	_, err = b.A.Curl(t.Context(), "http://10.2.0.100/big", "-o", "/dev/null")
-	lab.Check(t, err)
-	w.agree("one transfer", 1)
-
-	calls, err := b.A.Call(t.Context(), lab.Plan{Network: "tcp", To: netip.MustParseAddrPort("10.2.0.100:7000"), Count: 1000, AtOnce: 8})
-	lab.Check(t, errors.Join(err, calls.Err()))
-	w.agree("a thousand connections", 1001)
-	for _, back := range b.relay("tell").Backends {
-		if back.Total < 333 || back.Total > 334 || back.Packets.ToTarget == 0 {
-			t.Errorf("backend %+v, want a third of 1000 connections", back)
-		}
-	}
-
+	w.countMany()
 	udp, err := b.A.Dial(t.Context(), "udp", "10.2.0.100:7")
 	lab.Check(t, err)
 	defer udp.Close()
@@ -229,28 +209,7 @@ func TestCountsAreExact(t *testing.T) {
 	defer long.Close()
 	echoed(t, long, 100_000)
 	w.agree("UDP and one that goes on", 1003)
-
-	for range 5 {
-		if c, err := b.A.Dial(t.Context(), "tcp", "10.2.0.100:81"); err == nil {
-			t.Errorf("%v took a connection", c.RemoteAddr())
-		}
-	}
-	lab.Check(t, b.B.SetSysctl("net.netfilter.nf_conntrack_tcp_timeout_syn_sent", "1"))
-	if _, err := b.A.Curl(t.Context(), "http://10.2.0.100:82/", "--connect-timeout", "0.5"); err == nil {
-		t.Error("the silent one answered")
-	}
-	w.agree("refused and unanswered", 1009)
-	if c := b.relay("refuses").Connections; c.Refused != 5 || c.Unanswered != 0 {
-		t.Errorf("the one that refuses: %+v", c)
-	}
-	b.awaitStatus(func(s *control.Status) error {
-		for i := range s.Relays {
-			if c := s.Relays[i].Connections; s.Relays[i].Name == "silent" && (c.Unanswered != 1 || c.Refused != 0) {
-				return fmt.Errorf("the silent one: %+v", c)
-			}
-		}
-		return nil
-	})
+	w.countFailures()
 
 	echoed(t, long, 5000) // over several windows by now
 	echoed(t, udp, 500)
@@ -280,6 +239,65 @@ func TestCountsAreExact(t *testing.T) {
 	if s := b.status(); s.Accounting.Lost != 0 {
 		t.Errorf("%+v", s.Accounting)
 	}
+}
+
+// serveAll starts what the relays of metered lead to.
+func (b *box) serveAll() {
+	b.t.Helper()
+	t := b.t
+	nginx, err := b.C.StartNginx(t.Context(), netip.MustParseAddrPort("10.3.0.100:80"))
+	lab.Check(t, err)
+	lab.Check(t, nginx.Publish("big", strings.Repeat("natd", 1<<20)))
+	for _, start := range []func(string) (*lab.Echo, error){b.C.EchoTCP, b.C.EchoUDP} {
+		_, err := start("10.3.0.100:7")
+		lab.Check(t, err)
+	}
+	lab.Check(t, b.C.Nft(t.Context(), `table ip silent { chain in { type filter hook input priority 0; tcp dport 82 drop; }; }`))
+}
+
+// countMany makes one transfer and a thousand connections.
+func (w *wire) countMany() {
+	b, t := w.b, w.b.t
+	t.Helper()
+	_, err := b.A.Curl(t.Context(), "http://10.2.0.100/big", "-o", "/dev/null")
+	lab.Check(t, err)
+	w.agree("one transfer", 1)
+
+	calls, err := b.A.Call(t.Context(), lab.Plan{Network: "tcp", To: netip.MustParseAddrPort("10.2.0.100:7000"), Count: 1000, AtOnce: 8})
+	lab.Check(t, errors.Join(err, calls.Err()))
+	w.agree("a thousand connections", 1001)
+	for _, back := range b.relay("tell").Backends {
+		if back.Total < 333 || back.Total > 334 || back.Packets.ToTarget == 0 {
+			t.Errorf("backend %+v, want a third of 1000 connections", back)
+		}
+	}
+}
+
+// countFailures makes connections that are refused, and one that nobody answers.
+func (w *wire) countFailures() {
+	b, t := w.b, w.b.t
+	t.Helper()
+	for range 5 {
+		if c, err := b.A.Dial(t.Context(), "tcp", "10.2.0.100:81"); err == nil {
+			t.Errorf("%v took a connection", c.RemoteAddr())
+		}
+	}
+	lab.Check(t, b.B.SetSysctl("net.netfilter.nf_conntrack_tcp_timeout_syn_sent", "1"))
+	if _, err := b.A.Curl(t.Context(), "http://10.2.0.100:82/", "--connect-timeout", "0.5"); err == nil {
+		t.Error("the silent one answered")
+	}
+	w.agree("refused and unanswered", 1009)
+	if c := b.relay("refuses").Connections; c.Refused != 5 || c.Unanswered != 0 {
+		t.Errorf("the one that refuses: %+v", c)
+	}
+	b.awaitStatus(func(s *control.Status) error {
+		for i := range s.Relays {
+			if c := s.Relays[i].Connections; s.Relays[i].Name == "silent" && (c.Unanswered != 1 || c.Refused != 0) {
+				return fmt.Errorf("the silent one: %+v", c)
+			}
+		}
+		return nil
+	})
 }
 
 // relay is what status says of one.
@@ -448,12 +466,6 @@ func TestCountsFollowTheConfiguration(t *testing.T) {
 			return nil
 		})
 	}
-	before := map[string]string{}
-	for _, key := range []string{"events", "timestamp"} {
-		value, err := b.B.Sysctl("net.netfilter.nf_conntrack_" + key)
-		lab.Check(t, err)
-		before[key] = value
-	}
 	b.start(metered)
 	call()
 	want(true, 1)
@@ -483,18 +495,39 @@ func TestCountsFollowTheConfiguration(t *testing.T) {
 	if _, err := os.Stat(filepath.Join(state, "counters.json.corrupt")); err != nil {
 		t.Error(err)
 	}
-	b.reload("[daemon]\n\n[metrics]\n\n" + strings.Replace(plain, "tell", "told", 1))
+	b.reload("[metrics]\n\n" + strings.Replace(plain, "tell", "told", 1))
 	call()
-	b.awaitStatus(func(s *control.Status) error {
-		if c := s.Relays[0].Connections; !s.Accounting.Exact || c.Total != 1 {
-			return fmt.Errorf("the relay that took its place: %+v", c)
-		}
-		return nil
-	})
+	want(true, 1) // of the relay that took its place
 	if out, errs, code := b.natctl("flush"); code != control.CodeOK {
 		t.Fatalf("natctl flush exits %d: %s%s", code, out, errs)
 	}
-	for key, value := range before {
+	for key, value := range map[string]string{"events": "2", "timestamp": "0"} { // the kernel's defaults
 		b.awaitSysctl("net.netfilter.nf_conntrack_"+key, value)
+	}
+}
+
+// TestTotalLeavesOutTheRefused keeps connections out by a limit: what never came to be is not in the total.
+func TestTotalLeavesOutTheRefused(t *testing.T) {
+	t.Parallel()
+	b := newBox(t)
+	_, err := b.C.EchoTCP("10.3.0.100:7")
+	lab.Check(t, err)
+	b.start("[metrics]\n\n[[relay]]\nname = \"echo\"\nlisten = \"10.2.0.100:7\"\nto = [\"10.3.0.100:7\"]\nmax_connections = 2\n")
+	for i := range 5 {
+		d := net.Dialer{Timeout: 300 * time.Millisecond}
+		lab.Check(t, b.A.Do(func() error {
+			c, err := d.DialContext(t.Context(), "tcp", "10.2.0.100:7")
+			if err == nil {
+				t.Cleanup(func() { _ = c.Close() })
+			}
+			if (err == nil) != (i < 2) {
+				t.Errorf("connection %d: %v", i, err)
+			}
+			return nil
+		}))
+	}
+	r := b.relay("echo")
+	if r.Connections.Total != 2 || r.Connections.Active != 2 || r.Refused.Connections < 3 {
+		t.Errorf("%+v, kept out %+v, want 2 and 3", r.Connections, r.Refused)
 	}
 }
