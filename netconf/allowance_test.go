@@ -3,7 +3,6 @@ package netconf
 import (
 	"maps"
 	"os"
-	"slices"
 	"strings"
 	"testing"
 
@@ -28,7 +27,7 @@ func TestAllowances(t *testing.T) {
 	if got := allowances("ens5", counters); got == nil || got.Available != nil {
 		t.Errorf("an older driver is read as %+v", got)
 	}
-	maps.DeleteFunc(counters, func(name string, _ uint64) bool { return slices.Contains(slices.Collect(maps.Keys(want)), strings.TrimSuffix(name, exceededSuffix)) })
+	maps.DeleteFunc(counters, func(name string, _ uint64) bool { return strings.HasSuffix(name, exceededSuffix) })
 	if got := allowances("ens5", counters); got != nil {
 		t.Errorf("a driver without them is read as %+v", got)
 	}

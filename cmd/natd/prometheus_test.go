@@ -212,4 +212,3 @@ func mayBeEmpty(title string) bool {
 	}
 	return false
 }
-

@@ -160,7 +160,9 @@ func (w *web) serve(ctx context.Context, listen netip.AddrPort) error {
 		break
 	}
 	err = server.Close()
-	<-ended
+	if ended := <-ended; !errors.Is(ended, http.ErrServerClosed) {
+		err = errors.Join(err, ended)
+	}
 	w.log.Info("metrics are served no more", "listen", listen.String())
 	if err != nil && !errors.Is(err, net.ErrClosed) {
 		return fmt.Errorf("end to serve metrics at %v: %w", listen, err)

@@ -49,7 +49,7 @@ func served(t *testing.T, at netip.AddrPort, want bool) {
 			c.Close()
 		}
 		if refused := errors.Is(err, syscall.ECONNREFUSED); err != nil && !refused || refused == want {
-			return fmt.Errorf("served at %v is not %v: %v", at, want, err)
+			return fmt.Errorf("served at %v is not %v: %w", at, want, err)
 		}
 		return nil
 	})

@@ -122,7 +122,9 @@ type board struct {
 		Targets                  []struct{ Expr, RefID string }
 	}
 	Annotations struct{ List []struct{ Name, Expr string } }
-	Templating  struct{ List []struct{ Name, Definition string } }
+	Templating  struct {
+		List []struct{ Name, Definition string }
+	}
 }
 
 // TestDashboard wants every query of the dashboard to be one that Prometheus understands, for metrics that there are, in panels that
@@ -136,31 +138,8 @@ func TestDashboard(t *testing.T) {
 	if b.Title == "" || b.UID == "" || b.SchemaVersion == 0 || len(b.Panels) < 20 {
 		t.Errorf("not a dashboard: %+v", b)
 	}
-	queries := make(map[string]string)
-	ids, taken := make(map[int]bool), make(map[[2]int]string)
-	for _, p := range b.Panels {
-		if ids[p.ID] || p.Title == "" || p.Type != "row" && (p.Description == "" || len(p.Targets) == 0) {
-			t.Errorf("panel %d %q has an id that is taken, or no title, description or query", p.ID, p.Title)
-		}
-		ids[p.ID] = true
-		for x := p.GridPos.X; x < p.GridPos.X+p.GridPos.W; x++ {
-			for y := p.GridPos.Y; y < p.GridPos.Y+p.GridPos.H; y++ {
-				if other := taken[[2]int{x, y}]; other != "" || x >= 24 {
-					t.Fatalf("panel %q lies on %q, or beyond the edge", p.Title, other)
-				}
-				taken[[2]int{x, y}] = p.Title
-			}
-		}
-		for _, q := range p.Targets {
-			queries[fmt.Sprintf("panel %q %s", p.Title, q.RefID)] = q.Expr
-		}
-	}
-	for _, a := range b.Annotations.List {
-		if a.Expr != "" {
-			queries["annotation "+a.Name] = a.Expr
-		}
-	}
-	names := known(t)
+	b.checkPanels(t)
+	queries, names := b.queries(), known(t)
 	for _, v := range b.Templating.List {
 		if v.Definition != "" {
 			checkNames(t, "variable "+v.Name, v.Definition, names)
@@ -175,6 +154,41 @@ func TestDashboard(t *testing.T) {
 	dir := t.TempDir()
 	lab.Check(t, os.WriteFile(filepath.Join(dir, "dashboard.yml"), []byte(file.String()), 0o600))
 	promtool(t, dir, "", "check", "rules", "dashboard.yml")
+}
+
+// checkPanels wants panels that say what they show and do not lie on each other.
+func (b *board) checkPanels(t *testing.T) {
+	t.Helper()
+	ids, taken := make(map[int]bool), make(map[[2]int]string)
+	for _, p := range b.Panels {
+		if ids[p.ID] || p.Title == "" || p.Type != "row" && (p.Description == "" || len(p.Targets) == 0) {
+			t.Errorf("panel %d %q has an id that is taken, or no title, description or query", p.ID, p.Title)
+		}
+		ids[p.ID] = true
+		for cell := range p.GridPos.W * p.GridPos.H {
+			at := [2]int{p.GridPos.X + cell%p.GridPos.W, p.GridPos.Y + cell/p.GridPos.W}
+			if other := taken[at]; other != "" || at[0] >= 24 {
+				t.Fatalf("panel %q lies on %q, or beyond the edge", p.Title, other)
+			}
+			taken[at] = p.Title
+		}
+	}
+}
+
+// queries is all queries, by where they stand.
+func (b *board) queries() map[string]string {
+	all := make(map[string]string)
+	for _, p := range b.Panels {
+		for _, q := range p.Targets {
+			all[fmt.Sprintf("panel %q %s", p.Title, q.RefID)] = q.Expr
+		}
+	}
+	for _, a := range b.Annotations.List {
+		if a.Expr != "" {
+			all["annotation "+a.Name] = a.Expr
+		}
+	}
+	return all
 }
 
 // plain is a query of the dashboard with the variables that Grafana replaces.

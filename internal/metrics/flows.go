@@ -43,6 +43,10 @@ func flowMetrics(kind string, each func(*view, func(*flows))) []Metric {
 			read: read(writeRefused),
 		},
 		{
+			Name: prefix + "connections_unanswered_total", Type: Counter, Labels: label, Help: "Connections that ended without an answer.",
+			read: read(func(f *flows, out *series) { out.sum(f.exact, f.connections.Unanswered, f.name) }),
+		},
+		{
 			Name: prefix + "bytes_total", Type: Counter, Labels: append(label, "direction"), Help: "Bytes relayed, IP headers included.",
 			read: read(func(f *flows, out *series) { out.volume(f.exact, f.bytes, f.name) }),
 		},
