@@ -27,21 +27,21 @@ const flowsKept = 16
 // flows reads the connection tracking table once, for all ways.
 func (k *look) flows() (map[*Way]*sighting, error) {
 	seen := make(map[*Way]*sighting, len(k.ev.Ways))
-	byRelay := make(map[int][]*Way)
+	byRelay := make(map[string][]*Way)
 	for i := range k.ev.Ways {
 		w := &k.ev.Ways[i]
 		seen[w] = &sighting{crowd: make(map[netip.Addr]int)}
-		j := slices.IndexFunc(k.spec.Relays, func(r nat.Relay) bool { return r.Name == w.Relay.Name })
-		byRelay[j] = append(byRelay[j], w)
+		byRelay[w.Relay.Name] = append(byRelay[w.Relay.Name], w)
 	}
 	var use flow.PortUse
 	err := k.conntrack.Entries(func(e *flow.Entry) {
 		i, ok := k.index.Relay(e.Listen())
-		if !ok || byRelay[i] == nil {
+		if !ok || byRelay[k.spec.Relays[i].Name] == nil {
 			return
 		}
-		use.Add(i, e)
-		for _, w := range byRelay[i] {
+		relay := k.spec.Relays[i].Name
+		use.Add(flow.Owner{Kind: flow.KindRelay, Name: relay}, e)
+		for _, w := range byRelay[relay] {
 			if w.Protocol == e.Proto {
 				k.meet(seen[w], w, e)
 			}
@@ -50,8 +50,8 @@ func (k *look) flows() (map[*Way]*sighting, error) {
 	if err != nil {
 		return nil, err
 	}
-	for i, u := range use.Worst() {
-		for _, w := range byRelay[i] {
+	for owner, u := range use.Worst() {
+		for _, w := range byRelay[owner.Name] {
 			seen[w].ports = &control.PortUse{Source: u.Source.String(), Target: u.Target.String(), Used: u.Used, Max: flow.SourcePorts}
 		}
 	}
