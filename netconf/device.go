@@ -89,8 +89,14 @@ func neighbourState(state int) string {
 		bit  int
 		word string
 	}{
-		{unix.NUD_INCOMPLETE, "INCOMPLETE"}, {unix.NUD_REACHABLE, "REACHABLE"}, {unix.NUD_STALE, "STALE"}, {unix.NUD_DELAY, "DELAY"},
-		{unix.NUD_PROBE, "PROBE"}, {unix.NUD_FAILED, "FAILED"}, {unix.NUD_NOARP, "NOARP"}, {unix.NUD_PERMANENT, "PERMANENT"},
+		{unix.NUD_INCOMPLETE, "INCOMPLETE"},
+		{unix.NUD_REACHABLE, "REACHABLE"},
+		{unix.NUD_STALE, "STALE"},
+		{unix.NUD_DELAY, "DELAY"},
+		{unix.NUD_PROBE, "PROBE"},
+		{unix.NUD_FAILED, "FAILED"},
+		{unix.NUD_NOARP, "NOARP"},
+		{unix.NUD_PERMANENT, "PERMANENT"},
 	} {
 		if state&s.bit != 0 {
 			return s.word

@@ -51,19 +51,27 @@ func TestDiagnoseWatch(t *testing.T) {
 		{"well", nothing, nothing, nil, nil, ""},
 		{
 			"answers are lost behind the host", router("table ip f { chain forward { type filter hook forward priority -1; oifname a drop; }; }"), router("delete table ip f"),
-			nil, []diagnose.Code{diagnose.ReplyNotArrived}, "Flags [S.]",
+			nil,
+			[]diagnose.Code{diagnose.ReplyNotArrived},
+			"Flags [S.]",
 		},
 		{
 			"nothing arrives", router("table ip f { chain forward { type filter hook forward priority -1; iifname a drop; }; }"), router("delete table ip f"),
-			[]string{"--timeout", "1s"}, []diagnose.Code{diagnose.NoPacketsFromClient}, "",
+			[]string{"--timeout", "1s"},
+			[]diagnose.Code{diagnose.NoPacketsFromClient},
+			"",
 		},
 		{
 			"a chain of the host", host("table inet f { chain forward { type filter hook forward priority 10; jump deep; }; chain deep { tcp dport 80 drop; }; }"),
-			host("delete table inet f"), nil, []diagnose.Code{diagnose.ForwardDrop}, "chain deep",
+			host("delete table inet f"), nil,
+			[]diagnose.Code{diagnose.ForwardDrop},
+			"chain deep",
 		},
 		{
 			"another source", func() { b.reload(strings.Replace(webRelay("off"), "10.1.0.0/16", "10.9.0.0/16", 1)) }, func() { b.reload(webRelay("off")) },
-			nil, []diagnose.Code{diagnose.RelaySourceDenied}, "from = ",
+			nil,
+			[]diagnose.Code{diagnose.RelaySourceDenied},
+			"from = ",
 		},
 	} {
 		tt.inject()

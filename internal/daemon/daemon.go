@@ -56,6 +56,9 @@ type Daemon struct {
 	drains *drains
 	resets *resets
 
+	meter   *meter
+	lasting lasting // what the kernel's counters said, for when the meter does not run
+
 	reloads sync.Mutex // one reload at a time: the last to come has the last word
 
 	leaving *leaving
@@ -83,6 +86,8 @@ type Daemon struct {
 	repairs  *rate.Limiter
 	wake     chan struct{}
 	requests chan func()
+	web      web
+	pulse    pulse
 	network  atomic.Bool // links, addresses, routes, host settings or the addresses of names may have changed
 	live     atomic.Bool // the health of a backend may have changed
 	writers  writers
@@ -143,9 +148,12 @@ func Run(ctx context.Context, o Options, reload <-chan os.Signal) error {
 		repairs: rate.NewLimiter(repairRate, repairBurst), wake: make(chan struct{}, 1), requests: make(chan func()),
 	}
 	d.resets = newResets(o.Log)
+	d.meter = newMeter(d)
 	d.metadata = newMetadata(o.Log, func() { d.network.Store(true); d.poke() })
 	d.probes = newProbes(o, cfg.Daemon.Resolver,
 		func() { d.live.Store(true); d.poke() }, func() { d.network.Store(true); d.poke() })
+	d.pulse.begin(2 * d.beatInterval())
+	d.web.open(o.Log, d.site().handler(), d.poke)
 	if err := d.open(); err != nil {
 		return errors.Join(err, d.close())
 	}
@@ -298,6 +306,7 @@ func (d *Daemon) use(cfg *config.Config, protect nat.Protect) {
 	d.sync.due = true
 	d.Level.Set(cfg.Daemon.LogLevel)
 	d.metadata.enable(cfg.Host.Metadata)
+	d.meter.enable(meteringOf(cfg))
 	if d.facts != nil {
 		d.probes.stand(d.facts.addresses, &cfg.NAT)
 	}

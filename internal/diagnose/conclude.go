@@ -80,7 +80,12 @@ func follow(w *walk, stations []station) *walk {
 }
 
 // explained tells whether what was found so far is reason enough for connections to fail.
-func (w *walk) explained() bool { return !whole(w.causes) }
+func (w *walk) explained() bool {
+	return !whole(slices.DeleteFunc(slices.Clone(w.causes), aside))
+}
+
+// aside tells whether packets get through all the same: a natd that does not run is worth a word, and no cause.
+func aside(e Explanation) bool { return e.ExplanationCode == DaemonNotRunning }
 
 // has tells whether the code was found already.
 func (w *walk) has(codes ...Code) bool {
@@ -99,12 +104,17 @@ func (w *walk) ranked() []Explanation {
 	return all
 }
 
-// rank puts certain before likely before possible. Among equals the one that a packet meets first stays first.
+// rank puts certain before likely before possible. Among equals the one that a packet meets first stays first, but what is no cause.
 func rank(all []Explanation) {
 	order := []Confidence{Certain, Likely, Possible}
-	slices.SortStableFunc(all, func(a, b Explanation) int {
-		return cmp.Compare(slices.Index(order, a.Confidence), slices.Index(order, b.Confidence))
-	})
+	place := func(e Explanation) int {
+		at := 2 * slices.Index(order, e.Confidence)
+		if aside(e) {
+			at++
+		}
+		return at
+	}
+	slices.SortStableFunc(all, func(a, b Explanation) int { return cmp.Compare(place(a), place(b)) })
 }
 
 // addShared adds the explanations that have to do with no single relay, each once.

@@ -63,8 +63,8 @@ func stopped(e *Evidence) {
 	e.Ways[0].Status, e.Ways[0].Backend = nil, nil
 }
 
-func icmpFrom(from string, typ, code uint8) *Answer {
-	return &Answer{probe.Outcome{Kind: probe.Unreachable, ICMP: probe.ICMP{Message: icmp.Message{Type: typ, Code: code}, From: addr(from)}, Err: errors.New("icmp")}, addr("10.2.0.100")}
+func unreachableBy(from string, code uint8) *Answer {
+	return &Answer{probe.Outcome{Kind: probe.Unreachable, ICMP: probe.ICMP{Message: icmp.Message{Type: icmp.Unreachable, Code: code}, From: addr(from)}, Err: errors.New("icmp")}, addr("10.2.0.100")}
 }
 
 func drops(place Place, certain bool) map[Place][]Filter {
@@ -90,7 +90,7 @@ func TestConclude(t *testing.T) {
 		want []Code // all of them, the cause first
 	}{
 		{"all is well", func(*Evidence, *Way) {}, nil},
-		{"all is well for a client", func(e *Evidence, w *Way) { w.Client = Client{Addr: addr("10.1.0.100"), How: Asked, Link: "ens5"} }, nil},
+		{"all is well for a client", func(_ *Evidence, w *Way) { w.Client = Client{Addr: addr("10.1.0.100"), How: Asked, Link: "ens5"} }, nil},
 		{"well, with a port that it took", func(_ *Evidence, w *Way) { w.Listener = &netconf.Listener{Port: 80, Addr: addr("0.0.0.0")} }, nil},
 		{"well, with an MSS below the hole", func(_ *Evidence, w *Way) {
 			w.Room, w.Relay.MSS.Size = &probe.MTU{Answers: true, Route: 9001, Largest: 1400, Blackhole: true}, 1300
@@ -176,8 +176,10 @@ func TestConclude(t *testing.T) {
 		{"refused", func(_ *Evidence, w *Way) { w.Probe = refusedBy }, []Code{TargetRefused}},
 		{"silent", func(e *Evidence, _ *Way) { silent(e) }, []Code{TargetNoReply, NoReturnRoute}},
 		{"silent, because this host drops", func(e *Evidence, w *Way) { silent(e); w.Filters = drops(ProbeOut, true) }, nil},
-		{"router says no", func(_ *Evidence, w *Way) { w.Probe = icmpFrom("10.2.0.1", 3, 1) }, []Code{TargetUnreachable}},
-		{"target's firewall says no", func(_ *Evidence, w *Way) { w.Probe = icmpFrom("10.3.0.100", 3, 13) }, []Code{TargetUnreachable}},
+		{"router says no", func(_ *Evidence, w *Way) { w.Probe = unreachableBy("10.2.0.1", 1) }, []Code{TargetUnreachable}},
+		{"target's firewall says no", func(_ *Evidence, w *Way) { w.Probe = unreachableBy("10.3.0.100", 13) }, []Code{TargetUnreachable}},
+		{"router says no to a ping in time", func(e *Evidence, w *Way) { silent(e); w.Ping = unreachableBy("10.2.0.1", 1) }, []Code{TargetUnreachable}},
+		{"firewall says no to a ping", func(e *Evidence, w *Way) { silent(e); w.Ping = unreachableBy("10.3.0.100", 13) }, []Code{TargetNoReply, NoReturnRoute}},
 		{"next hop silent", func(_ *Evidence, w *Way) {
 			w.Neighbour.State = "FAILED"
 			w.Probe = &Answer{probe.Outcome{Kind: probe.Unreachable, Err: errors.New("no ARP")}, addr("10.2.0.100")}
@@ -233,6 +235,11 @@ func TestConclude(t *testing.T) {
 			w.Client = Client{Addr: addr("10.9.0.1"), How: Asked}
 			w.Out, w.Probe, w.Onward = Route{Kind: RouteNone, Err: "no route"}, nil, nil
 		}, []Code{RelaySourceDenied, NoRoute}},
+		{"two: daemon and what only connections show", func(e *Evidence, w *Way) {
+			stopped(e)
+			w.Flows.Newest = seen("SYN_RECV", true, "10.2.0.100:40000", "10.3.0.100:80")
+			w.Flows.Stuck = []Flow{*w.Flows.Newest}
+		}, []Code{ReplyNotArrived, DaemonNotRunning}},
 		{"two: daemon and service", func(e *Evidence, w *Way) { stopped(e); w.Probe = refusedBy }, []Code{TargetRefused, DaemonNotRunning}},
 	}
 	met := map[Code]bool{}
@@ -242,18 +249,7 @@ func TestConclude(t *testing.T) {
 			ev := well()
 			tt.make(ev, &ev.Ways[0])
 			r := Conclude(ev)
-			got := foundIn(r)
-			if fmt.Sprint(codesOf(got)) != fmt.Sprint(tt.want) {
-				t.Errorf("got %v, want %v", codesOf(got), tt.want)
-			}
-			if broken := slices.ContainsFunc(got, func(e Explanation) bool { return e.Confidence != Possible }); r.NetworkPathFound == broken {
-				t.Errorf("NetworkPathFound is %t with %v", r.NetworkPathFound, codesOf(got))
-			}
-			for _, e := range got {
-				if e.Summary == "" || len(e.Evidence) == 0 || len(e.Remedy) == 0 || e.Component.ID == "" || e.Leg == "" || e.Direction == "" {
-					t.Errorf("%s lacks something: %+v", e.ExplanationCode, e)
-				}
-			}
+			wantFound(t, r, tt.want)
 		})
 		for _, code := range tt.want {
 			met[code] = true
@@ -262,6 +258,23 @@ func TestConclude(t *testing.T) {
 	for _, code := range Codes() {
 		if !met[code] && code != SNATOutsideVPC {
 			t.Errorf("there is no case for %s", code)
+		}
+	}
+}
+
+// wantFound wants these codes, and all that an explanation has.
+func wantFound(t *testing.T, r *Report, want []Code) {
+	t.Helper()
+	got := foundIn(r)
+	if fmt.Sprint(codesOf(got)) != fmt.Sprint(want) {
+		t.Errorf("got %v, want %v", codesOf(got), want)
+	}
+	if broken := slices.ContainsFunc(got, func(e Explanation) bool { return e.Confidence != Possible }); r.NetworkPathFound == broken {
+		t.Errorf("NetworkPathFound is %t with %v", r.NetworkPathFound, codesOf(got))
+	}
+	for _, e := range got {
+		if e.Summary == "" || len(e.Evidence) == 0 || len(e.Remedy) == 0 || e.Component.ID == "" || e.Leg == "" || e.Direction == "" {
+			t.Errorf("%s lacks something: %+v", e.ExplanationCode, e)
 		}
 	}
 }

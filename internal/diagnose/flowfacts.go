@@ -27,21 +27,21 @@ const flowsKept = 16
 // flows reads the connection tracking table once, for all ways.
 func (k *look) flows() (map[*Way]*sighting, error) {
 	seen := make(map[*Way]*sighting, len(k.ev.Ways))
-	byRelay := make(map[int][]*Way)
+	byRelay := make(map[string][]*Way)
 	for i := range k.ev.Ways {
 		w := &k.ev.Ways[i]
 		seen[w] = &sighting{crowd: make(map[netip.Addr]int)}
-		j := slices.IndexFunc(k.spec.Relays, func(r nat.Relay) bool { return r.Name == w.Relay.Name })
-		byRelay[j] = append(byRelay[j], w)
+		byRelay[w.Relay.Name] = append(byRelay[w.Relay.Name], w)
 	}
 	var use flow.PortUse
 	err := k.conntrack.Entries(func(e *flow.Entry) {
 		i, ok := k.index.Relay(e.Listen())
-		if !ok || byRelay[i] == nil {
+		if !ok || byRelay[k.spec.Relays[i].Name] == nil {
 			return
 		}
-		use.Add(i, e)
-		for _, w := range byRelay[i] {
+		relay := k.spec.Relays[i].Name
+		use.Add(flow.Owner{Kind: flow.KindRelay, Name: relay}, e)
+		for _, w := range byRelay[relay] {
 			if w.Protocol == e.Proto {
 				k.meet(seen[w], w, e)
 			}
@@ -50,8 +50,8 @@ func (k *look) flows() (map[*Way]*sighting, error) {
 	if err != nil {
 		return nil, err
 	}
-	for i, u := range use.Worst() {
-		for _, w := range byRelay[i] {
+	for owner, u := range use.Worst() {
+		for _, w := range byRelay[owner.Name] {
 			seen[w].ports = &control.PortUse{Source: u.Source.String(), Target: u.Target.String(), Used: u.Used, Max: flow.SourcePorts}
 		}
 	}
@@ -71,12 +71,26 @@ func (k *look) meet(s *sighting, w *Way, e *flow.Entry) {
 		return
 	}
 	f := k.flowOf(e)
-	switch {
-	case !e.Translated():
-		if w.InKernel && w.Relay.Admits(src) && (e.Proto == nat.UDP || !e.Assured() && !e.Over()) {
+	if !e.Translated() {
+		if bypasses(w, e) {
 			keep(&s.flows.Bypassing, f)
 		}
 		return
+	}
+	k.sort(s, w, e, f)
+	if e.Reply.Src.Addr() == w.Target.Addr() {
+		s.reached(f)
+	}
+}
+
+// bypasses tells whether a connection that is not translated should be. One to a local service that is established is somebody's login.
+func bypasses(w *Way, e *flow.Entry) bool {
+	return w.InKernel && w.Relay.Admits(e.Orig.Src.Addr()) && (e.Proto == nat.UDP || !e.Assured() && !e.Over())
+}
+
+// sort finds out what is wrong with a translated connection, if anything is.
+func (k *look) sort(s *sighting, w *Way, e *flow.Entry, f Flow) {
+	switch src := e.Orig.Src.Addr(); {
 	case src == w.Target.Addr() && !e.Replied():
 		keep(&s.flows.Circling, f)
 	case k.elsewhere(w, e):
@@ -84,9 +98,10 @@ func (k *look) meet(s *sighting, w *Way, e *flow.Entry) {
 	case e.Reply.Dst.Addr() == src && w.Relay.SNAT.Mode != nat.SNATOff && !k.index.Local(e.Reply.Src.Addr()):
 		keep(&s.flows.Unmasked, f)
 	}
-	if e.Reply.Src.Addr() != w.Target.Addr() {
-		return
-	}
+}
+
+// reached takes a connection to the way's own target into account.
+func (s *sighting) reached(f Flow) {
 	s.flows.Tracked++
 	if s.newest == nil || f.Idle < s.newest.Idle {
 		s.newest = &f

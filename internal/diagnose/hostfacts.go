@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"maps"
 	"net/netip"
 	"os"
 	"slices"
@@ -13,6 +14,7 @@ import (
 
 	"golang.org/x/sys/unix"
 
+	"natd/internal/flow"
 	"natd/nat"
 	"natd/netconf"
 )
@@ -193,8 +195,11 @@ func routeOf(r netconf.Route, err error) Route {
 		err  error
 		kind RouteFault
 	}{
-		{netconf.ErrReversePath, RouteReversePath}, {netconf.ErrLinkDown, RouteLinkDown}, {netconf.ErrNoLink, RouteLinkMissing},
-		{unix.EHOSTUNREACH, RouteRefused}, {netconf.ErrNoRoute, RouteNone},
+		{netconf.ErrReversePath, RouteReversePath},
+		{netconf.ErrLinkDown, RouteLinkDown},
+		{netconf.ErrNoLink, RouteLinkMissing},
+		{unix.EHOSTUNREACH, RouteRefused},
+		{netconf.ErrNoRoute, RouteNone},
 	} {
 		if errors.Is(err, known.err) {
 			out.Kind = known.kind
@@ -227,28 +232,39 @@ func (k *look) sourcesBy(w *Way, out Route) {
 
 // counters is the counters of which only the growth tells what happens now.
 type counters struct {
-	stats       map[string]uint64
+	stats       flow.Stats
 	reversePath uint64
-	allowances  []Allowance
+	allowances  []netconf.Allowances
 }
 
 func (k *look) counters() counters {
-	c := counters{stats: make(map[string]uint64), reversePath: k.reversePath()}
-	s, err := k.conntrack.Stats()
-	if err != nil {
+	c := counters{reversePath: k.reversePath()}
+	var err error
+	if c.stats, err = k.conntrack.Stats(); err != nil {
 		k.unread("%v", err)
 	}
-	c.stats["insert_failed"], c.stats["drop"], c.stats["early_drop"] = s.InsertFailed, s.Drop, s.EarlyDrop
+	if c.allowances, err = k.host.Allowances(); err != nil {
+		k.unread("%v", err)
+	}
 	return c
 }
 
 // grown compares the counters with what they were.
 func (k *look) grown(was counters) {
 	is := k.counters()
-	growth := func(key string) Growth { return Growth{is.stats[key], is.stats[key] - was.stats[key]} }
 	h := &k.ev.Host
-	h.Conntrack.InsertFailed, h.Conntrack.Dropped, h.Conntrack.EarlyDropped = growth("insert_failed"), growth("drop"), growth("early_drop")
-	h.ReversePath = Growth{is.reversePath, is.reversePath - was.reversePath}
+	h.Conntrack.InsertFailed = growth(was.stats.InsertFailed, is.stats.InsertFailed)
+	h.Conntrack.Dropped, h.Conntrack.EarlyDropped = growth(was.stats.Drop, is.stats.Drop), growth(was.stats.EarlyDrop, is.stats.EarlyDrop)
+	h.ReversePath = growth(was.reversePath, is.reversePath)
+	for i, a := range is.allowances {
+		for _, name := range slices.Sorted(maps.Keys(a.Exceeded)) {
+			before := uint64(0)
+			if i < len(was.allowances) && was.allowances[i].Link == a.Link {
+				before = was.allowances[i].Exceeded[name]
+			}
+			h.Allowances = append(h.Allowances, Allowance{a.Link, name + "_allowance_exceeded", growth(before, a.Exceeded[name])})
+		}
+	}
 }
 
 // reversePath is how many packets the reverse path filter has dropped.

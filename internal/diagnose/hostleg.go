@@ -88,7 +88,8 @@ func conntrackRoom(w *walk) step {
 		found: fmt.Sprintf("%d of %d entries are taken", c.Entries, c.Max),
 	}
 	full := c.Max > 0 && c.Entries >= c.Max-c.Max/100 // the kernel keeps a few entries for each CPU back
-	if !full && c.Dropped.Grown == 0 && c.EarlyDropped.Grown == 0 {
+	nearly := c.Entries >= c.Max-c.Max/10 // packets are dropped for want of a source port, too
+	if !full && (!nearly || c.Dropped.Grown+c.EarlyDropped.Grown == 0) {
 		return s
 	}
 	s.found += fmt.Sprintf("; %d packets found no room while this was looked at", c.Dropped.Grown)

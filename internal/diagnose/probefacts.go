@@ -116,7 +116,7 @@ func (k *look) lookAgain(ctx context.Context, first map[*Way]*sighting, before c
 	return nil
 }
 
-func (k *look) doubts(first map[*Way]*sighting) bool {
+func (*look) doubts(first map[*Way]*sighting) bool {
 	for w, s := range first {
 		if len(s.halfOpen) > 0 || w.Status != nil && w.Status.Refused != (control.Refused{}) {
 			return true

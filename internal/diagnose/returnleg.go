@@ -168,8 +168,10 @@ func mainAddr(ev *Evidence) string {
 }
 
 func attemptText(a *Attempt) string {
-	text := [...]string{"nothing came", "it arrived, and was not sent on", "it was sent on, and not answered", "it was answered, and the answer was not sent on",
-		"the answer was sent to the client", "the client took the answer"}[a.Stage]
+	text := [...]string{
+		"nothing came", "it arrived, and was not sent on", "it was sent on, and not answered", "it was answered, and the answer was not sent on",
+		"the answer was sent to the client", "the client took the answer",
+	}[a.Stage]
 	if a.Refused {
 		text += " (a refusal)"
 	}
@@ -296,8 +298,5 @@ func notSeen(w *walk) []string {
 	if way.Flows.Newest == nil && way.Attempt == nil {
 		all = append(all, fmt.Sprintf("whether packets of clients arrive, because none was seen: natctl diagnose %s --watch, while a client tries", way.Relay.Name))
 	}
-	for _, unread := range w.ev.Host.Unread {
-		all = append(all, unread)
-	}
-	return all
+	return append(all, w.ev.Host.Unread...)
 }

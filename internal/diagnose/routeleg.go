@@ -227,12 +227,15 @@ func (w *walk) strict() (string, Confidence) {
 	if way.Onward != nil && way.Onward.Kind == RouteReversePath && way.Client.Seen {
 		return way.Client.Link, Certain
 	}
-	if way.Back.Kind != RouteFine || way.Back.Local || w.ev.Host.ReversePath.Total == 0 || way.lives() {
+	if way.Back.Kind != RouteFine || way.Back.Local || w.ev.Host.ReversePath.Total == 0 {
 		return "", ""
 	}
 	for i := range w.ev.Host.Links {
 		l := &w.ev.Host.Links[i]
-		if l.Loopback || l.ReversePath != 1 || l.Name == way.Back.Link {
+		// An answered client came by another interface than that. By the one that has the address it would have been dropped, and may
+		// have been since: what the filter drops leaves no entry.
+		spared := l.Name != way.ListenLink && way.lives()
+		if l.Loopback || l.ReversePath != 1 || l.Name == way.Back.Link || spared {
 			continue
 		}
 		if w.ev.Host.ReversePath.Grown > 0 {

@@ -30,9 +30,9 @@ func source(w *walk) step {
 	}
 	s.causes = append(s.causes, exhausted(w)...)
 	if len(way.Flows.Unmasked) > 0 {
-		s.causes = append(s.causes, unmasked(w, flowLines(way.Flows.Unmasked)))
+		s.causes = append(s.causes, unmasked(flowLines(way.Flows.Unmasked)))
 	} else if a := way.Attempt; a != nil && a.Stage >= SentOn && !way.strayed(a) && a.SentFrom.Addr() == a.Client.Addr() {
-		s.causes = append(s.causes, unmasked(w, a.Transcript))
+		s.causes = append(s.causes, unmasked(a.Transcript))
 	}
 	s.causes = append(s.causes, notOwned(w)...)
 	return s
@@ -82,7 +82,7 @@ func exhausted(w *walk) []Explanation {
 	}}
 }
 
-func unmasked(w *walk, evidence []string) Explanation {
+func unmasked(evidence []string) Explanation {
 	return Explanation{
 		ExplanationCode: SNATMissing, Direction: Egress, Leg: LegHost, Confidence: Certain, Component: ComponentRef{"chain inet natd postrouting", "source"},
 		Summary:  "packets are sent on with the client's own address, so the target's answers do not come back to this host",

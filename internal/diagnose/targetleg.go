@@ -30,6 +30,11 @@ func target(w *walk) step {
 		s.found = unreachableText(way)
 		s.causes = append(s.causes, unreachable(w))
 	case probe.NoReply:
+		if unreachablePing(way) {
+			s.found = "no answer; a ping is answered by " + way.Ping.ICMP.String()
+			s.causes = append(s.causes, unreachable(w))
+			break
+		}
 		silence(w, &s)
 	default:
 		s.found, s.unknown = "not tried", true
@@ -65,8 +70,22 @@ func refused(w *walk) Explanation {
 	return e
 }
 
+// unreachablePing tells whether a ping met with an ICMP error that is about the host and not about pings: the attempt itself may have
+// given up before a router did.
+func unreachablePing(way *Way) bool {
+	return way.Ping != nil && way.Ping.Kind == probe.Unreachable && way.Ping.ICMP.IsValid() && !filters(way.Ping.ICMP)
+}
+
+// objection is the ICMP error that the attempt met with, or the ping beside it.
+func objection(way *Way) probe.ICMP {
+	if !way.Probe.ICMP.IsValid() && unreachablePing(way) {
+		return way.Ping.ICMP
+	}
+	return way.Probe.ICMP
+}
+
 func unreachableText(way *Way) string {
-	if i := way.Probe.ICMP; i.IsValid() {
+	if i := objection(way); i.IsValid() {
 		return fmt.Sprintf("%s answers for it: %s", i.From, i.Message)
 	}
 	return fmt.Sprintf("the next hop %s does not answer on %s", way.Neighbour.Addr, way.Neighbour.Link)
@@ -81,7 +100,7 @@ func unreachable(w *walk) Explanation {
 		ExplanationCode: TargetUnreachable, Direction: Egress, Leg: LegTarget, Confidence: Certain, Component: ComponentRef{way.target(), "target"},
 		Summary: fmt.Sprintf("the target %s cannot be reached: %s", way.Target, unreachableText(way)),
 	}
-	icmp := way.Probe.ICMP
+	icmp := objection(way)
 	switch {
 	case !icmp.IsValid():
 		e.Component = ComponentRef{way.Neighbour.Addr.String(), "next hop"}
