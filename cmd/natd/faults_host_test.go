@@ -11,7 +11,7 @@ import (
 func TestFaultsOfHost(t *testing.T) {
 	t.Parallel()
 	l := newFaultLab(t)
-	l.suffer(filterFaults())
+	l.suffer(t, filterFaults())
 }
 
 // TestFaultsOfNetwork breaks host B's routes, interfaces and settings.
@@ -21,7 +21,7 @@ func TestFaultsOfNetwork(t *testing.T) {
 	p, err := l.AddPrivate()
 	lab.Check(t, err)
 	l.hosts["P"] = p
-	l.suffer(networkFaults())
+	l.suffer(t, networkFaults())
 }
 
 // restored is what iptables-restore takes, in B; the tables go with it.

@@ -10,7 +10,7 @@ import (
 func TestFaultsOfTarget(t *testing.T) {
 	t.Parallel()
 	l := newFaultLab(t)
-	l.suffer(targetFaults())
+	l.suffer(t, targetFaults())
 }
 
 // stopNginx ends the target's service.
@@ -63,9 +63,10 @@ func targetFaults() []fault {
 		}),
 		silent(fault{name: "target's host is silent", harms: []harm{filter("C", "input", "meta nfproto ipv4 drop")}}),
 		{
+			// As long as the router knows its neighbour, a host that went down is silent.
 			name: "target's host is down",
-			harms: []harm{on("C", "ip address del 10.3.0.100/24 dev ens5",
-				"ip address add 10.3.0.100/24 dev ens5; ip route add default via 10.3.0.1")},
+			harms: []harm{on("C", "ip address del 10.3.0.100/24 dev ens5", "ip address add 10.3.0.100/24 dev ens5; ip route add default via 10.3.0.1"),
+				on("R", "ip neigh flush dev c", "")},
 			want: diagnose.TargetUnreachable, leg: target, direction: egress, shows: "10.2.0.1",
 		},
 		{

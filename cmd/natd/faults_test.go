@@ -61,6 +61,8 @@ type faultLab struct {
 	nginx *lab.Nginx
 	dns   *lab.Teller
 	hosts map[string]*lab.Host
+
+	harmed []harm // by the fault that it has
 }
 
 // usual is natd's configuration between faults.
@@ -122,10 +124,11 @@ func newFaultLab(t *testing.T) *faultLab {
 }
 
 // suffer lets the lab have the faults, one after the other.
-func (l *faultLab) suffer(faults []fault) {
+func (l *faultLab) suffer(t *testing.T, faults []fault) {
+	t.Helper()
 	for i := range faults {
 		f := &faults[i]
-		l.t.Run(f.name, func(t *testing.T) {
+		t.Run(f.name, func(t *testing.T) {
 			again := *l
 			again.box = new(box)
 			*again.box = *l.box
@@ -159,13 +162,14 @@ func (l *faultLab) inject(f *fault) {
 	}
 	for _, h := range f.harms {
 		lab.Check(l.t, l.apply(h.on, h.do, h.act))
+		l.harmed = append(l.harmed, h)
 	}
 }
 
 // mend takes the fault back, and wants everything to be well.
 func (l *faultLab) mend(f *fault) {
 	l.t.Helper()
-	for _, h := range slices.Backward(f.harms) {
+	for _, h := range slices.Backward(l.harmed) {
 		if err := l.apply(h.on, h.undo, h.cure); err != nil {
 			l.t.Error(err)
 		}
