@@ -92,6 +92,12 @@ func (k *look) place(w *Way, seen map[*Way]*sighting) {
 		return
 	}
 	w.Out = k.routeOut(w)
+	if w.Out.Kind == RouteNone || w.Out.Kind == RouteRefused {
+		var err error
+		if w.Out.By, err = k.host.Refusing(w.Target.Addr()); err != nil {
+			k.unread("%v", err)
+		}
+	}
 	if w.Out.Local {
 		if i, ok := k.index.Relay(nat.Endpoint{Addr: w.Target.Addr(), Proto: w.Protocol, Port: w.Target.Port()}); ok {
 			w.Leads = k.spec.Relays[i].Name

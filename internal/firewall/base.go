@@ -21,19 +21,21 @@ func (h Hook) translation() (priority int, status uint32, ok bool) {
 		return priorityDNAT, StatusDNAT, true
 	case Postrouting, Input:
 		return prioritySNAT, StatusSNAT, true
+	default:
+		return 0, 0, false
 	}
-	return 0, 0, false
 }
 
 // Walk says what every base chain of the packet's hook does with it, in the order in which the kernel asks them, up to the
 // one that drops it for certain. A chain that may do different things has a finding for each of them.
+//
+// The hooks of a way are walked one by one, with the packet as it comes to each. Behind a finding of Untrack the packet's CTState
+// is Untracked, or not known where that is not certain; behind one of Translate its addresses are what the rule says.
 func (r *Ruleset) Walk(p Packet) []Finding {
 	w := &walker{Ruleset: r, packet: &p}
 	w.prepare()
-	for _, c := range r.hooked(&p) {
-		if w.walkBase(c) {
-			return w.findings
-		}
+	if slices.ContainsFunc(r.hooked(&p), w.walkBase) {
+		return w.findings
 	}
 	return append(w.findings, r.unseen(&p)...)
 }
@@ -81,19 +83,19 @@ func (c *chain) called() int {
 
 // sees tells whether the chain is asked about such packets.
 func (c *chain) sees(p *Packet) bool {
-	switch family := c.table.familyName(); {
-	case p.Hook == Ingress || p.Hook == Egress:
-		device := p.InDevice
-		if p.Hook == Egress {
-			device = p.OutDevice
-		}
-		return slices.ContainsFunc(c.devices, func(d string) bool {
-			prefix, wild := strings.CutSuffix(d, "*")
-			return d == device || wild && strings.HasPrefix(device, prefix)
-		})
+	device := p.InDevice
+	switch p.Hook {
+	case Egress:
+		device = p.OutDevice
+	case Ingress:
 	default:
+		family := c.table.familyName()
 		return family == "inet" || family == p.family()
 	}
+	return slices.ContainsFunc(c.devices, func(d string) bool {
+		prefix, wild := strings.CutSuffix(d, "*")
+		return d == device || wild && strings.HasPrefix(device, prefix)
+	})
 }
 
 // walkBase walks a base chain, and tells whether the packet ends there.
@@ -156,7 +158,7 @@ func (w *walker) view(c *chain) {
 	w.viewConnection(p.CTStatus)
 	at, bit, translates := p.Hook.translation()
 	switch {
-	case w.translated == maybe || w.translated == yes && p.After == (Tuple{}):
+	case w.foreign != no && c.called() >= at:
 		w.state.forgetTuple(p.is6())
 		w.state.forget(ctStatusSpan())
 	case translates && c.called() > at:
@@ -224,6 +226,6 @@ func (w *walker) conclude() bool {
 
 func (w *walker) noteTranslation(o Outcome, t tri) {
 	if o == Translate {
-		w.translated = max(w.translated, t)
+		w.translated, w.foreign = max(w.translated, t), max(w.foreign, t)
 	}
 }

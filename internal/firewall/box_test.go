@@ -194,7 +194,10 @@ func (b *box) passed(send func() error) bool {
 // socket is a UDP socket of a host.
 func (b *box) socket(h *lab.Host, addr netip.Addr, port uint16) net.PacketConn {
 	b.t.Helper()
-	c, err := h.ListenPacket("udp", netip.AddrPortFrom(addr, port).String())
-	lab.Check(b.t, err)
+	var c net.PacketConn
+	lab.Eventually(b.t, patience, func() (err error) { // a program that is being started holds the last one for a moment
+		c, err = h.ListenPacket("udp", netip.AddrPortFrom(addr, port).String())
+		return err
+	})
 	return c
 }

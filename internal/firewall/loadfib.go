@@ -114,13 +114,6 @@ func (h *host) addrType(a netip.Addr, device string) bits {
 	case a.Is4() && !a.IsLoopback():
 		return known(host32(addrUnicast))
 	}
-	// Of IPv6 the routes decide between unicast, anycast and unreachable: all that is known is that it is not local.
-	return bits{host32(0), host32(0)}.without(addrLocal)
-}
-
-// without is a value of which only is known that it is not that one. Bits cannot say so but for what tells unicast (1) and
-// unreachable (7) from local (2).
-func (b bits) without(uint32) bits {
-	one := host32(1)
-	return bits{one, one}
+	// Of IPv6 the routes decide between unicast (1) and unreachable (7): known is the bit that both have, and that local has not.
+	return bits{host32(1), host32(1)}
 }

@@ -43,14 +43,14 @@ func (l *lookup) eval(m *machine) tri {
 		return no
 	}
 	if l.set.dataType == typeVerdict {
-		return l.turn(m, found, hits)
+		return m.turn(found, hits)
 	}
 	m.regs.store(l.dest, sameData(hits))
 	return found
 }
 
 // turn takes the verdicts that the map may give.
-func (l *lookup) turn(m *machine, found tri, hits []*element) tri {
+func (m *machine) turn(found tri, hits []*element) tri {
 	if hits == nil {
 		return m.undecided()
 	}
@@ -160,8 +160,7 @@ type dynset struct {
 	name   string
 	source uint32
 	op     uint32
-	invert bool
 	exprs  []expression
 }
 
-func (d *dynset) eval(*machine) tri { return maybe }
+func (*dynset) eval(*machine) tri { return maybe }

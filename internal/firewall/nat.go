@@ -65,7 +65,7 @@ func decodeRedirect(b []byte) expression {
 type tproxy struct{}
 
 func (tproxy) eval(m *machine) tri {
-	m.aside(Translate)
+	m.report(ending{m.chain, m.rule, Translate}, false)
 	return maybe
 }
 

@@ -6,16 +6,29 @@ import "strings"
 func (r *Ruleset) owner(e ending, base *chain) string {
 	table := e.chain.table
 	for _, known := range []struct{ table, owner string }{
-		{"firewalld", "firewalld"}, {"docker-bridges", "docker"}, {"kube-proxy", "kube-proxy"}, {"netavark", "podman"},
-		{"libvirt_network", "libvirt"}, {"f2b-table", "fail2ban"}, {"fw4", "openwrt"},
+		{"firewalld", "firewalld"},
+		{"docker-bridges", "docker"},
+		{"kube-proxy", "kube-proxy"},
+		{"netavark", "podman"},
+		{"libvirt_network", "libvirt"},
+		{"f2b-table", "fail2ban"},
+		{"fw4", "openwrt"},
 	} {
 		if table.name == known.table {
 			return known.owner
 		}
 	}
 	for _, known := range []struct{ prefix, owner string }{
-		{"DOCKER", "docker"}, {"ufw-", "ufw"}, {"ufw6-", "ufw"}, {"KUBE-", "kube-proxy"}, {"LIBVIRT_", "libvirt"}, {"f2b-", "fail2ban"},
-		{"cali-", "calico"}, {"CILIUM_", "cilium"}, {"NETAVARK", "podman"}, {"firewalld_", "firewalld"},
+		{"DOCKER", "docker"},
+		{"ufw-", "ufw"},
+		{"ufw6-", "ufw"},
+		{"KUBE-", "kube-proxy"},
+		{"LIBVIRT_", "libvirt"},
+		{"f2b-", "fail2ban"},
+		{"cali-", "calico"},
+		{"CILIUM_", "cilium"},
+		{"NETAVARK", "podman"},
+		{"firewalld_", "firewalld"},
 	} {
 		if strings.HasPrefix(e.chain.name, known.prefix) {
 			return known.owner

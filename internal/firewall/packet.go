@@ -87,7 +87,7 @@ func (p *Packet) flags() (uint8, bool) {
 	return p.TCPFlags, p.TCPFlags != 0
 }
 
-// translated tells whether the packet of a connection may be without a translation: the tuples then follow from each other.
+// plain tells whether the packet's connection is without a translation: its tuples then follow from each other.
 func (p *Packet) plain() bool { return p.CTStatus == 0 && p.After == Tuple{} && p.CTState != Related }
 
 // original is the connection's first tuple, as far as it is known.

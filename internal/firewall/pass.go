@@ -26,7 +26,7 @@ func decodeCounter(b []byte) *counter {
 	return &counter{nfnl.Uint64(nfnl.Attr(b, unix.NFTA_COUNTER_PACKETS)), nfnl.Uint64(nfnl.Attr(b, unix.NFTA_COUNTER_BYTES))}
 }
 
-func (c *counter) eval(*machine) tri { return yes }
+func (*counter) eval(*machine) tri { return yes }
 
 func (c *counter) text(p *printer) {
 	p.word(fmt.Sprintf("counter packets %d bytes %d", c.packets, c.bytes))
@@ -123,6 +123,6 @@ func decodeObjref(b []byte) expression {
 // stranger is an expression that this package does not know. It may match or not, write any register, or end the walk.
 type stranger struct{ what string }
 
-func (e *stranger) eval(m *machine) tri { return m.undecided() }
+func (*stranger) eval(m *machine) tri { return m.undecided() }
 
 func (e *stranger) text(p *printer) { p.word(e.what) }

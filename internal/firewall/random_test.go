@@ -59,8 +59,10 @@ func (g grammar) match() string {
 }
 
 func (g grammar) action(chains []string) string {
-	all := []string{"accept", "accept", "drop", "drop", "reject", "continue", "return", "counter", "meta mark set 5", "meta mark set 1", "ct mark set 5", "log prefix \"x\"",
-		"udp dport vmap { 7000 : accept, 7001 : drop }", "udp dport vmap @verdicts", "ct state vmap { established : accept, new : continue, invalid : drop }", "meta mark set udp dport map { 7000 : 5, 7001 : 1 }", "meta mark set meta mark | 4"}
+	all := []string{
+		"accept", "accept", "drop", "drop", "reject", "continue", "return", "counter", "meta mark set 5", "meta mark set 1", "ct mark set 5", "log prefix \"x\"",
+		"udp dport vmap { 7000 : accept, 7001 : drop }", "udp dport vmap @verdicts", "ct state vmap { established : accept, new : continue, invalid : drop }", "meta mark set udp dport map { 7000 : 5, 7001 : 1 }", "meta mark set meta mark | 4",
+	}
 	for _, c := range chains {
 		all = append(all, "jump "+c, "jump "+c, "goto "+c, fmt.Sprintf("iifname vmap { \"in\" : jump %s, \"out\" : goto %s }", c, c))
 	}
@@ -111,9 +113,9 @@ func (g grammar) ruleset() string {
 	return text.String()
 }
 
-// early is rules for chains where a packet has less with it.
+// early is rules for chains where a packet has less with it. Neighbours must find each other all the same.
 func (g grammar) early() string {
-	return strings.NewReplacer("oifname", "iifname", "oif ", "iif ", "reject", "drop").Replace(g.rules(nil)) + g.of("", "", "udp dport 7001 notrack\n")
+	return "meta l4proto ipv6-icmp accept\n" + strings.NewReplacer("oifname", "iifname", "oif ", "iif ", "reject", "drop").Replace(g.rules(nil)) + g.of("", "", "udp dport 7001 notrack\n")
 }
 
 // flow is a flow of datagrams between client and server.
@@ -149,7 +151,7 @@ func TestWalkByChance(t *testing.T) {
 	b := newBox(t)
 	b.watch("{ 7000, 7001 }")
 	sure := 0
-	const cases = 200
+	const cases = 120
 	seed := rand.Uint64()
 	for i := range uint64(cases) {
 		if b.byChance(seed+i) != maybe {
@@ -165,20 +167,25 @@ func TestWalkByChance(t *testing.T) {
 	}
 }
 
-// byChance is one ruleset and one packet, and what was foretold of it.
+// byChance is one ruleset of nft and one packet, and what was foretold of it.
 func (b *box) byChance(seed uint64) tri {
-	t := b.t
 	g := grammar{rand.New(rand.NewPCG(seed, 1))}
-	e, port := ends4(), uint16(7000+g.IntN(2))
+	e := ends4()
 	if g.IntN(4) == 0 {
 		e = ends6()
 	}
+	return b.try(g, seed, e, b.forget, func() error { return b.host.Nft(b.t.Context(), g.ruleset()) })
+}
+
+// try loads a ruleset behind the first packets of a flow, if there are to be any, and compares.
+func (b *box) try(g grammar, seed uint64, e ends, clean func(), load func() error) tri {
+	t, port := b.t, uint16(7000+g.IntN(2))
 	f := flow{b.socket(b.client, e.client, 0), b.socket(b.server, e.server, port)}
 	defer f.near.Close()
 	defer f.far.Close()
-	near := f.near.LocalAddr().(*net.UDPAddr).AddrPort()
-	p := Packet{InDevice: "in", OutDevice: "out", Proto: unix.IPPROTO_UDP, CTState: New, Back: "in", Src: near, Dst: netip.AddrPortFrom(e.server, port)}
-	b.forget()
+	p := Packet{InDevice: "in", OutDevice: "out", Proto: unix.IPPROTO_UDP, CTState: New, Back: "in"}
+	p.Src, p.Dst = netip.MustParseAddrPort(f.near.LocalAddr().String()), netip.AddrPortFrom(e.server, port)
+	clean()
 	if g.IntN(2) == 0 {
 		lab.Check(t, f.answer())
 		p.CTState = Established
@@ -189,7 +196,7 @@ func (b *box) byChance(seed uint64) tri {
 		}
 	}
 	for tries := 0; ; tries++ {
-		err := b.host.Nft(t.Context(), g.ruleset())
+		err := load()
 		if err == nil {
 			break
 		}
@@ -203,4 +210,69 @@ func (b *box) byChance(seed uint64) tri {
 		t.Errorf("seed %d: the packet %+v passed: %v; foretold:\n%+v\n%s", seed, p, got, found, b.host.Output(t, "nft", "-a", "list", "ruleset"))
 	}
 	return want
+}
+
+// iptables is a table of iptables, in the words of iptables-restore.
+func (g grammar) iptables() string {
+	var text strings.Builder
+	fmt.Fprintf(&text, "*filter\n:INPUT ACCEPT\n:FORWARD %s\n:OUTPUT ACCEPT\n:one -\n:two -\n", g.of("ACCEPT", "DROP"))
+	for _, one := range [][]string{{"FORWARD", "one", "two"}, {"one", "two"}, {"two"}} {
+		chain, targets := one[0], one[1:]
+		for range 1 + g.IntN(5) {
+			rule := "-A " + chain
+			for range g.IntN(3) {
+				rule += " " + g.iptablesMatch()
+			}
+			all := append([]string{"-j ACCEPT", "-j DROP", "-j REJECT", "-j RETURN", "-j LOG", "-j MARK --set-mark 5", "-j MARK --set-xmark 1/3", ""}, targets...)
+			target := g.of(all...)
+			if slices.Contains(targets, target) {
+				target = g.of("-j ", "-g ") + target
+			}
+			fmt.Fprintln(&text, rule, target)
+		}
+	}
+	return text.String() + "COMMIT\n"
+}
+
+func (g grammar) iptablesMatch() string {
+	not := g.of("", "", "! ")
+	state := g.of("NEW", "ESTABLISHED", "RELATED,ESTABLISHED", "INVALID", "UNTRACKED", "DNAT", "SNAT", "NEW,ESTABLISHED")
+	return g.of(not+"-i in", not+"-o out", "-o o+", not+"-s 10.1.0.0/16", not+"-s 10.1.0.100", not+"-d 10.3.0.0/24", "-d 10.64.0.0/10", "-p udp", "-p tcp",
+		"-p udp "+not+"--dport 7000", "-p udp -m udp "+not+"--dport 7000:7001", "-p udp "+not+"--sport 1:65000",
+		"-p udp -m multiport "+not+"--dports 80,7000,7005:7010", "-p udp -m multiport "+not+"--sports 7000:7001", "-p udp -m multiport --ports 7001,7003:7004",
+		"-m conntrack "+not+"--ctstate "+state, "-m state "+not+"--state "+g.of("NEW", "ESTABLISHED", "INVALID,NEW"), "-m conntrack "+not+"--ctstatus "+g.of("ASSURED", "SEEN_REPLY", "NONE", "EXPECTED,CONFIRMED"),
+		"-m conntrack --ctdir "+g.of("ORIGINAL", "REPLY"), "-m conntrack --ctorigdst 10.3.0.100", "-m conntrack "+not+"--ctstate "+state+" --ctdir ORIGINAL",
+		"-m addrtype "+not+"--dst-type "+g.of("LOCAL", "UNICAST", "BROADCAST", "UNICAST,LOCAL"), "-m addrtype "+not+"--src-type "+g.of("LOCAL", "UNICAST"), "-m addrtype --src-type UNICAST --limit-iface-in",
+		"-m mark "+not+"--mark "+g.of("0", "5", "1/1", "4/4"), "-m connmark "+not+"--mark "+g.of("0", "5"), "-m comment --comment x", "-m iprange "+not+"--src-range 10.1.0.90-10.1.0.110",
+		"-m iprange --src-range 10.1.0.0-10.1.0.9 --dst-range 10.3.0.1-10.3.0.200", "-m pkttype "+not+"--pkt-type "+g.of("unicast", "multicast"), "-m limit --limit 1/hour --limit-burst 1", "-m length --length 1:1000",
+		"-m ttl --ttl-eq 63", "-m statistic --mode random --probability 0.5", "-m physdev "+not+"--physdev-is-in", "-m physdev "+not+"--physdev-in in",
+		"-p icmp --icmp-type 8", "-p tcp --syn", "-p tcp --tcp-flags SYN,ACK SYN", "-m u32 --u32 0=0", "-f")
+}
+
+// The same with iptables-nft, whose extensions the kernel keeps in structures of their own.
+func TestIptablesByChance(t *testing.T) {
+	t.Parallel()
+	lab.Require(t, "iptables-nft-restore")
+	b := newBox(t)
+	b.watch("{ 7000, 7001 }")
+	restore := func(text string) error {
+		_, err := b.host.RunInput(t.Context(), text, "iptables-nft-restore")
+		return err
+	}
+	clean := func() { lab.Check(t, restore("*filter\n:INPUT ACCEPT\n:FORWARD ACCEPT\n:OUTPUT ACCEPT\nCOMMIT\n")) }
+	seed, sure := rand.Uint64(), 0
+	const cases = 60
+	for i := range uint64(cases) {
+		g := grammar{rand.New(rand.NewPCG(seed+i, 1))}
+		if b.try(g, seed+i, ends4(), clean, func() error { return restore(g.iptables()) }) != maybe {
+			sure++
+		}
+		if t.Failed() {
+			return
+		}
+	}
+	t.Logf("%d of %d cases were certain", sure, cases)
+	if sure < cases/3 {
+		t.Errorf("only %d of %d cases were certain", sure, cases)
+	}
 }

@@ -5,18 +5,18 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"time"
 
 	"golang.org/x/sys/unix"
 
 	"natd/internal/nfnl"
 )
 
-// Bounds of what is read. A set with more elements is asked, not read; a host with more rules has chains that end in doubt.
+// Bounds of what is read: a set with more elements is asked, not read; a host with more rules has chains that end in doubt. And
+// how often a ruleset that changes meanwhile is read again.
 const (
 	maxRules    = 1 << 18
 	maxElements = 1 << 16
-	attempts    = 5
+	attempts    = 20
 )
 
 // errLarge ends the dump of a set.
@@ -26,7 +26,7 @@ var errLarge = errors.New("the set is too large to be read")
 type reader struct {
 	socket *nfnl.Socket
 	rules  *Ruleset
-	count  int
+	limit  int // of elements
 }
 
 // Read reads all nf_tables rulesets of the network namespace but natd's own. While somebody changes them it tries again.
@@ -34,25 +34,21 @@ type reader struct {
 // CAP_NET_ADMIN.
 func Read(ctx context.Context) (*Ruleset, error) {
 	for attempt := 1; ; attempt++ {
-		r, err := readOnce(ctx)
+		r, err := readOnce(ctx, maxElements)
 		if err == nil || attempt == attempts || !errors.Is(err, nfnl.ErrInterrupted) {
 			return r, err
-		}
-		select {
-		case <-ctx.Done():
-			return nil, fmt.Errorf("read the firewalls of the host: %w", ctx.Err())
-		case <-time.After(time.Duration(attempt) * 20 * time.Millisecond):
 		}
 	}
 }
 
-func readOnce(ctx context.Context) (*Ruleset, error) {
+// readOnce reads the rulesets, and sets of at most that many elements.
+func readOnce(ctx context.Context, limit int) (*Ruleset, error) {
 	s, err := nfnl.Dial(0)
 	if err != nil {
 		return nil, err
 	}
 	defer s.Close()
-	r := &reader{socket: s, rules: &Ruleset{chains: make(map[chainID]*chain), sets: make(map[setID]*set), member: member}}
+	r := &reader{socket: s, limit: limit, rules: &Ruleset{chains: make(map[chainID]*chain), sets: make(map[setID]*set), member: member}}
 	r.rules.legacy = LegacyTables()
 	if r.rules.host, err = readHost(); err != nil {
 		return nil, err
@@ -160,161 +156,4 @@ func (r *reader) chainRules() error {
 		c.rules = append(c.rules, rule)
 		return nil
 	})
-}
-
-// elements reads the elements of the sets that rules look into.
-func (r *reader) elements() error {
-	for _, s := range r.rules.sets {
-		if !s.used {
-			continue
-		}
-		if err := readElements(s); err != nil {
-			return fmt.Errorf("set %s of table %s %s: %w", s.name, s.table.familyName(), s.table.name, err)
-		}
-	}
-	return nil
-}
-
-// readElements reads a set on a socket of its own: closing it is what ends the dump of a large one.
-func readElements(s *set) error {
-	socket, err := nfnl.Dial(0)
-	if err != nil {
-		return err
-	}
-	defer socket.Close()
-	err = socket.Dump(elementsRequest(s, nil), func(m nfnl.Message) error {
-		for _, b := range nfnl.Attrs(nfnl.Attr(m.Attrs(), unix.NFTA_SET_ELEM_LIST_ELEMENTS)) {
-			if len(s.elements) >= maxElements {
-				return nfnl.Stop(errLarge)
-			}
-			if e := decodeElement(b); e.key != nil {
-				s.elements = append(s.elements, e)
-			} else {
-				s.fallback = &e
-			}
-		}
-		return nil
-	})
-	switch {
-	case errors.Is(err, errLarge):
-		s.large, s.elements = true, nil
-	case err != nil:
-		return err
-	}
-	s.index()
-	return nil
-}
-
-// elementsRequest asks for the elements of a set, or for that of a key.
-func elementsRequest(s *set, key []byte) *nfnl.Builder {
-	var b nfnl.Builder
-	b.Begin(nfnl.Type(unix.NFNL_SUBSYS_NFTABLES, unix.NFT_MSG_GETSETELEM), 0, s.table.family, 0)
-	b.String(unix.NFTA_SET_ELEM_LIST_TABLE, s.table.name)
-	b.String(unix.NFTA_SET_ELEM_LIST_SET, s.name)
-	if key != nil {
-		list := b.Nest(unix.NFTA_SET_ELEM_LIST_ELEMENTS)
-		elem := b.Nest(unix.NFTA_LIST_ELEM)
-		value := b.Nest(unix.NFTA_SET_ELEM_KEY)
-		b.Bytes(unix.NFTA_DATA_VALUE, key)
-		b.Unnest(value)
-		b.Unnest(elem)
-		b.Unnest(list)
-	}
-	b.End()
-	return &b
-}
-
-// member asks the kernel for the element of a key: nil when there is none.
-func member(s *set, key []byte) (*element, error) {
-	socket, err := nfnl.Dial(0)
-	if err != nil {
-		return nil, err
-	}
-	defer socket.Close()
-	var found *element
-	err = socket.Get(elementsRequest(s, key), func(m nfnl.Message) error {
-		for _, b := range nfnl.Attrs(nfnl.Attr(m.Attrs(), unix.NFTA_SET_ELEM_LIST_ELEMENTS)) {
-			e := decodeElement(b)
-			found = &e
-		}
-		return nil
-	})
-	if errors.Is(err, unix.ENOENT) {
-		return nil, nil
-	}
-	if err != nil {
-		return nil, fmt.Errorf("look into set %s of table %s %s: %w", s.name, s.table.familyName(), s.table.name, err)
-	}
-	return found, nil
-}
-
-// marking tells whether any rule gives packets a mark before they come to be forwarded, or connections one at all.
-func (r *Ruleset) marking() bool {
-	seen := make(map[*chain]bool)
-	for _, c := range r.bases {
-		if (c.hook == Prerouting || c.hook == Ingress) && r.marksIn(c, seen, markSpan()) {
-			return true
-		}
-	}
-	clear(seen)
-	for _, c := range r.bases {
-		if r.marksIn(c, seen, ctMarkSpan()) {
-			return true
-		}
-	}
-	return len(r.legacy) > 0
-}
-
-// marksIn tells whether the chain, or one that it may go to, changes such a mark.
-func (r *Ruleset) marksIn(c *chain, seen map[*chain]bool, what span) bool {
-	if c == nil || seen[c] {
-		return false
-	}
-	seen[c] = true
-	for _, rule := range c.rules {
-		for _, e := range rule.exprs {
-			if marks(e, what) {
-				return true
-			}
-			for _, to := range turns(e) {
-				if r.marksIn(r.chains[chainID{c.table, to}], seen, what) {
-					return true
-				}
-			}
-		}
-	}
-	return false
-}
-
-// turns are the chains that an expression may go to.
-func turns(e expression) (to []string) {
-	switch e := e.(type) {
-	case *immediate:
-		if e.verdict != nil {
-			to = append(to, e.verdict.chain)
-		}
-	case *lookup:
-		for i := range e.set.count() {
-			if v := e.set.elements[i].verdict; v != nil {
-				to = append(to, v.chain)
-			}
-		}
-		if e.set != nil && e.set.fallback != nil && e.set.fallback.verdict != nil {
-			to = append(to, e.set.fallback.verdict.chain)
-		}
-	}
-	return to
-}
-
-// marks tells whether the expression may change such a mark.
-func marks(e expression, what span) bool {
-	switch e := e.(type) {
-	case *meta:
-		return e.write && e.key == unix.NFT_META_MARK && what == markSpan()
-	case *connection:
-		return e.write && e.key == unix.NFT_CT_MARK && what == ctMarkSpan()
-	case *stranger, *xtMark:
-		return true
-	}
-	return false
 }

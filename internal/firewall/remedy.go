@@ -5,10 +5,11 @@ import (
 	"strings"
 )
 
-// remedy is the lines that let natd's relays through, in the way of the chain's owner. Each one is enough, but where it says
-// otherwise; none of them lets anything else through that was not translated on this host.
+// remedy is the lines that let natd's relays through, or leave them to natd, in the way of the chain's owner. Each one is
+// enough by itself. Behind the translation they open the way for what was translated on this host, before it for packets to
+// the relay. A program that decides is not gone round.
 func (w *walker) remedy(e ending, owner string) []string {
-	if e.outcome != Drop && e.outcome != Reject && e.outcome != Unknown {
+	if e.outcome == Accept || e.outcome == Unknown {
 		return nil
 	}
 	iptables := "iptables"

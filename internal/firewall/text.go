@@ -78,8 +78,7 @@ func (p *printer) imply(o operand, value []byte) {
 }
 
 // keys is the words for a key of that many bytes, which may stand in several registers.
-func (p *printer) keys(reg uint32, size int) (string, operand) {
-	first := p.get(reg)
+func (p *printer) keys(reg uint32, size int) string {
 	var words []string
 	for from := 0; from < size; {
 		o, ok := p.regs[offset(reg)+from]
@@ -89,7 +88,7 @@ func (p *printer) keys(reg uint32, size int) (string, operand) {
 		words = append(words, o.words)
 		from += (max(o.size, 1) + 3) / 4 * 4
 	}
-	return strings.Join(words, " . "), first
+	return strings.Join(words, " . ")
 }
 
 // target is where a translation leads: from the registers of addresses and ports.
@@ -171,11 +170,11 @@ func (o *operand) maskedText(op uint32, data []byte) string {
 			return fmt.Sprintf("%s %s%s/%d", o.words, map[bool]string{true: "!= "}[not], valueText(o.kind, data), bits)
 		}
 	case o.isFlags() && zero && not:
-		return o.words + " " + flagsText(o.kind, o.mask, ",")
+		return o.words + " " + flagsText(o.kind, o.mask)
 	case o.isFlags() && zero:
-		return o.words + " ! " + flagsText(o.kind, o.mask, ",")
+		return o.words + " ! " + flagsText(o.kind, o.mask)
 	case o.isFlags():
-		return o.words + " " + map[bool]string{true: "!= "}[not] + flagsText(o.kind, data, ",") + " / " + flagsText(o.kind, o.mask, ",")
+		return o.words + " " + map[bool]string{true: "!= "}[not] + flagsText(o.kind, data) + " / " + flagsText(o.kind, o.mask)
 	}
 	return fmt.Sprintf("%s & %s %s %s", o.words, valueText(o.kind, o.mask), map[bool]string{true: "!=", false: "=="}[not], valueText(o.kind, data))
 }
@@ -211,7 +210,7 @@ func (l *lookup) text(p *printer) {
 	if l.set != nil {
 		size = l.set.keyLen
 	}
-	words, _ := p.keys(l.source, size)
+	words := p.keys(l.source, size)
 	if l.invert {
 		words += " !="
 	}
@@ -271,7 +270,7 @@ func (d *dynset) text(p *printer) {
 	if d.set != nil {
 		size = d.set.keyLen
 	}
-	words, _ := p.keys(d.source, size)
+	words := p.keys(d.source, size)
 	inner := &printer{family: p.family, regs: make(map[int]operand), implied: make(map[string]int)}
 	for _, e := range d.exprs {
 		e.text(inner)

@@ -22,8 +22,13 @@ func networkFields(family string) []headerField {
 		}
 	}
 	return []headerField{
-		{2, 2, "length", typeInteger}, {4, 2, "id", typeInteger}, {6, 2, "frag-off", typeInteger}, {8, 1, "ttl", typeInteger},
-		{9, 1, "protocol", typeProto}, {12, 4, "saddr", typeIPv4}, {16, 4, "daddr", typeIPv4},
+		{2, 2, "length", typeInteger},
+		{4, 2, "id", typeInteger},
+		{6, 2, "frag-off", typeInteger},
+		{8, 1, "ttl", typeInteger},
+		{9, 1, "protocol", typeProto},
+		{12, 4, "saddr", typeIPv4},
+		{16, 4, "daddr", typeIPv4},
 	}
 }
 
@@ -170,7 +175,10 @@ func (f *fib) text(p *printer) {
 		bit  uint32
 		name string
 	}{
-		{unix.NFTA_FIB_F_SADDR, "saddr"}, {unix.NFTA_FIB_F_DADDR, "daddr"}, {unix.NFTA_FIB_F_MARK, "mark"}, {unix.NFTA_FIB_F_IIF, "iif"},
+		{unix.NFTA_FIB_F_SADDR, "saddr"},
+		{unix.NFTA_FIB_F_DADDR, "daddr"},
+		{unix.NFTA_FIB_F_MARK, "mark"},
+		{unix.NFTA_FIB_F_IIF, "iif"},
 		{unix.NFTA_FIB_F_OIF, "oif"},
 	} {
 		if f.flags&part.bit != 0 {

@@ -76,7 +76,7 @@ func valueText(kind uint32, b []byte) string {
 	case typeICMPv6:
 		return icmpv6Type(at(b, 0))
 	case typeCTState, typeCTStatus, typeTCPFlag:
-		return flagsText(kind, b, ",")
+		return flagsText(kind, b)
 	}
 	return numberText(b)
 }
@@ -90,7 +90,7 @@ func numberText(b []byte) string {
 }
 
 // flagsText is the names of the bits that are set, in the order in which nft has them.
-func flagsText(kind uint32, b []byte, separator string) string {
+func flagsText(kind uint32, b []byte) string {
 	bit := uint64(at(b, 0))
 	if len(b) >= 4 {
 		bit = uint64(binary.NativeEndian.Uint32(b))
@@ -116,7 +116,7 @@ func flagsText(kind uint32, b []byte, separator string) string {
 	if bit != 0 || len(names) == 0 {
 		names = append(names, fmt.Sprintf("0x%x", bit))
 	}
-	return strings.Join(names, separator)
+	return strings.Join(names, ",")
 }
 
 // protoName is the name of a protocol, as /etc/protocols has the common ones.

@@ -65,6 +65,7 @@ func (v verdict) String() string {
 		return "return"
 	case verdictContinue:
 		return "continue"
+	case verdictEnd:
 	}
 	if v.queue {
 		return "queue"
@@ -120,11 +121,11 @@ func (e *ender) text(p *printer) { e.words(p) }
 func decodeReject(b []byte) expression {
 	typ := nfnl.Uint32(nfnl.Attr(b, unix.NFTA_REJECT_TYPE))
 	code := at(nfnl.Attr(b, unix.NFTA_REJECT_ICMP_CODE), 0)
-	return &ender{Reject, func(p *printer) { p.word(rejectText(typ, code, p.family)) }}
+	return &ender{Reject, func(p *printer) { p.word(rejectText(typ, code, p.network)) }}
 }
 
 // rejectText is the answer in nft's words, which leave out the usual one.
-func rejectText(typ uint32, code uint8, family string) string {
+func rejectText(typ uint32, code uint8, network string) string {
 	const port4, port6 = 3, 4 // port-unreachable in ICMP and ICMPv6
 	switch {
 	case typ == unix.NFT_REJECT_TCP_RST:
@@ -134,12 +135,12 @@ func rejectText(typ uint32, code uint8, family string) string {
 			return "reject"
 		}
 		return "reject with icmpx " + name(code, "no-route", "port-unreachable", "host-unreachable", "admin-prohibited")
-	case typ == unix.NFT_REJECT_ICMP_UNREACH && family == "ip6":
+	case network == "ip6":
 		if code == port6 {
 			return "reject"
 		}
 		return "reject with icmpv6 " + icmpv6Code(code)
-	case code == port4 && family == "ip":
+	case code == port4:
 		return "reject"
 	}
 	return "reject with icmp " + icmpCode(code)

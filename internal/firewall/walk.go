@@ -1,5 +1,7 @@
 package firewall
 
+import "slices"
+
 // Bounds of a walk. The kernel jumps no deeper (NFT_JUMP_STACK_SIZE); the steps are for rulesets in which every way is open.
 const (
 	maxDepth    = 16
@@ -17,6 +19,7 @@ type walker struct {
 	state      state // as the base chains so far have left it
 	untracked  tri   // whether a rule took the packet out of connection tracking
 	translated tri   // whether a chain of this hook has translated it
+	foreign    tri   // whether that was another one than natd's: to what is not known
 
 	// Of the base chain that is walked.
 	base   *chain
@@ -67,23 +70,20 @@ func (m *machine) change(p span, b bits) {
 	}
 }
 
-// untrack takes the packet out of connection tracking, if the rule gets here.
+// untrack takes the packet out of connection tracking, if the rule gets here. Where it has a connection already it keeps it
+// (nft_notrack_eval of net/netfilter/nft_ct.c).
 func (m *machine) untrack() {
-	m.aside(Untrack)
-	before := *m.state
-	m.state.setConnection(Untracked, 0)
-	m.untracked = max(m.untracked, maybe)
-	if m.sure == yes && !m.open {
-		m.untracked = yes
+	tracked := m.state.get(ctThereSpan()).equal([]byte{1})
+	if tracked == yes || m.untracked == yes {
+		return
 	}
-	if m.sure != yes {
+	sure := min(m.sure, tracked.not(), truth(!m.open).or(maybe))
+	m.report(ending{m.chain, m.rule, Untrack}, sure == yes)
+	m.untracked = max(m.untracked, sure)
+	before := *m.state
+	if m.state.setConnection(Untracked, 0); sure != yes {
 		m.state.join(&before)
 	}
-}
-
-// aside is a finding that ends nothing.
-func (m *machine) aside(o Outcome) {
-	m.report(ending{m.chain, m.rule, o}, m.sure == yes && !m.open && o != Translate)
 }
 
 // run walks a chain, and returns the state at its end and whether the packet may come there.
@@ -156,11 +156,7 @@ func (w *walker) record(c *chain, r *rule, o Outcome, s state) {
 	if o != Drop && o != Reject {
 		w.passed.add(s)
 	}
-	e := ending{c, r, o}
-	for _, known := range w.ends {
-		if known == e {
-			return
-		}
+	if e := (ending{c, r, o}); !slices.Contains(w.ends, e) {
+		w.ends = append(w.ends, e)
 	}
-	w.ends = append(w.ends, e)
 }
