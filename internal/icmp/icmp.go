@@ -20,8 +20,10 @@ const FragNeeded = 4
 
 // The types of echo messages, of the same RFCs.
 const (
-	Echo, EchoReply   = 8, 0
-	Echo6, EchoReply6 = 128, 129
+	EchoReply  = 0
+	Echo       = 8
+	Echo6      = 128
+	EchoReply6 = 129
 )
 
 // The codes that say that no one is behind the port.

@@ -67,7 +67,7 @@ func (o Dial) handshake(ctx context.Context, s *socket, deadline time.Time) Outc
 	switch {
 	case ctx.Err() != nil:
 		out = Outcome{Kind: LocalError, Err: ctx.Err()}
-	case unsent:
+	case unsent && !silentHop(o.From, o.To.Addr(), o.Device).IsValid(): // which is what packets wait for within this host, too
 		out.Kind, out.Err = LocalError, fmt.Errorf("connecting to %v: this host itself drops what it sends there: %w", o.To, unix.EPERM)
 	case err != nil:
 		out.Err = fmt.Errorf("connecting to %v: no answer within %v", o.To, o.Timeout)

@@ -7,6 +7,7 @@ import (
 	"sync"
 	"syscall"
 	"testing"
+	"time"
 
 	"golang.org/x/sys/unix"
 
@@ -119,7 +120,9 @@ func onTheWay(name string, from, to netip.Addr, udp bool) []probeCase {
 		reset.icmp = nobody.icmp // the rule is for TCP
 	}
 	cases := []probeCase{
-		{name: "open", dial: at(open), kind: Answered}, nobody, reset, {name: "dropped", dial: at(dropped), kind: NoReply},
+		nobody, reset,
+		{name: "open", dial: at(open), kind: Answered},
+		{name: "dropped", dial: at(dropped), kind: NoReply},
 		{name: "out of any port", dial: Dial{To: netip.AddrPortFrom(to, open), UDP: udp, Device: lab.Device}, kind: Answered},
 	}
 	for i, word := range rejects(v6) {
@@ -154,8 +157,11 @@ func onTheHost(t *testing.T, p *lab.Peering, name string, from, to netip.Addr, u
 	} else {
 		forbidden.icmp = fmt.Sprintf("admin-prohibited from %v (host)", from)
 	}
+	hasty := at(nets[1], open)
+	hasty.Timeout = 1500 * time.Millisecond
 	cases := []probeCase{
 		forbidden,
+		{name: "absent neighbour, soon", dial: hasty, kind: Unreachable, silent: absent},
 		{name: "dropped on the way out", dial: at(there, droppedOut), kind: LocalError, errno: unix.EPERM},
 		{name: "absent neighbour", dial: at(nets[1], open), kind: Unreachable, silent: absent},
 		{name: "absent behind the router", dial: at(nets[2], open), kind: Unreachable, icmp: fmt.Sprintf("%s from %v (router)", nothing, nets[4])},

@@ -47,18 +47,23 @@ func TestKernelPathMTU(t *testing.T) {
 					t.Errorf("%v: %+v, want %+v", a[1], got, want)
 				}
 			}
-			packets, err := capture.Stop(t.Context())
-			lab.Check(t, err)
-			least, most := tt.least*len(targets), tt.atMost*len(targets)
-			if n := len(packets); n < least || n > most {
-				t.Errorf("%d packets, want %d to %d", n, least, most)
-			}
-			for _, packet := range packets {
-				if strings.Contains(packet.Line, "frag (") {
-					t.Errorf("a fragment: %s", packet.Line)
-				}
-			}
+			wantPackets(t, capture, tt.least*len(targets), tt.atMost*len(targets))
 		})
+	}
+}
+
+// wantPackets ends a capture, which must have so many packets, and no fragment among them.
+func wantPackets(t *testing.T, capture *lab.Capture, least, most int) {
+	t.Helper()
+	packets, err := capture.Stop(t.Context())
+	lab.Check(t, err)
+	if n := len(packets); n < least || n > most {
+		t.Errorf("%d packets, want %d to %d", n, least, most)
+	}
+	for _, packet := range packets {
+		if strings.Contains(packet.Line, "frag (") {
+			t.Errorf("a fragment: %s", packet.Line)
+		}
 	}
 }
 

@@ -66,12 +66,18 @@ type Attempt struct {
 	Answer    Sight // SYN-ACK, RST, datagram or ICMP error, as it arrived
 	Returned  Sight // the answer, as it left for the client
 	Completes Sight // what the client sent behind the answer, as it arrived
-	Own       Sight // what this host said to the client that the target did not: RST, ICMP error, or a local service's SYN-ACK
-	Refused   Sight // what the client says to the answer, when it is RST, as programs do that only look whether a port is open; or an ICMP error that the answer met with on its way to the client
-	Rejects   Sight // what this host says to the target of its answer: RST or ICMP error
 	TooBig    Sight // an ICMP error that a packet of the connection was too big, arriving or leaving
 
-	FromClient, ToTarget, FromTarget, ToClient Data // what they say once connected: of TCP alone
+	// What this host said to the client that the target did not: RST, ICMP error, or a local service's SYN-ACK.
+	Own Sight
+	// What the client says to the answer when it is RST, as programs do that only look whether a port is open; or an ICMP error that
+	// the answer met with on its way to the client.
+	Refused Sight
+	// What this host says to the target of its answer: RST or ICMP error.
+	Rejects Sight
+
+	// What they say once connected, of TCP alone.
+	FromClient, ToTarget, FromTarget, ToClient Data
 
 	relay Relay
 }
@@ -159,8 +165,9 @@ func (a *Attempt) See(p Packet) bool {
 // again is how long after a datagram one with the same content is that datagram, sent on: longer than a host takes.
 const again = time.Second
 
-// seeForwarded is for the opening packet as it leaves. Its ports and addresses have changed, but its sequence number has not, which the client
-// chose at random (RFC 9293, 3.4.1); of UDP and SCTP its content. An empty datagram is too little to be recognised at any address.
+// seeForwarded is for the opening packet as it leaves. Its ports and addresses have changed, but its sequence number has not, which
+// the client chose at random (RFC 9293, 3.4.1); of UDP and SCTP its content. An empty datagram is too little to be recognised at any
+// address.
 func (a *Attempt) seeForwarded(p Packet) bool {
 	if !p.Outgoing || !p.Opens() {
 		return false
@@ -229,8 +236,8 @@ func (a *Attempt) seeTarget(p Packet) bool {
 	return true
 }
 
-// seeSent is for what is sent to the target behind the opening. A reset before the client said anything is this host's own, or its reply to an answer that it
-// does not know.
+// seeSent is for what is sent to the target behind the opening. A reset before the client said anything is this host's own: its reply to
+// an answer that it does not know.
 func (a *Attempt) seeSent(p Packet) bool {
 	switch {
 	case a.Proto != TCP:

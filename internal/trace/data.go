@@ -23,8 +23,8 @@ type segment struct {
 	times         int
 }
 
-// Stuck is the oldest segment that was sent more than once and is not acknowledged. Zero Times says that there is none. When small ones get
-// through and this is a large one, the path ahead is too narrow for it.
+// Stuck is the oldest segment that was sent more than once and is not acknowledged, and how often it was; zero times when there is none.
+// When small ones get through and this is a large one, the path ahead is too narrow for it.
 func (d *Data) Stuck() (length, times int) {
 	for _, s := range d.pending {
 		if s.times > 1 {

@@ -128,7 +128,7 @@ func extensionSize(number Protocol, b []byte) (int, bool) {
 	if len(b) >= shortest {
 		length = int(b[1])
 	}
-	switch number {
+	switch uint8(number) {
 	case extHopByHop, extRouting, extDestination, extMobility, extHIP, extShim6:
 		return 8 + 8*length, true // RFC 8200
 	case extFragment:
@@ -213,9 +213,9 @@ func digest(b []byte, length int) uint64 {
 	return h.Sum64()
 }
 
-// untagged takes off the VLAN tags that stand before the IP header, where the interface has not (IEEE 802.1Q: two bytes of tag, two of type). What
-// the kernel says of the protocol may be that of the tag or of what follows it, whether the tag is there or not (packet_rcv in
-// net/packet/af_packet.c), so that a tag counts as one when what it announces follows.
+// untagged takes off the VLAN tags that stand before the IP header, where the interface has not (IEEE 802.1Q: two bytes of tag, two of
+// type). What the kernel says of the protocol may be that of the tag or of what follows it, whether the tag is there or not (packet_rcv
+// in net/packet/af_packet.c), so that a tag counts as one when what it announces follows.
 func untagged(b []byte, protocol uint16) (rest []byte, vlan uint16) {
 	const tag = 4
 	for range 2 { // as many as there may be: IEEE 802.1ad

@@ -43,11 +43,11 @@ func ipv6Packet(proto Protocol, payload []byte, extensions ...[]byte) []byte {
 	return b
 }
 
-// tcpTo is a segment to a port, with four bytes of options.
-func tcpTo(port uint16, flags Flags, payload string) []byte {
+// segmentOf is one to port 80, with four bytes of options.
+func segmentOf(flags Flags, payload string) []byte {
 	b := make([]byte, 24)
 	binary.BigEndian.PutUint16(b, 40000)
-	binary.BigEndian.PutUint16(b[2:], port)
+	binary.BigEndian.PutUint16(b[2:], 80)
 	binary.BigEndian.PutUint32(b[4:], 1000)
 	binary.BigEndian.PutUint32(b[8:], 2000)
 	b[12], b[13] = 6<<4, byte(flags)
@@ -85,7 +85,7 @@ func later(b []byte) []byte {
 
 func TestDecode(t *testing.T) {
 	t.Parallel()
-	syn := tcpTo(80, SYN, "")
+	syn := segmentOf(SYN, "")
 	first, other := []byte{extFragment, 0, 0, 1, 0, 0, 0, 7}, []byte{extFragment, 0, 0x10, 1, 0, 0, 0, 7}
 	hop, auth := []byte{extHopByHop, 0, 1, 4, 0, 0, 0, 0}, []byte{extAuth, 1, 0, 0, 0, 0, 0, 9, 0, 0, 0, 1}
 	seg := Packet{Tuple: tuple(TCP, client, host, 40000, 80), Size: 44, Flags: SYN, Seq: 1000, Ack: 2000}
@@ -97,7 +97,7 @@ func TestDecode(t *testing.T) {
 		want Packet
 	}{
 		"TCP":                 {ipv4Packet(TCP, syn), seg},
-		"TCP data":            {ipv4Packet(TCP, tcpTo(80, PSH|ACK, "natd")), with(seg, func(p *Packet) { p.Size, p.Length, p.Flags = 48, 4, PSH|ACK })},
+		"TCP data":            {ipv4Packet(TCP, segmentOf(PSH|ACK, "natd")), with(seg, func(p *Packet) { p.Size, p.Length, p.Flags = 48, 4, PSH|ACK })},
 		"options":             {options(ipv4Packet(TCP, syn)), with(seg, func(p *Packet) { p.Size = 48 })},
 		"IPv6":                {ipv6Packet(TCP, syn), seg6},
 		"extensions":          {ipv6Packet(TCP, syn, hop, auth), with(seg6, func(p *Packet) { p.Size = 84 })},
@@ -137,14 +137,14 @@ func TestDecode(t *testing.T) {
 func TestText(t *testing.T) {
 	t.Parallel()
 	for want, b := range map[string][]byte{
-		"IP 10.1.0.100.40000 > 10.2.0.100.80: Flags [S], seq 1000, length 0":                            ipv4Packet(TCP, tcpTo(80, SYN, "")),
-		"IP6 fd00:10:1::100.40000 > fd00:10:2::100.80: Flags [P.], seq 1000:1004, ack 2000, length 4":   ipv6Packet(TCP, tcpTo(80, PSH|ACK, "natd")),
+		"IP 10.1.0.100.40000 > 10.2.0.100.80: Flags [S], seq 1000, length 0":                            ipv4Packet(TCP, segmentOf(SYN, "")),
+		"IP6 fd00:10:1::100.40000 > fd00:10:2::100.80: Flags [P.], seq 1000:1004, ack 2000, length 4":   ipv6Packet(TCP, segmentOf(PSH|ACK, "natd")),
 		"IP 10.1.0.100.40000 > 10.2.0.100.53: UDP, length 4":                                            ipv4Packet(UDP, udpTo(53, "natd")),
 		"IP 10.1.0.100 > 10.2.0.100: ICMP admin-prohibited, about 10.1.0.100.40000 > 10.2.0.100.53 udp": ipv4Packet(ICMP, icmpError(3, 13, 0, ipv4Packet(UDP, udpTo(53, "natd")))),
 		"IP 10.1.0.100 > 10.2.0.100: ICMP icmp type 8 code 0":                                           ipv4Packet(ICMP, icmpError(8, 0, 0, nil)),
-		"IP 10.1.0.100 > 10.2.0.100: tcp fragment, size 44":                                             later(ipv4Packet(TCP, tcpTo(80, SYN, ""))),
-		"IP 10.1.0.100 > 10.2.0.100: [|tcp]":                                                            ipv4Packet(TCP, tcpTo(80, SYN, ""))[:30],
-		"IP 10.1.0.100 > 10.2.0.100: proto 47, size 44":                                                 ipv4Packet(47, tcpTo(80, SYN, "")),
+		"IP 10.1.0.100 > 10.2.0.100: tcp fragment, size 44":                                             later(ipv4Packet(TCP, segmentOf(SYN, ""))),
+		"IP 10.1.0.100 > 10.2.0.100: [|tcp]":                                                            ipv4Packet(TCP, segmentOf(SYN, ""))[:30],
+		"IP 10.1.0.100 > 10.2.0.100: proto 47, size 44":                                                 ipv4Packet(47, segmentOf(SYN, "")),
 	} {
 		p, _ := decode(b, len(b))
 		p.Device = "ens5"
@@ -167,10 +167,10 @@ func TestDigest(t *testing.T) {
 }
 
 func FuzzDecode(f *testing.F) {
-	f.Add(ipv4Packet(TCP, tcpTo(80, SYN, "natd")), uint16(0x0800))
+	f.Add(ipv4Packet(TCP, segmentOf(SYN, "natd")), uint16(0x0800))
 	f.Add(options(ipv4Packet(UDP, udpTo(53, "natd"))), uint16(0x0800))
-	f.Add(ipv4Packet(ICMP, icmpError(3, 4, 1400, ipv4Packet(TCP, tcpTo(80, SYN, "")))), uint16(0x8100))
-	f.Add(ipv6Packet(SCTP, tcpTo(80, 0, ""), []byte{extHopByHop, 0, 1, 4, 0, 0, 0, 0}), uint16(0x88a8))
+	f.Add(ipv4Packet(ICMP, icmpError(3, 4, 1400, ipv4Packet(TCP, segmentOf(SYN, "")))), uint16(0x8100))
+	f.Add(ipv6Packet(SCTP, segmentOf(0, ""), []byte{extHopByHop, 0, 1, 4, 0, 0, 0, 0}), uint16(0x88a8))
 	f.Add(ipv6Packet(ICMPv6, icmpError(2, 0, 1280, ipv6Packet(UDP, udpTo(53, "")))), uint16(0x86dd))
 	f.Fuzz(func(t *testing.T, b []byte, protocol uint16) {
 		rest, _ := untagged(b, protocol)

@@ -51,8 +51,8 @@ func (f Filter) passes(p Packet) bool {
 	})
 }
 
-// elsewhere tells whether the packet may be one of a connection of a protocol that was sent somewhere else: of TCP what opens or refuses one, of the others, which do not
-// tell, all that leaves; and all errors.
+// elsewhere tells whether the packet may be one of a connection of a protocol that was sent somewhere else: of TCP what opens or refuses
+// one, of the others, which do not tell, all that leaves; and all errors.
 func (p Packet) elsewhere(proto Protocol) bool {
 	switch {
 	case p.Fragment || p.Truncated:
@@ -65,11 +65,12 @@ func (p Packet) elsewhere(proto Protocol) bool {
 	return p.Proto == proto && p.Outgoing
 }
 
-// snapshot is how much of a packet is captured, in bytes: the longest IPv4 or a usual IPv6 header, that of an ICMP error and of what it quotes.
+// snapshot is how much of a packet is captured, in bytes: the longest IPv4 or a usual IPv6 header, that of an ICMP error and of what it
+// quotes.
 const snapshot = 256
 
-// maxRanges bounds the ranges of ports in the kernel's filter, which has room for 4096 instructions (BPF_MAXINSNS in linux/bpf_common.h): two
-// families of three protocols, twice three instructions for each range. With more, it lets all ports pass.
+// maxRanges bounds the ranges of ports in the kernel's filter, which has room for 4096 instructions (BPF_MAXINSNS in
+// linux/bpf_common.h): two families of three protocols, twice three instructions for each range. With more, it lets all ports pass.
 const maxRanges = 64
 
 // packetOutgoing is the type of a packet that leaves (PACKET_OUTGOING in linux/if_packet.h).

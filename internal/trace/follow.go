@@ -1,5 +1,7 @@
 package trace
 
+import "slices"
+
 // maxAttempts bounds the connections that are followed at a time. The oldest give way.
 const maxAttempts = 64
 
@@ -11,9 +13,9 @@ type Follower struct {
 
 // See takes the next packet, and returns the connection that it belongs to, and whether that begins with it; nil when it is none of the relay's.
 func (f *Follower) See(p Packet) (a *Attempt, begins bool) {
-	for i := len(f.attempts) - 1; i >= 0; i-- { // ports are used again: the newest first
-		if f.attempts[i].See(p) {
-			return f.attempts[i], false
+	for _, known := range slices.Backward(f.attempts) { // ports are used again: the newest first
+		if known.See(p) {
+			return known, false
 		}
 	}
 	a, begins = f.Relay.Begin(p)
