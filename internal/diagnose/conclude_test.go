@@ -161,6 +161,10 @@ func TestConclude(t *testing.T) {
 		{"source address missing", func(_ *Evidence, w *Way) {
 			w.Sources, w.Missing, w.InKernel, w.Probe = nil, []netip.Addr{addr("10.2.0.55")}, false, nil
 		}, []Code{SNATNotLocal}},
+		{"source kept on EC2", func(e *Evidence, w *Way) {
+			e.Host.Instance = &control.Instance{Interfaces: []control.NetworkInterface{{ID: "eni-1", Addresses: []string{"10.2.0.100"}}}}
+			w.Relay.SNAT.Mode, w.Sources = nat.SNATOff, nil
+		}, []Code{SNATOutsideVPC}},
 		{"no ports", func(_ *Evidence, w *Way) {
 			w.Ports = &control.PortUse{Source: "10.2.0.100", Target: "10.3.0.100:80", Used: 64512, Max: 64512}
 		}, []Code{SNATPortExhausted}},
@@ -256,7 +260,7 @@ func TestConclude(t *testing.T) {
 		}
 	}
 	for _, code := range Codes() {
-		if !met[code] && code != SNATOutsideVPC {
+		if !met[code] {
 			t.Errorf("there is no case for %s", code)
 		}
 	}

@@ -84,9 +84,9 @@ func (k *look) number(key string) int {
 // place gathers what the network of the host is for one way.
 func (k *look) place(w *Way, seen map[*Way]*sighting) {
 	w.ListenLink = k.linkOf(w.Listen.Addr())
-	w.InKernel = k.table.Exists && k.leads(w)
+	w.InKernel = k.ev.Table.Unreadable != "" || k.leads(w)
 	w.Listener = k.listener(w)
-	w.Taken = w.Listener != nil && !w.InKernel && k.table.Exists
+	w.Taken = w.Listener != nil && !w.InKernel && k.ev.Table.Exists
 	k.whoAsks(w, seen[w])
 	if !w.Target.IsValid() || !w.Relay.Enabled {
 		return
@@ -118,7 +118,7 @@ func (k *look) place(w *Way, seen map[*Way]*sighting) {
 
 // leads tells whether natd's table leads to the target.
 func (k *look) leads(w *Way) bool {
-	for to := range k.table.TargetConnections()[w.Relay.Name] {
+	for to := range k.targets[w.Relay.Name] {
 		if to.Addr() == w.Target.Addr() {
 			return true
 		}
