@@ -31,7 +31,7 @@ func TestDiagnoseRemedies(t *testing.T) {
 				"iptables-nft -A FORWARD -j DOCKER-FORWARD; iptables-nft -A DOCKER-FORWARD -i docker0 -j ACCEPT",
 			"nft delete table ip filter", diagnose.ForwardDrop,
 		},
-		{"nft, deep in a jump", `nft 'table inet f { chain deep { tcp dport 80 counter drop; }; chain fwd { type filter hook forward priority 0; jump deep; }; }'`, "nft delete table inet f", diagnose.ForwardDrop},
+		{"nft, deep in a jump", `nft 'table inet f { chain deep { tcp dport 80 counter drop; }; chain front { type filter hook forward priority 0; jump deep; }; }'`, "nft delete table inet f", diagnose.ForwardDrop},
 		{"raw", `nft 'table ip r { chain pre { type filter hook prerouting priority raw; ip daddr 10.2.0.100 tcp dport 80 drop; }; }'`, "nft delete table ip r", diagnose.InputDrop},
 		{"sysctl", "sysctl -w net.ipv4.ip_forward=0", "", diagnose.IPForwardDisabled},
 		{"sysctl of the link", "sysctl -w net.ipv4.conf.ens5.forwarding=0", "", diagnose.IPForwardDisabled},
