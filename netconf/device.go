@@ -104,3 +104,28 @@ func neighbourState(state int) string {
 	}
 	return ""
 }
+
+// Refusing is the route of the main table that refuses packets to dst, as ip-route(8) writes it: "blackhole 10.3.0.0/16". It is "" when none
+// does.
+func (h *Host) Refusing(dst netip.Addr) (string, error) {
+	family := unix.AF_INET
+	if dst.Is6() {
+		family = unix.AF_INET6
+	}
+	routes, err := h.rtnl.RouteList(nil, family)
+	if err != nil && !errors.Is(err, netlink.ErrDumpInterrupted) {
+		return "", fmt.Errorf("list the routes: %w", err)
+	}
+	words := map[int]string{unix.RTN_BLACKHOLE: "blackhole", unix.RTN_UNREACHABLE: "unreachable", unix.RTN_PROHIBIT: "prohibit", unix.RTN_THROW: "throw"}
+	found, longest := "", -1
+	for i := range routes {
+		word, refuses := words[routes[i].Type]
+		if !refuses || routes[i].Dst == nil || !routes[i].Dst.Contains(dst.AsSlice()) {
+			continue
+		}
+		if bits, _ := routes[i].Dst.Mask.Size(); bits > longest {
+			found, longest = word+" "+routes[i].Dst.String(), bits
+		}
+	}
+	return found, nil
+}

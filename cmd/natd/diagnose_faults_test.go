@@ -26,7 +26,7 @@ func TestDiagnoseHost(t *testing.T) {
 		b.wantCodes(tt.want, "web")
 		lab.Check(t, tt.mend())
 		b.awaitReady()
-		lab.Check(t, b.fetch(t.Context()))
+		lab.Eventually(t, patience, func() error { return b.fetch(t.Context()) })
 		b.wantWhole("web")
 	}
 	b.kill()

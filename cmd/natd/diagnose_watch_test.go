@@ -4,6 +4,7 @@ import (
 	"encoding/json"
 	"net/netip"
 	"path/filepath"
+	"slices"
 	"strings"
 	"testing"
 
@@ -37,7 +38,6 @@ func TestDiagnoseWatch(t *testing.T) {
 	_, err := b.C.StartNginx(t.Context(), netip.MustParseAddrPort("10.3.0.100:80"))
 	lab.Check(t, err)
 	b.start(webRelay("off"))
-	try := func() { _ = b.fetch(t.Context()) }
 	router := func(script string) func() { return func() { lab.Check(t, b.R.Nft(t.Context(), script)) } }
 	host := func(script string) func() { return func() { b.nft(script) } }
 	nothing := func() {}
@@ -75,14 +75,14 @@ func TestDiagnoseWatch(t *testing.T) {
 		},
 	} {
 		tt.inject()
-		r, code := b.watch(try, append([]string{"web"}, tt.args...)...)
+		r, code := b.watch(func() { _ = b.fetch(t.Context()) }, append([]string{"web"}, tt.args...)...)
 		tt.mend()
 		wantCode := control.CodeDegraded
 		if tt.want == nil {
 			wantCode = control.CodeOK
 		}
 		got := codes(r)
-		if code != wantCode || len(got) != len(tt.want) || len(got) > 0 && got[0] != tt.want[0] {
+		if code != wantCode || !slices.Equal(got, tt.want) {
 			t.Errorf("%s: exit %d, %v, want %v:\n%s", tt.name, code, got, tt.want, indented(r))
 			continue
 		}

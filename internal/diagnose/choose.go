@@ -198,7 +198,7 @@ func (k *look) configured(r *nat.Relay, b *nat.Backend) (aims []aim) {
 	if b.Name == "" {
 		return []aim{{addr: b.Addr, ports: b.Ports}}
 	}
-	for target := range k.table.TargetConnections()[r.Name] {
+	for target := range k.targets[r.Name] {
 		a := aim{name: b.Name, addr: target.Addr(), ports: b.Ports}
 		if !slices.Contains(aims, a) {
 			aims = append(aims, a)

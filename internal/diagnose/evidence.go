@@ -147,6 +147,7 @@ const (
 type Route struct {
 	netconf.Route
 	Err  string // why there is none, "" when there is one
+	By   string // the route that refuses, such as "blackhole 10.3.0.0/16"; "" when none does
 	Kind RouteFault
 }
 

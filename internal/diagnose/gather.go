@@ -65,7 +65,7 @@ type look struct {
 	conntrack *flow.Conntrack
 	addresses []netconf.Address
 	listeners []netconf.Listener
-	table     *nat.Table
+	targets   map[string]map[netip.AddrPort]uint64 // that natd's table leads to, by the name of the relay
 	ages      ages
 	began     time.Time
 }
@@ -138,13 +138,14 @@ func (k *look) lookAtTable(ctx context.Context) (err error) {
 	}
 	defer func() { err = errors.Join(err, kernel.Close()) }()
 	t := &k.ev.Table
-	if k.table, err = kernel.Read(); errors.Is(err, fs.ErrPermission) {
+	table, err := kernel.Read()
+	if errors.Is(err, fs.ErrPermission) {
 		return err
 	} else if err != nil {
-		k.table, t.Unreadable = &nat.Table{}, err.Error()
+		t.Unreadable = err.Error()
 		return nil
 	}
-	t.Exists = k.table.Exists
+	t.Exists, k.targets = table.Exists, table.TargetConnections()
 	if k.Status != nil || !t.Exists {
 		return nil // natd compares by itself
 	}

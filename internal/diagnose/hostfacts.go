@@ -84,14 +84,20 @@ func (k *look) number(key string) int {
 // place gathers what the network of the host is for one way.
 func (k *look) place(w *Way, seen map[*Way]*sighting) {
 	w.ListenLink = k.linkOf(w.Listen.Addr())
-	w.InKernel = k.table.Exists && k.leads(w)
+	w.InKernel = k.ev.Table.Unreadable != "" || k.leads(w)
 	w.Listener = k.listener(w)
-	w.Taken = w.Listener != nil && !w.InKernel && k.table.Exists
+	w.Taken = w.Listener != nil && !w.InKernel && k.ev.Table.Exists
 	k.whoAsks(w, seen[w])
 	if !w.Target.IsValid() || !w.Relay.Enabled {
 		return
 	}
 	w.Out = k.routeOut(w)
+	if w.Out.Kind == RouteNone || w.Out.Kind == RouteRefused {
+		var err error
+		if w.Out.By, err = k.host.Refusing(w.Target.Addr()); err != nil {
+			k.unread("%v", err)
+		}
+	}
 	if w.Out.Local {
 		if i, ok := k.index.Relay(nat.Endpoint{Addr: w.Target.Addr(), Proto: w.Protocol, Port: w.Target.Port()}); ok {
 			w.Leads = k.spec.Relays[i].Name
@@ -112,7 +118,7 @@ func (k *look) place(w *Way, seen map[*Way]*sighting) {
 
 // leads tells whether natd's table leads to the target.
 func (k *look) leads(w *Way) bool {
-	for to := range k.table.TargetConnections()[w.Relay.Name] {
+	for to := range k.targets[w.Relay.Name] {
 		if to.Addr() == w.Target.Addr() {
 			return true
 		}

@@ -88,7 +88,7 @@ func conntrackRoom(w *walk) step {
 		found: fmt.Sprintf("%d of %d entries are taken", c.Entries, c.Max),
 	}
 	full := c.Max > 0 && c.Entries >= c.Max-c.Max/100 // the kernel keeps a few entries for each CPU back
-	nearly := c.Entries >= c.Max-c.Max/10 // packets are dropped for want of a source port, too
+	nearly := c.Entries >= c.Max-c.Max/10             // packets are dropped for want of a source port, too
 	if !full && (!nearly || c.Dropped.Grown+c.EarlyDropped.Grown == 0) {
 		return s
 	}

@@ -161,8 +161,10 @@ func noRoute(w *walk, out Route) Explanation {
 			fmt.Sprintf("ip route add %s via %s dev %s", netip.PrefixFrom(to, to.BitLen()), orElse(gatewayText(w), "<gateway>"), orElse(mainLink(w.ev), "<interface>")),
 		},
 	}
-	if strings.Contains(out.Err, "refuses") || strings.Contains(out.Err, "swallows") {
-		e.Remedy = append([]string{"ip route show type unreachable; ip route show type blackhole; ip route show type prohibit", "ip route del <type> <that prefix>"}, e.Remedy...)
+	if out.By != "" {
+		e.Component = ComponentRef{"route " + out.By, "route"}
+		e.Evidence = append(e.Evidence, "ip route has "+out.By)
+		e.Remedy = append([]string{"ip route del " + out.By}, e.Remedy...)
 	}
 	return e
 }
