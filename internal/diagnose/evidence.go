@@ -68,6 +68,7 @@ type Link struct {
 	Forwards4   bool
 	ReversePath int // as Sysctls.ReversePathFilter
 	Addrs       []netip.Addr
+	Nets        []netip.Prefix // that are on the link
 }
 
 // Conntrack is the use of the connection tracking table.

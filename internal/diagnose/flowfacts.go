@@ -103,7 +103,8 @@ func (k *look) sort(s *sighting, w *Way, e *flow.Entry, f Flow) {
 // reached takes a connection to the way's own target into account.
 func (s *sighting) reached(f Flow) {
 	s.flows.Tracked++
-	if s.newest == nil || f.Idle < s.newest.Idle {
+	// The kernel tells whole seconds: of two in the same one, that without an answer is the one to explain.
+	if s.newest == nil || f.Idle < s.newest.Idle || f.Idle == s.newest.Idle && !f.Replied {
 		s.newest = &f
 	}
 	if f.State == "SYN_RECV" {
@@ -148,6 +149,9 @@ func (k *look) flowOf(e *flow.Entry) Flow {
 func (s *sighting) settle(w *Way, earlier *sighting) {
 	w.Flows = s.flows
 	w.Flows.Newest, w.Flows.Active, w.Ports = s.newest, s.active, s.ports
+	if n := s.newest; n != nil && n.Source.Addr() != n.Client.Addr() {
+		w.Flows.Unmasked = nil // they are of another configuration, and end by themselves
+	}
 	for source, open := range s.crowd {
 		if c := &w.Flows.Crowd; cmp.Or(cmp.Compare(open, c.Open), source.Compare(c.Source)) > 0 {
 			*c = Crowd{source, open}

@@ -63,7 +63,7 @@ func (k *look) lookAtLinks() error {
 		}
 		for _, a := range k.addresses {
 			if a.Link == d.Name {
-				l.Addrs = append(l.Addrs, a.Addr.Addr())
+				l.Addrs, l.Nets = append(l.Addrs, a.Addr.Addr()), append(l.Nets, a.Addr.Masked())
 			}
 		}
 		k.ev.Host.Links = append(k.ev.Host.Links, l)

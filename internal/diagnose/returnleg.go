@@ -40,7 +40,7 @@ func (w *walk) met() *Explanation {
 	switch {
 	case newest == nil:
 		return nil
-	case newest.State == "SYN_RECV" && way.stuck(newest):
+	case newest.State == "SYN_RECV" && way.stuck(newest) && (way.Back.Kind == RouteFine || way.Back.Kind == RouteUnknown):
 		return w.unheard(newest.String())
 	case newest.Replied || newest.Target != way.Target:
 		return nil
@@ -100,12 +100,12 @@ func (w *walk) attempted() *Explanation {
 // turnedAway is a reset of this host for a client that may use the relay.
 func (w *walk) turnedAway() *Explanation {
 	way := w.way
-	code, why, remedy := RelayNotReady, "no backend takes new connections, or the relay is not in the kernel", "natctl status"
+	leg, code, why, remedy := LegHost, RelayNotReady, "no backend takes new connections, or the relay is not in the kernel", "natctl status"
 	if r := way.Relay; r.MaxConnections+r.MaxPerSource+r.Rate.Count > 0 {
-		code, why, remedy = RelayLimitReached, "a limit of the relay is reached", "# raise max_connections, max_per_source or rate in "+w.ev.Daemon.Config+", then natctl reload"
+		leg, code, why, remedy = LegClient, RelayLimitReached, "a limit of the relay is reached", "# raise max_connections, max_per_source or rate in "+w.ev.Daemon.Config+", then natctl reload"
 	}
 	return &Explanation{
-		ExplanationCode: code, Direction: Ingress, Leg: LegHost, Confidence: Likely, Component: relayRef(way),
+		ExplanationCode: code, Direction: Ingress, Leg: leg, Confidence: Likely, Component: relayRef(way),
 		Summary: "this host itself refused the client: " + why, Evidence: way.Attempt.Transcript, Remedy: []string{remedy},
 	}
 }

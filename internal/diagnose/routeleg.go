@@ -121,7 +121,8 @@ func (w *walk) deadLink(out Route) string {
 		l := &w.ev.Host.Links[i]
 		dead := !l.Up || !l.Carrier
 		named := l.Name == w.way.Relay.Egress || out.Kind == RouteFine && l.Name == out.Link
-		if dead && !l.Loopback && (named || out.Kind != RouteFine && len(l.Addrs) > 0) {
+		near := slices.ContainsFunc(l.Nets, func(n netip.Prefix) bool { return n.Contains(w.way.Target.Addr()) && !n.IsSingleIP() })
+		if dead && !l.Loopback && (named || near || out.Kind != RouteFine && len(l.Addrs) > 0) {
 			return l.Name
 		}
 	}

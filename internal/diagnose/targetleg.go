@@ -42,7 +42,7 @@ func target(w *walk) step {
 			s.found += ": " + p.Err.Error()
 		}
 	}
-	if w.has(RelayLoop) { // it went in the circle, too
+	if w.has(RelayLoop, EgressDown) { // it went the same way
 		s.causes, s.unknown = nil, true
 	}
 	if way.Relay.SNAT.Mode == nat.SNATOff {
