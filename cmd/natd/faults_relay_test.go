@@ -55,10 +55,7 @@ func listener(addr string) harm {
 			l, err = f.B.Listen("tcp", addr)
 			return err
 		},
-		cure: func(f *faultLab) error {
-			f.take(usual)
-			return l.Close()
-		},
+		cure: func(*faultLab) error { return l.Close() },
 	}
 }
 
@@ -141,7 +138,7 @@ func relayFaults() []fault {
 			config: usual,
 		},
 		{
-			name: "a local service has the port", harms: []harm{listener("10.2.0.100:90"), configured(echoes(""))}, dial: dialEcho, ask: []string{"echo"}, config: usual,
+			name: "a local service has the port", harms: []harm{listener("10.2.0.100:90"), restarted(echoes(""))}, dial: dialEcho, ask: []string{"echo"}, config: usual,
 			want: diagnose.RelayPortShadows, leg: client, direction: ingress,
 		},
 		limit(fault{name: "max_connections is reached", config: echoes("max_connections = 1"), harms: []harm{hold()}, ask: []string{"echo"}, shows: "1 of 1"}),
@@ -155,8 +152,9 @@ func relayFaults() []fault {
 		{
 			name: "the source is kept, and the target does not answer by this host", config: web(`snat = "off"`), want: diagnose.Asymmetric, leg: diagnose.LegReturn,
 		},
+		// natd refuses a relay to its own relay, unless it is one for every address.
 		{
-			name: "the target is a relay of this host", config: usual + "\n[[relay]]\nname = \"loop\"\nlisten = \"10.2.0.100:90\"\nto = [\"10.2.0.100:80\"]\n",
+			name: "the target is a relay of this host", config: usual + "\n[[relay]]\nname = \"all\"\nlisten = \":91\"\nto = [\"10.3.0.100:80\"]\n[[relay]]\nname = \"loop\"\nlisten = \"10.2.0.100:90\"\nto = [\"10.2.0.100:91\"]\n",
 			dial: fetchFrom("10.2.0.100:90"), ask: []string{"loop"}, want: diagnose.RelayLoop, leg: diagnose.LegHost,
 		},
 		{
@@ -191,12 +189,21 @@ func anotherBackend(ctx context.Context, l *faultLab) error {
 	return nil
 }
 
-// configured gives natd a configuration behind another harm.
-func configured(config string) harm {
-	return harm{act: func(l *faultLab) error {
-		l.take(config)
-		return nil
-	}}
+// restarted starts natd again with a configuration that it would refuse to load as it runs.
+func restarted(config string) harm {
+	return harm{
+		act: func(l *faultLab) error {
+			l.kill()
+			l.configure(config)
+			l.launch()
+			l.awaitDegraded("")
+			return nil
+		},
+		cure: func(l *faultLab) error {
+			l.take(usual)
+			return nil
+		},
+	}
 }
 
 // TestDiagnoseLastAnswer asks about a relay whose name server has gone: its last answer works, and that is no fault.

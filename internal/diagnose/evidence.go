@@ -68,7 +68,7 @@ type Link struct {
 	Forwards4   bool
 	ReversePath int // as Sysctls.ReversePathFilter
 	Addrs       []netip.Addr
-	Nets        []netip.Prefix // that are on the link
+	Nets        []netip.Prefix // the networks of Addrs
 }
 
 // Conntrack is the use of the connection tracking table.

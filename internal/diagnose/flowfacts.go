@@ -103,13 +103,17 @@ func (k *look) sort(s *sighting, w *Way, e *flow.Entry, f Flow) {
 // reached takes a connection to the way's own target into account.
 func (s *sighting) reached(f Flow) {
 	s.flows.Tracked++
-	// The kernel tells whole seconds: of two in the same one, that without an answer is the one to explain.
-	if s.newest == nil || f.Idle < s.newest.Idle || f.Idle == s.newest.Idle && !f.Replied {
+	if s.newest == nil || f.Idle < s.newest.Idle || f.Idle == s.newest.Idle && f.Replied && !s.newest.Replied { // the kernel tells whole seconds
 		s.newest = &f
 	}
 	if f.State == "SYN_RECV" {
 		keep(&s.halfOpen, f)
 	}
+}
+
+// outlived tells whether the connection was never answered, and a later one of the way was: an attempt from before a change.
+func (s *sighting) outlived(f Flow) bool {
+	return !f.Replied && s.newest != nil && s.newest.Replied && s.newest.Idle <= f.Idle
 }
 
 func keep(list *[]Flow, f Flow) {
@@ -149,8 +153,8 @@ func (k *look) flowOf(e *flow.Entry) Flow {
 func (s *sighting) settle(w *Way, earlier *sighting) {
 	w.Flows = s.flows
 	w.Flows.Newest, w.Flows.Active, w.Ports = s.newest, s.active, s.ports
-	if n := s.newest; n != nil && n.Source.Addr() != n.Client.Addr() {
-		w.Flows.Unmasked = nil // they are of another configuration, and end by themselves
+	if w.Protocol != nat.UDP { // whose clients stick to their entries
+		w.Flows.Unmasked = slices.DeleteFunc(w.Flows.Unmasked, s.outlived)
 	}
 	for source, open := range s.crowd {
 		if c := &w.Flows.Crowd; cmp.Or(cmp.Compare(open, c.Open), source.Compare(c.Source)) > 0 {

@@ -40,7 +40,9 @@ func (w *walk) met() *Explanation {
 	switch {
 	case newest == nil:
 		return nil
-	case newest.State == "SYN_RECV" && way.stuck(newest) && (way.Back.Kind == RouteFine || way.Back.Kind == RouteUnknown):
+	case newest.State == "SYN_RECV" && way.Back.Kind != RouteFine && way.Back.Kind != RouteUnknown:
+		return nil // the route back says why
+	case newest.State == "SYN_RECV" && way.stuck(newest):
 		return w.unheard(newest.String())
 	case newest.Replied || newest.Target != way.Target:
 		return nil
@@ -100,9 +102,9 @@ func (w *walk) attempted() *Explanation {
 // turnedAway is a reset of this host for a client that may use the relay.
 func (w *walk) turnedAway() *Explanation {
 	way := w.way
-	leg, code, why, remedy := LegHost, RelayNotReady, "no backend takes new connections, or the relay is not in the kernel", "natctl status"
+	code, leg, why, remedy := RelayNotReady, LegHost, "no backend takes new connections, or the relay is not in the kernel", "natctl status"
 	if r := way.Relay; r.MaxConnections+r.MaxPerSource+r.Rate.Count > 0 {
-		leg, code, why, remedy = LegClient, RelayLimitReached, "a limit of the relay is reached", "# raise max_connections, max_per_source or rate in "+w.ev.Daemon.Config+", then natctl reload"
+		code, leg, why, remedy = RelayLimitReached, LegClient, "a limit of the relay is reached", "# raise max_connections, max_per_source or rate in "+w.ev.Daemon.Config+", then natctl reload"
 	}
 	return &Explanation{
 		ExplanationCode: code, Direction: Ingress, Leg: leg, Confidence: Likely, Component: relayRef(way),

@@ -112,7 +112,8 @@ func wayText(r Route) string {
 }
 
 // deadLink is the interface that should carry the packets and is down: the one that the relay names, the one that the route leaves
-// by, or, when there is no route, one with an address. Routes go when their interface does, addresses do not.
+// by, the one whose network the target is in, or, when there is no route, one with an address. Routes go when their interface does,
+// and then packets may leave by another; addresses do not.
 func (w *walk) deadLink(out Route) string {
 	if out.Kind == RouteLinkMissing {
 		return w.way.Relay.Egress
@@ -121,7 +122,7 @@ func (w *walk) deadLink(out Route) string {
 		l := &w.ev.Host.Links[i]
 		dead := !l.Up || !l.Carrier
 		named := l.Name == w.way.Relay.Egress || out.Kind == RouteFine && l.Name == out.Link
-		near := slices.ContainsFunc(l.Nets, func(n netip.Prefix) bool { return n.Contains(w.way.Target.Addr()) && !n.IsSingleIP() })
+		near := slices.ContainsFunc(l.Nets, func(n netip.Prefix) bool { return n.Contains(w.way.Target.Addr()) })
 		if dead && !l.Loopback && (named || near || out.Kind != RouteFine && len(l.Addrs) > 0) {
 			return l.Name
 		}

@@ -42,7 +42,7 @@ func target(w *walk) step {
 			s.found += ": " + p.Err.Error()
 		}
 	}
-	if w.has(RelayLoop, EgressDown) { // it went the same way
+	if w.has(RelayLoop, EgressDown) { // it went in the circle, or nowhere, too
 		s.causes, s.unknown = nil, true
 	}
 	if way.Relay.SNAT.Mode == nat.SNATOff {
