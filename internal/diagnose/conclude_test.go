@@ -61,8 +61,8 @@ func stray() Flow { return *seen("ESTABLISHED", true, "10.2.0.100:40000", "10.3.
 
 func unmaskedFlow() *Flow { return seen("SYN_SENT", false, "10.1.0.100:40000", "10.3.0.100:80") }
 
-// silent is a target that does not answer.
-func silent(e *Evidence) {
+// mute is a target that does not answer.
+func mute(e *Evidence) {
 	e.Ways[0].Probe = &Answer{probe.Outcome{Kind: probe.NoReply, Err: errors.New("no answer")}, addr("10.2.0.100")}
 	e.Ways[0].Ping, e.Ways[0].Room = e.Ways[0].Probe, nil
 }
@@ -178,7 +178,7 @@ func networkCases() []conclusion {
 		{"no carrier", func(e *Evidence, w *Way) { e.Host.Links[1].Carrier = false; w.Probe = nil }, []Code{EgressDown}},
 		{"loop here", func(_ *Evidence, w *Way) { w.Out.Local, w.Leads, w.Probe = true, "web", refusedBy() }, []Code{RelayLoop}},
 		{"loop by another", func(e *Evidence, w *Way) {
-			silent(e)
+			mute(e)
 			w.Flows.Circling = []Flow{*seen("SYN_SENT", false, "10.2.0.100:1", "10.3.0.100:80")}
 		}, []Code{RelayLoop}},
 		{"source kept by mistake", func(_ *Evidence, w *Way) { w.Flows.Unmasked = []Flow{*unmaskedFlow()} }, []Code{SNATMissing}},
@@ -207,12 +207,12 @@ func networkCases() []conclusion {
 func targetCases() []conclusion {
 	return []conclusion{
 		{"refused", func(_ *Evidence, w *Way) { w.Probe = refusedBy() }, []Code{TargetRefused}},
-		{"silent", func(e *Evidence, _ *Way) { silent(e) }, []Code{TargetNoReply, NoReturnRoute}},
-		{"silent, because this host drops", func(e *Evidence, w *Way) { silent(e); w.Filters = drops(ProbeOut, true) }, nil},
+		{"silent", func(e *Evidence, _ *Way) { mute(e) }, []Code{TargetNoReply, NoReturnRoute}},
+		{"silent, because this host drops", func(e *Evidence, w *Way) { mute(e); w.Filters = drops(ProbeOut, true) }, nil},
 		{"router says no", func(_ *Evidence, w *Way) { w.Probe = unreachableBy("10.2.0.1", 1) }, []Code{TargetUnreachable}},
 		{"target's firewall says no", func(_ *Evidence, w *Way) { w.Probe = unreachableBy("10.3.0.100", 13) }, []Code{TargetUnreachable}},
-		{"router says no to a ping in time", func(e *Evidence, w *Way) { silent(e); w.Ping = unreachableBy("10.2.0.1", 1) }, []Code{TargetUnreachable}},
-		{"firewall says no to a ping", func(e *Evidence, w *Way) { silent(e); w.Ping = unreachableBy("10.3.0.100", 13) }, []Code{TargetNoReply, NoReturnRoute}},
+		{"router says no to a ping in time", func(e *Evidence, w *Way) { mute(e); w.Ping = unreachableBy("10.2.0.1", 1) }, []Code{TargetUnreachable}},
+		{"firewall says no to a ping", func(e *Evidence, w *Way) { mute(e); w.Ping = unreachableBy("10.3.0.100", 13) }, []Code{TargetNoReply, NoReturnRoute}},
 		{"next hop silent", func(_ *Evidence, w *Way) {
 			w.Neighbour.State = "FAILED"
 			w.Probe = &Answer{probe.Outcome{Kind: probe.Unreachable, Err: errors.New("no ARP")}, addr("10.2.0.100")}
@@ -221,9 +221,9 @@ func targetCases() []conclusion {
 		{"drained", func(_ *Evidence, w *Way) {
 			w.Status.Backends[0].InUse, w.Backend.State, w.Status.State = false, control.BackendDraining, control.RelayDown
 		}, []Code{BackendsDrained}},
-		{"datagrams unanswered", func(e *Evidence, w *Way) { silent(e); w.Protocol = nat.UDP }, nil},
+		{"datagrams unanswered", func(e *Evidence, w *Way) { mute(e); w.Protocol = nat.UDP }, nil},
 		{"datagrams of clients unanswered", func(e *Evidence, w *Way) {
-			silent(e)
+			mute(e)
 			w.Protocol, w.Flows.Newest = nat.UDP, seen("UNREPLIED", false, "10.2.0.100:40000", "10.3.0.100:80")
 		}, []Code{TargetNoReply}},
 	}
@@ -243,6 +243,7 @@ func returnCases() []conclusion {
 		}, nil},
 		{"answers go elsewhere", func(_ *Evidence, w *Way) {
 			w.Relay.SNAT.Mode, w.Sources, w.Flows.Newest = nat.SNATOff, nil, unmaskedFlow()
+			w.Flows.Unheard = w.Flows.Newest
 		}, []Code{Asymmetric}},
 		{"one address of the pool not let in", func(_ *Evidence, w *Way) {
 			w.Flows.Newest = seen("SYN_SENT", false, "10.2.0.101:40000", "10.3.0.100:80")

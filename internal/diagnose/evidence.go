@@ -220,6 +220,7 @@ type Answer struct {
 type Flows struct {
 	Tracked   int
 	Active    int    // of the whole relay, both sides have spoken and it has not ended
+	Unheard   *Flow  // the latest that was not answered
 	Newest    *Flow  // whose last packet is the latest; of the client, if one is asked about
 	Stuck     []Flow // half open at the beginning and at the end of the look
 	Misled    []Flow // that lead elsewhere than to the relay's backends

@@ -103,6 +103,9 @@ func (k *look) sort(s *sighting, w *Way, e *flow.Entry, f Flow) {
 // reached takes a connection to the way's own target into account.
 func (s *sighting) reached(f Flow) {
 	s.flows.Tracked++
+	if u := s.flows.Unheard; !f.Replied && (u == nil || f.Idle < u.Idle) {
+		s.flows.Unheard = &f
+	}
 	if s.newest == nil || f.Idle < s.newest.Idle || f.Idle == s.newest.Idle && f.Replied && !s.newest.Replied { // the kernel tells whole seconds
 		s.newest = &f
 	}

@@ -44,6 +44,9 @@ func (w *Way) triable() bool {
 	return w.Relay.Enabled && w.Target.IsValid() && w.Out.Kind == RouteFine
 }
 
+// silence is when no answer counts as such: a second more than a router needs to find out that there is no neighbour.
+const silence = 4 * time.Second
+
 // try tries one target: the port and the host; and how large packets may be when it is not silent.
 func (k *look) try(ctx context.Context, w *Way) {
 	from := netip.Addr{}
@@ -61,7 +64,7 @@ func (k *look) try(ctx context.Context, w *Way) {
 		if !w.Out.Local {
 			ping.Go(func() { w.Ping = &Answer{k.Probes.Ping(ctx, from, w.Target.Addr()), from} })
 		}
-		w.Probe = &Answer{k.Probes.Connect(ctx, probe.Dial{From: from, To: w.Target, UDP: w.Protocol == nat.UDP}), from}
+		w.Probe = &Answer{k.Probes.Connect(ctx, probe.Dial{From: from, To: w.Target, UDP: w.Protocol == nat.UDP, Timeout: silence}), from}
 		ping.Wait()
 	}
 	if w.Out.Local {

@@ -44,10 +44,10 @@ func (w *walk) met() *Explanation {
 		return nil // the route back says why
 	case newest.State == "SYN_RECV" && way.stuck(newest):
 		return w.unheard(newest.String())
-	case newest.Replied || newest.Target != way.Target:
+	case way.Relay.SNAT.Mode == nat.SNATOff && way.Flows.Unheard != nil && way.Flows.Unheard.Idle <= newest.Idle: // of the same second, or later
+		return w.astray(way.Flows.Unheard.String())
+	case newest.Replied || newest.Target != way.Target || way.Relay.SNAT.Mode == nat.SNATOff:
 		return nil
-	case way.Relay.SNAT.Mode == nat.SNATOff:
-		return w.astray(newest.String())
 	case way.Probe != nil && way.Probe.Kind == probe.Answered && newest.Source.Addr() != way.Probe.From:
 		e := unanswered(w, Likely, newest.String())
 		e.Summary = fmt.Sprintf("the target %s answers %s, and not %s: is the second let in, too?", way.Target, way.Probe.From, newest.Source.Addr())

@@ -35,7 +35,7 @@ func target(w *walk) step {
 			s.causes = append(s.causes, unreachable(w))
 			break
 		}
-		silence(w, &s)
+		silent(w, &s)
 	default:
 		s.found, s.unknown = "not tried", true
 		if p.Err != nil {
@@ -132,8 +132,8 @@ func letIn(way *Way) string {
 	return fmt.Sprintf("nft insert rule inet filter input %s saddr %s %s dport %d accept   # or the like, on the target", family(from), from, way.Protocol, way.Target.Port())
 }
 
-// silence is what follows when nothing comes back.
-func silence(w *walk, s *step) {
+// silent is what follows when nothing comes back.
+func silent(w *walk, s *step) {
 	way := w.way
 	for _, place := range []Place{ProbeOut, ProbeIn} {
 		if f := first(way.Filters[place], (*Filter).ends); f != nil {
