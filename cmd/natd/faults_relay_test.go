@@ -37,7 +37,12 @@ func hold() harm {
 			}
 			return err
 		},
-		cure: func(*faultLab) error { return held.Close() },
+		cure: func(*faultLab) error {
+			if held == nil {
+				return nil
+			}
+			return held.Close()
+		},
 	}
 }
 

@@ -25,6 +25,7 @@ type fault struct {
 	harms  []harm
 	dial   dial     // the client's attempt; nil = the web page
 	works  bool     // the client gets through all the same
+	stays  bool     // it is in the lab itself: there is nothing to mend
 	during bool     // a client tries while the question is asked
 	watch  bool     // the client's attempt is watched
 	ask    []string // of natctl diagnose; nil = the relay web
@@ -164,8 +165,8 @@ func (l *faultLab) inject(f *fault) {
 		l.take(f.config)
 	}
 	for _, h := range f.harms {
-		lab.Check(l.t, l.apply(h.on, h.do, h.act))
 		l.harmed = append(l.harmed, h)
+		lab.Check(l.t, l.apply(h.on, h.do, h.act))
 	}
 }
 
@@ -179,6 +180,10 @@ func (l *faultLab) mend(f *fault) {
 	}
 	if f.config != "" {
 		l.take(usual)
+	}
+	l.harmed = nil
+	if f.stays {
+		return
 	}
 	l.awaitReady()
 	mended := fault{}

@@ -233,7 +233,7 @@ func size(w *walk) step {
 		s.found = fmt.Sprintf("%d bytes, which is what the host knows", r.Largest)
 	default:
 		s.found = fmt.Sprintf("%d bytes pass, larger ones vanish without an ICMP error, and the route says %d", r.Largest, r.Route)
-		if !way.clamped() {
+		if !way.clamped() && !w.has(MTUBlackhole) {
 			s.causes = append(s.causes, hole(w, s.found))
 		}
 	}
