@@ -8,7 +8,6 @@ import (
 	"unicode/utf8"
 
 	"golang.org/x/sys/unix"
-
 )
 
 // openTerminal makes a pseudoterminal, see pty(7). Written to tty, text comes out of the master.
