@@ -53,7 +53,7 @@ func openBrowser(t *testing.T) *browser {
 	fromRead, fromWrite, err := os.Pipe()
 	lab.Check(t, err)
 	cmd := exec.CommandContext(t.Context(), "chromium", "--headless", "--no-sandbox", "--disable-gpu", "--no-first-run", "--hide-scrollbars",
-		"--disable-background-networking", "--disable-component-update", "--disable-sync", "--disable-dev-shm-usage",
+		"--disable-background-networking", "--disable-component-update", "--disable-sync", "--disable-dev-shm-usage", "--disable-breakpad",
 		"--remote-debugging-pipe", "--user-data-dir="+t.TempDir(), "about:blank")
 	cmd.ExtraFiles = []*os.File{toRead, fromWrite}
 	lab.Check(t, cmd.Start())
@@ -244,4 +244,10 @@ func (p *tab) requests() (all []string) {
 		}
 	}
 	return all
+}
+
+// close closes the tab.
+func (p *tab) close() {
+	p.t.Helper()
+	p.do("Page.close", nil)
 }

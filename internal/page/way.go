@@ -14,7 +14,8 @@ import (
 type way struct {
 	Client, Host stop
 	Targets      []stop
-	More         int // targets that are left out
+	More         int  // targets that are left out
+	Ends         bool // new connections go no further than the host, although nothing is broken: no target takes them
 }
 
 // stop is a place on the way. The state of a client or target is that of the link between it and the host.
@@ -45,6 +46,7 @@ func relayWay(r *control.Relay, inSync bool) *way {
 	for i := range backends {
 		w.add(r, &backends[i])
 	}
+	w.Ends = r.State == control.RelayDown && !slices.ContainsFunc(r.Backends, func(b control.Backend) bool { return b.InUse })
 	return w
 }
 
@@ -214,7 +216,11 @@ func (w *way) Break() string {
 			broken = append(broken, t.Title)
 		}
 	}
-	if len(broken) == 0 {
+	switch {
+	case len(broken) > 0:
+	case w.Ends:
+		return "New connections end at this host: no target takes them."
+	default:
 		return ""
 	}
 	return "It breaks between this host and " + strings.Join(broken, ", ") + "."

@@ -5,13 +5,13 @@
 	const $ = (id) => document.getElementById(id);
 	const main = $("main"), form = document.forms[0], silent = $("silent"), age = $("age");
 	let answered = main.querySelector("[data-state='no answer']") ? 0 : Date.now();
-	let silentSince = 0, running = null, timer = 0, typing = 0;
+	let pause = every, silentSince = 0, running = null, timer = 0, typing = 0;
 
 	const clock = (at) => new Date(at).toLocaleTimeString();
 
 	const tell = () => {
 		if (document.hidden) return;
-		age.textContent = answered ? `Read ${Math.round((Date.now() - answered) / 1000)} s ago, again every ${every / 1000} s. ` : "";
+		age.textContent = answered ? `Read ${Math.round((Date.now() - answered) / 1000)} s ago, again every ${Math.round(pause / 1000)} s. ` : "";
 	};
 
 	// show replaces what changes, and gives the focus back to what had it.
@@ -39,7 +39,7 @@
 	const load = async () => {
 		clearTimeout(timer);
 		running?.abort();
-		const mine = running = new AbortController();
+		const mine = running = new AbortController(), begin = Date.now();
 		const expired = setTimeout(() => mine.abort(), patience);
 		try {
 			const address = new URL(location.href);
@@ -66,7 +66,8 @@
 			clearTimeout(expired);
 			if (mine === running) {
 				tell();
-				timer = setTimeout(next, every);
+				pause = Math.max(every, 5 * (Date.now() - begin)); // what takes long is not done all the time
+				timer = setTimeout(next, pause);
 			}
 		}
 	};
