@@ -2,15 +2,18 @@ package page_test
 
 import (
 	"bytes"
+	"cmp"
 	"context"
 	"errors"
 	"image"
 	"image/color"
 	"image/png"
+	"maps"
 	"net/http"
 	"net/http/httptest"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"sync/atomic"
 	"testing"
@@ -89,7 +92,7 @@ func TestLooks(t *testing.T) {
 				p.visit(address)
 				look(p, address, screen.width, s.words)
 				if screen.width == 1180 && updating() {
-					p.do("Emulation.setDeviceMetricsOverride", with{"width": 1040, "height": 300, "deviceScaleFactor": 1, "mobile": false})
+					p.do("Emulation.setDeviceMetricsOverride", with{"width": 1180, "height": 300, "deviceScaleFactor": 1, "mobile": false})
 					p.visit(address + "/?open=web") // others have a row
 					p.until(`document.querySelector('td[data-label="New/s"]').textContent !== '–'`)
 					p.save(name)
@@ -205,26 +208,29 @@ func (p *tab) save(name string) {
 	lab.Check(p.t, os.WriteFile(path, small.Bytes(), 0o644))
 }
 
-// indexed is the picture in at most 256 colours, which makes it small: colours that differ by less than anybody sees become one.
+// indexed is the picture in its 256 most frequent colours, which makes it small: all others are at the edges of letters, where
+// the nearest does.
 func indexed(from image.Image) image.Image {
 	box := from.Bounds()
-	for step := uint32(1); ; step *= 2 {
-		colours := make(map[color.RGBA]uint8)
-		to := image.NewPaletted(box, nil)
-		for y := box.Min.Y; y < box.Max.Y && len(colours) <= 256; y++ {
-			for x := box.Min.X; x < box.Max.X; x++ {
-				r, g, b, _ := from.At(x, y).RGBA()
-				near := func(v uint32) uint8 { return uint8(min(255, (v>>8+step/2)/step*step)) }
-				c := color.RGBA{near(r), near(g), near(b), 255}
-				if _, known := colours[c]; !known {
-					colours[c] = uint8(len(colours))
-					to.Palette = append(to.Palette, c)
-				}
-				to.SetColorIndex(x, y, colours[c])
-			}
-		}
-		if len(colours) <= 256 {
-			return to
+	counts := make(map[color.Color]int)
+	for y := box.Min.Y; y < box.Max.Y; y++ {
+		for x := box.Min.X; x < box.Max.X; x++ {
+			counts[from.At(x, y)]++
 		}
 	}
+	palette := slices.SortedFunc(maps.Keys(counts), func(a, b color.Color) int { return cmp.Compare(counts[b], counts[a]) })
+	to := image.NewPaletted(box, palette[:min(len(palette), 256)])
+	nearest := make(map[color.Color]uint8)
+	for y := box.Min.Y; y < box.Max.Y; y++ {
+		for x := box.Min.X; x < box.Max.X; x++ {
+			c := from.At(x, y)
+			i, known := nearest[c]
+			if !known {
+				i = uint8(to.Palette.Index(c))
+				nearest[c] = i
+			}
+			to.SetColorIndex(x, y, i)
+		}
+	}
+	return to
 }
