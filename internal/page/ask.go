@@ -6,7 +6,6 @@ import (
 	"fmt"
 	"sync"
 	"time"
-	"weak"
 
 	"natd/internal/control"
 )
@@ -30,8 +29,8 @@ type asker struct {
 	source func(context.Context) (*control.Status, error)
 	turn   chan struct{} // holds a token while somebody asks
 
-	mu     sync.Mutex                   // of what follows, so that it can be read while somebody asks
-	last   weak.Pointer[control.Status] // of 100,000 relays it is too large to be kept for nobody
+	mu     sync.Mutex      // of what follows, so that it can be read while somebody asks
+	last   *control.Status // while it is fresh: of 100,000 relays it is too large to be kept for nobody
 	now    *sample
 	before *sample
 	since  time.Time // of the first failure in a row; zero while natd answers
@@ -56,7 +55,11 @@ func (a *asker) ask(ctx context.Context) (*answer, error) {
 	if err == nil && status == nil {
 		err = errors.New("it has no status yet")
 	}
-	if err != nil {
+	switch {
+	case err == nil:
+	case errors.Is(ctx.Err(), context.Canceled): // the reader has gone away, and natd is not to blame
+		return nil, err
+	default:
 		a.fail()
 		return nil, err
 	}
@@ -67,11 +70,10 @@ func (a *asker) ask(ctx context.Context) (*answer, error) {
 func (a *asker) known() *answer {
 	a.mu.Lock()
 	defer a.mu.Unlock()
-	status := a.last.Value()
-	if status == nil || time.Since(a.now.at) >= fresh {
+	if a.last == nil || time.Since(a.now.at) >= fresh {
 		return nil
 	}
-	return &answer{status: status, at: a.now.at, before: a.before}
+	return &answer{status: a.last, at: a.now.at, before: a.before}
 }
 
 // keep makes the status the last one, and what was the last one the one before.
@@ -82,14 +84,23 @@ func (a *asker) keep(status *control.Status) *answer {
 	if a.before != nil && !a.before.comparableTo(a.now) {
 		a.before = nil
 	}
-	a.last, a.since = weak.Make(status), time.Time{}
+	a.last, a.since = status, time.Time{}
+	time.AfterFunc(fresh, func() { a.forget(status) })
 	return &answer{status: status, at: a.now.at, before: a.before}
+}
+
+// forget lets go of a status, unless there is a newer one.
+func (a *asker) forget(status *control.Status) {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	if a.last == status && time.Since(a.now.at) >= fresh {
+		a.last = nil
+	}
 }
 
 func (a *asker) fail() {
 	a.mu.Lock()
 	defer a.mu.Unlock()
-	a.last = weak.Pointer[control.Status]{}
 	if a.since.IsZero() {
 		a.since = time.Now()
 	}

@@ -188,7 +188,7 @@ func (p *tab) eval(expression string) string {
 		Result           struct{ Value any }
 		ExceptionDetails any
 	}
-	lab.Check(p.t, json.Unmarshal(p.do("Runtime.evaluate", with{"expression": expression, "returnByValue": true}), &out))
+	lab.Check(p.t, json.Unmarshal(p.do("Runtime.evaluate", with{"expression": expression, "returnByValue": true, "awaitPromise": true}), &out))
 	if out.ExceptionDetails != nil {
 		p.t.Fatalf("%s: %v", expression, out.ExceptionDetails)
 	}

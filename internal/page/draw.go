@@ -94,7 +94,7 @@ func fitted(s stop, width int) stop {
 
 // wrap breaks a text between words.
 func wrap(s string, room int) (lines []string) {
-	for _, word := range strings.Fields(s) {
+	for word := range strings.FieldsSeq(s) {
 		last := len(lines) - 1
 		switch {
 		case last >= 0 && utf8.RuneCountInString(lines[last])+1+utf8.RuneCountInString(word) <= room:

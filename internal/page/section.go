@@ -11,9 +11,9 @@ import (
 	"natd/internal/words"
 )
 
-// rowsShown is how many relays have a row, and how many gateways and statics. A page of 1,000 is half a megabyte, and takes a
-// browser a tenth of a second; the filter finds the others.
-const rowsShown = 1000
+// rowsShown is how many relays have a row, and how many gateways and statics: as many as somebody looks through. A browser takes
+// tenths of a second for 1,000 at each refresh; the filter finds the others.
+const rowsShown = 200
 
 // section is one kind of what natd relays.
 type section struct {
