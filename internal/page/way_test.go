@@ -68,9 +68,9 @@ func TestBreaks(t *testing.T) {
 func TestBehindBreaks(t *testing.T) {
 	t.Parallel()
 	for reason, want := range map[string]string{
-		"0.0.0.0/0 cannot be reached: no route: the routing tables have no entry for it": "It breaks between this host and 0.0.0.0/0.",
-		"egress ens6: no such interface":                                                 "It breaks on this host.",
-		"the host does not forward IPv4":                                                 "It breaks on this host.",
+		"0.0.0.0/0 cannot be reached: no route": "It breaks between this host and 0.0.0.0/0.",
+		"egress ens6: no such interface":        "It breaks on this host.",
+		"the host does not forward IPv4":        "It breaks on this host.",
 	} {
 		body := text(t, page.New(source(func(now time.Time) *control.Status {
 			s := healthy(now)
