@@ -2,12 +2,14 @@ package page_test
 
 import (
 	"bufio"
+	"context"
 	"encoding/json"
 	"fmt"
 	"os"
 	"os/exec"
 	"strings"
 	"sync"
+	"syscall"
 	"testing"
 	"time"
 
@@ -52,10 +54,15 @@ func openBrowser(t *testing.T) *browser {
 	lab.Check(t, err)
 	fromRead, fromWrite, err := os.Pipe()
 	lab.Check(t, err)
-	cmd := exec.CommandContext(t.Context(), "chromium", "--headless", "--no-sandbox", "--disable-gpu", "--no-first-run", "--hide-scrollbars",
+	// Not in the directory of the test, and not with its context: processes of the browser write for a moment after they were told
+	// to end, and all the longer when they are killed.
+	profile, err := os.MkdirTemp("", "natd-browser-")
+	lab.Check(t, err)
+	cmd := exec.CommandContext(context.WithoutCancel(t.Context()), "chromium", "--headless", "--no-sandbox", "--disable-gpu", "--no-first-run", "--hide-scrollbars",
 		"--disable-background-networking", "--disable-component-update", "--disable-sync", "--disable-dev-shm-usage", "--disable-breakpad",
-		"--remote-debugging-pipe", "--user-data-dir="+t.TempDir(), "about:blank")
+		"--remote-debugging-pipe", "--user-data-dir="+profile, "about:blank")
 	cmd.ExtraFiles = []*os.File{toRead, fromWrite}
+	cmd.SysProcAttr = &syscall.SysProcAttr{Setpgid: true}
 	lab.Check(t, cmd.Start())
 	toRead.Close()
 	fromWrite.Close()
@@ -67,10 +74,14 @@ func openBrowser(t *testing.T) *browser {
 	}()
 	t.Cleanup(func() {
 		_, _ = b.call("", "Browser.close", nil) // it ends before it answers, or after
+		late := time.AfterFunc(20*time.Second, func() { _ = cmd.Process.Kill() })
 		_ = cmd.Wait()
+		late.Stop()
+		_ = syscall.Kill(-cmd.Process.Pid, syscall.SIGKILL) // what is left of its group; most often nothing is
 		toWrite.Close()
 		<-done
 		fromRead.Close()
+		lab.Check(t, lab.Await(context.WithoutCancel(t.Context()), 20*time.Second, func() error { return os.RemoveAll(profile) }))
 	})
 	return b
 }

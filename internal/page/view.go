@@ -149,7 +149,7 @@ func conntrackBar(c control.Conntrack) *bar {
 	case b.Percent >= conntrackHigh:
 		b.Level = levelWarn
 	}
-	b.Text = fmt.Sprintf("%d of %d (%s %%)", c.Entries, c.Max, number(share))
+	b.Text = fmt.Sprintf("%d of %d (%s\u00a0%%)", c.Entries, c.Max, number(share))
 	return b
 }
 
