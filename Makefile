@@ -40,8 +40,8 @@ config   = $(DESTDIR)/etc/natd/natd.toml
 access   = -m 0640 $(if $(DESTDIR),,$$(getent group natd >/dev/null && echo -g natd))
 
 # Debian's names for what tests and demo run: the race detector needs a C compiler, the rest are the programs of the lab.
-PACKAGES := bind9-dnsutils conntrack curl dnsmasq-base gcc iperf3 iproute2 jq libc6-dev netbase netcat-openbsd nftables \
-	nginx-light procps systemd tcpdump
+PACKAGES := bind9-dnsutils chromium conntrack curl dnsmasq-base fonts-dejavu-core gcc iperf3 iproute2 jq libc6-dev netbase \
+	netcat-openbsd nftables nginx-light procps systemd tcpdump
 # What the check of the packages takes, besides.
 PACKAGE_TOOLS := jq lintian man-db mandoc mmdebstrap rpm shellcheck
 

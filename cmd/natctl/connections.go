@@ -8,6 +8,7 @@ import (
 	"github.com/spf13/cobra"
 
 	"natd/internal/control"
+	"natd/internal/words"
 )
 
 func (a *app) connectionsCommand() *cobra.Command {
@@ -103,7 +104,7 @@ func connectionTable(connections []control.Connection) *table {
 	for _, c := range connections {
 		t.add(row{cells: []string{
 			c.Kind, c.Relay, c.Protocol, c.State, c.Client, c.Listen, c.SNAT, c.Target,
-			size(c.Bytes.ToTarget), size(c.Bytes.ToClient), fmt.Sprintf("%d s", c.Timeout),
+			words.Size(c.Bytes.ToTarget), words.Size(c.Bytes.ToClient), fmt.Sprintf("%d s", c.Timeout),
 		}})
 	}
 	return t

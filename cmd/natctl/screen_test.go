@@ -5,12 +5,9 @@ import (
 	"os"
 	"strings"
 	"testing"
-	"time"
 	"unicode/utf8"
 
 	"golang.org/x/sys/unix"
-
-	"natd/internal/control"
 )
 
 // openTerminal makes a pseudoterminal, see pty(7). Written to tty, text comes out of the master.
@@ -122,31 +119,6 @@ func TestProgress(t *testing.T) {
 	}
 }
 
-func TestFormats(t *testing.T) {
-	t.Parallel()
-	for n, want := range map[uint64]string{
-		0: "0 B", 1023: "1023 B", 1024: "1.0 KiB", 1536: "1.5 KiB", 1<<20 - 1: "1.0 MiB", 1 << 20: "1.0 MiB",
-		3 << 30: "3.0 GiB", 1 << 40: "1.0 TiB", 1<<64 - 1: "16.0 EiB",
-	} {
-		if got := size(n); got != want {
-			t.Errorf("size(%d) = %q, want %q", n, got, want)
-		}
-	}
-	for d, want := range map[time.Duration]string{
-		-time.Hour: "0 s", 0: "0 s", 59999 * time.Millisecond: "59 s", time.Minute: "1 min", 59 * time.Minute: "59 min",
-		time.Hour: "1 h", 47 * time.Hour: "47 h", 48 * time.Hour: "2 d",
-	} {
-		if got := span(d); got != want {
-			t.Errorf("span(%s) = %q, want %q", d, got, want)
-		}
-	}
-	for want, list := range map[string][]string{"": nil, "a": {"a"}, "a +2": {"a", "b", "c"}} {
-		if got := short(list); got != want {
-			t.Errorf("short(%q) = %q, want %q", list, got, want)
-		}
-	}
-}
-
 // However narrow the screen: the columns that stay fit, or none is left that may go.
 func TestTableFits(t *testing.T) {
 	t.Parallel()
@@ -162,20 +134,6 @@ func TestTableFits(t *testing.T) {
 			if !strings.Contains(head, must) {
 				t.Errorf("no %s on a screen of %d: %s", must, width, head)
 			}
-		}
-	}
-}
-
-func TestBackendText(t *testing.T) {
-	t.Parallel()
-	for want, b := range map[string]control.Backend{
-		"10.3.0.1:80":               {Address: "10.3.0.1:80", State: control.BackendUp},
-		"10.3.0.2:80 draining":      {Address: "10.3.0.2:80", State: control.BackendDraining},
-		"10.3.0.3:80 (c.test) down": {Name: "c.test", Address: "10.3.0.3:80", State: control.BackendDown},
-		"d.test":                    {Name: "d.test", State: control.BackendUnknown},
-	} {
-		if got := backendText(&b); got != want {
-			t.Errorf("got %q, want %q", got, want)
 		}
 	}
 }
