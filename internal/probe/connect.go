@@ -33,15 +33,18 @@ func connect(ctx context.Context, c Check) error {
 // probing sets the options of a probe's socket, before it is bound.
 func probing(_ context.Context, _, _ string, raw syscall.RawConn) error {
 	var err error
-	failed := raw.Control(func(fd uintptr) {
-		err = errors.Join(
-			// A port is chosen when the target is known, so that thousands of probes from one address can share ports (ip(7)).
-			unix.SetsockoptInt(int(fd), unix.SOL_IP, unix.IP_BIND_ADDRESS_NO_PORT, 1),
-			unix.SetsockoptInt(int(fd), unix.SOL_TCP, unix.TCP_QUICKACK, 0),
-			unix.SetsockoptLinger(int(fd), unix.SOL_SOCKET, unix.SO_LINGER, &unix.Linger{Onoff: 1, Linger: 0}),
-		)
-	})
+	failed := raw.Control(func(fd uintptr) { err = quiet(int(fd)) })
 	return errors.Join(failed, err)
+}
+
+// quiet makes a TCP socket one that gives its connection up unseen.
+func quiet(fd int) error {
+	return errors.Join(
+		// A port is chosen when the target is known, so that thousands of probes from one address can share ports (ip(7)).
+		unix.SetsockoptInt(fd, unix.SOL_IP, unix.IP_BIND_ADDRESS_NO_PORT, 1),
+		unix.SetsockoptInt(fd, unix.SOL_TCP, unix.TCP_QUICKACK, 0),
+		unix.SetsockoptLinger(fd, unix.SOL_SOCKET, unix.SO_LINGER, &unix.Linger{Onoff: 1, Linger: 0}),
+	)
 }
 
 // ours tells whether a probe failed on this host: for want of an address, a port, a file descriptor or memory, or because
