@@ -30,6 +30,15 @@ func (e *Error) Error() string {
 // Unwrap makes errors.Is find the errno.
 func (e *Error) Unwrap() error { return e.Errno }
 
+// stop is an error that ends a dump before its end.
+type stop struct{ error }
+
+func (s stop) Unwrap() error { return s.error }
+
+// Stop wraps an error that the function given to Dump returns, so that the dump ends with it at once. The kernel keeps the
+// rest for the socket: close it.
+func Stop(err error) error { return stop{err} }
+
 // Dump sends the one request in b with NLM_F_DUMP and calls each for every answer.
 func (s *Socket) Dump(b *Builder, each func(Message) error) error {
 	b.flagLast(unix.NLM_F_DUMP)
@@ -100,6 +109,7 @@ func (s *Socket) ask(b *Builder, next func(Message) (done bool, err error)) erro
 				}
 			} else {
 				done, err = next(m)
+				done = done || errors.As(err, new(stop))
 			}
 			if failed == nil {
 				failed = err // the rest of a dump is still taken off the socket

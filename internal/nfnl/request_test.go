@@ -26,6 +26,21 @@ func TestPatienceBeginsBehindTheKernelsWork(t *testing.T) {
 	}
 }
 
+// A dump that is not wanted to its end is over at once: here the kernel never ends it.
+func TestStop(t *testing.T) {
+	t.Parallel()
+	s, kernel := newFake(t)
+	kernel.serve([]reply{data(1), data(2)})
+	enough, got := errors.New("enough"), 0
+	err := s.Dump(requests(1), func(Message) error {
+		got++
+		return Stop(enough)
+	})
+	if !errors.Is(err, enough) || got != 1 {
+		t.Errorf("Dump: %v after %d messages, want %v after the first", err, got, enough)
+	}
+}
+
 func TestDump(t *testing.T) {
 	t.Parallel()
 	flagged := data(2)
