@@ -32,6 +32,7 @@ files    = $(BIN)/natd:$(PREFIX)/sbin/natd \
 	$(BIN)/share/natctl.bash:$(PREFIX)/share/bash-completion/completions/natctl \
 	$(BIN)/share/_natctl:$(ZSH)/_natctl \
 	$(BIN)/share/natctl.fish:$(PREFIX)/share/fish/vendor_completions.d/natctl.fish \
+	$(foreach file,prometheus/prometheus.yml prometheus/natd.rules.yml prometheus/natd.rules.test.yml grafana/natd.json,deploy/$(file):$(PREFIX)/share/natd/$(file)) \
 	deploy/packages/copyright:$(doc)/copyright \
 	$(BIN)/share/natd.toml:$(doc)/config.example.toml \
 	$(foreach file,README.md CHANGELOG.md LICENSE $(wildcard docs/*.md),$(file):$(doc)/$(file))
@@ -148,7 +149,9 @@ ifeq ($(DESTDIR),)
 	if [ -d /run/systemd/system ] && [ -e '$(PREFIX)/lib/systemd/system/natd.service' ]; then systemctl disable --now natd.service; fi
 endif
 	@for file in $(files); do rm -f "$(DESTDIR)$${file#*:}"; done
-	@[ ! -d '$(DESTDIR)$(doc)' ] || find '$(DESTDIR)$(doc)' -depth -type d -empty -delete
+	@for dir in '$(DESTDIR)$(doc)' '$(DESTDIR)$(PREFIX)/share/natd'; do \
+		[ ! -d "$$dir" ] || find "$$dir" -depth -type d -empty -delete; \
+	done
 ifeq ($(DESTDIR),)
 	if [ -d /run/systemd/system ]; then systemctl daemon-reload; fi
 endif

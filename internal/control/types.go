@@ -49,6 +49,7 @@ type Status struct {
 	Accounting    Accounting `json:"accounting"`
 	FlowLog       *FlowLog   `json:"flow_log,omitempty"` // nil without [flow_log]
 	Metrics       *Metrics   `json:"metrics,omitempty"`  // nil without [metrics]
+	Names         []Name     `json:"names"`
 	Tunnels       []any      `json:"tunnels"`
 	Routes        []any      `json:"routes"`
 }
@@ -68,6 +69,15 @@ type Host struct {
 	Conntrack Conntrack `json:"conntrack"`
 	Sysctls   []Sysctl  `json:"sysctls"` // changed by natd, restored by flush
 	Instance  *Instance `json:"instance,omitempty"`
+	ENA       []ENA     `json:"ena"` // the interfaces that have Amazon's driver
+}
+
+// ENA is what the driver of an elastic network adapter says of the limits of its instance.
+type ENA struct {
+	Device   string            `json:"device"`
+	Exceeded map[string]uint64 `json:"exceeded"` // packets that were queued or dropped, by allowance: bw_in, conntrack and others
+	// Connections that the instance may still track before its conntrack allowance is exceeded; nil with drivers before 2.8.1.
+	ConntrackAvailable *uint64 `json:"conntrack_available,omitempty"`
 }
 
 // Instance is the EC2 instance that the host is, as its metadata service says. What that does not say is "".
@@ -105,8 +115,23 @@ type PublicAddress struct {
 
 // Conntrack is the use of the connection tracking table, in entries.
 type Conntrack struct {
-	Entries int `json:"entries"`
-	Max     int `json:"max"`
+	Entries int             `json:"entries"`
+	Max     int             `json:"max"`
+	Ended   uint64          `json:"ended"`           // connections that natd ended since it started: they contradicted the configuration
+	Stats   *ConntrackStats `json:"stats,omitempty"` // nil when the kernel does not tell
+}
+
+// ConntrackStats is what the kernel counts of connection tracking since this network namespace was made. The kernel counts in 32 bits
+// on each processor.
+type ConntrackStats struct {
+	Invalid       uint64 `json:"invalid"`        // packets that cannot be tracked
+	InsertFailed  uint64 `json:"insert_failed"`  // new connections that found no place: no free source port, as a rule
+	Drop          uint64 `json:"drop"`           // packets dropped: the table is full, or no free source port
+	EarlyDrop     uint64 `json:"early_drop"`     // entries that were given up for new ones in a full table
+	Error         uint64 `json:"error"`          // malformed packets
+	SearchRestart uint64 `json:"search_restart"` // lookups that began anew because the table was resized
+	ClashResolve  uint64 `json:"clash_resolve"`  // connections that two packets began at the same time
+	ChainTooLong  uint64 `json:"chain_too_long"` // new connections refused for a chain of the hash table that is too long
 }
 
 // Sysctl is one kernel setting that natd changed.
@@ -124,6 +149,45 @@ type Ruleset struct {
 	DriftRepairs int       `json:"drift_repairs"`
 	LastDrift    *Drift    `json:"last_drift"`
 	LastError    string    `json:"last_error"`
+	Repairs      Repairs   `json:"repairs"`
+	Syncs        Syncs     `json:"syncs"`
+}
+
+// Repairs is the drift repairs by what was repaired.
+type Repairs struct {
+	Ruleset uint64 `json:"ruleset"` // natd's table: others flushed or edited it
+	Host    uint64 `json:"host"`    // forwarding: others turned it off
+	Network uint64 `json:"network"` // relays that followed a change of interfaces, addresses or routes
+}
+
+// Syncs is how bringing the kernel in line fared, since natd started.
+type Syncs struct {
+	Failures  uint64    `json:"failures"`  // passes that failed
+	Durations Histogram `json:"durations"` // from the look at the tables to the proof that they are right
+}
+
+// Histogram counts durations.
+type Histogram struct {
+	Count   uint64   `json:"count"`
+	Sum     float64  `json:"sum_seconds"`
+	Buckets []Bucket `json:"buckets"` // ascending; what is longer than the last is in Count alone
+}
+
+// Bucket is how many durations of a histogram were not longer than a bound.
+type Bucket struct {
+	Most  float64 `json:"most_seconds"`
+	Count uint64  `json:"count"`
+}
+
+// Name is what is known of a DNS name that backends have, in one family.
+type Name struct {
+	Name       string    `json:"name"`
+	Family     string    `json:"family"`      // ipv4 | ipv6
+	Addresses  []string  `json:"addresses"`   // in use
+	AskedAt    time.Time `json:"asked_at"`    // zero before the first question
+	AnsweredAt time.Time `json:"answered_at"` // of the last good answer since natd started; zero = none
+	Failures   uint64    `json:"failures"`    // questions without a good answer since natd started
+	Error      string    `json:"error"`       // why the last question has none, "" when it has
 }
 
 // Accounting is how well connections, bytes and packets are counted.
@@ -193,6 +257,15 @@ type Backend struct {
 	Refused   uint64 `json:"refused"`   // that it answered with a refusal
 	Bytes     Volume `json:"bytes"`
 	Packets   Volume `json:"packets"`
+	Probe     *Probe `json:"probe,omitempty"` // nil while nothing checks it
+}
+
+// Probe is what the health checks of a backend came to.
+type Probe struct {
+	At       time.Time `json:"at"`      // of the last one that told something
+	Seconds  float64   `json:"seconds"` // it took
+	Total    uint64    `json:"total"`   // since the check began
+	Failures uint64    `json:"failures"`
 }
 
 // Connections counts connections: Total since the counts began where [Accounting] is exact, else since natd started or the table was
@@ -231,8 +304,9 @@ type Gateway struct {
 	SNAT        []string    `json:"snat"`   // "auto" or addresses
 	Egress      string      `json:"egress"` // "auto" or an interface
 	Connections Connections `json:"connections"`
-	Bytes       Volume      `json:"bytes"`   // to_target = to where the hosts behind went
-	Packets     Volume      `json:"packets"` // likewise
+	Bytes       Volume      `json:"bytes"`           // to_target = to where the hosts behind went
+	Packets     Volume      `json:"packets"`         // likewise
+	Ports       *PortUse    `json:"ports,omitempty"` // nil while there are no connections
 }
 
 // Static is one static as the kernel holds it.
@@ -245,8 +319,9 @@ type Static struct {
 	From        []string    `json:"from"`
 	SNAT        []string    `json:"snat"` // "auto", "off" or addresses
 	Connections Connections `json:"connections"`
-	Bytes       Volume      `json:"bytes"`   // to_target = to the internal side
-	Packets     Volume      `json:"packets"` // likewise
+	Bytes       Volume      `json:"bytes"`           // to_target = to the internal side
+	Packets     Volume      `json:"packets"`         // likewise
+	Ports       *PortUse    `json:"ports,omitempty"` // nil while there are no connections
 }
 
 // Volume is a count for each direction: since the counts began where [Accounting] is exact, else of the connections that the kernel

@@ -13,10 +13,11 @@ func (d *Daemon) gatewayStatus(all *counts) []control.Gateway {
 	gateways := make([]control.Gateway, len(d.cfg.NAT.Gateways))
 	for i := range gateways {
 		g := &d.cfg.NAT.Gateways[i]
-		c := all.of(flow.Owner{Kind: flow.KindGateway, Name: g.Name}, netip.AddrPort{})
+		owner := flow.Owner{Kind: flow.KindGateway, Name: g.Name}
+		c := all.of(owner, netip.AddrPort{})
 		gateways[i] = control.Gateway{
 			Name: g.Name, From: texts(g.From), To: texts(g.To), SNAT: snatTexts(g.SNAT), Egress: cmp.Or(g.Egress, "auto"),
-			Connections: c.connections, Bytes: c.bytes, Packets: c.packets,
+			Connections: c.connections, Bytes: c.bytes, Packets: c.packets, Ports: all.uses[owner],
 		}
 		gateways[i].State, gateways[i].Reason = d.spotState(g.Enabled, d.placed.gateways, i, g.From...)
 	}
@@ -27,10 +28,11 @@ func (d *Daemon) staticStatus(all *counts) []control.Static {
 	statics := make([]control.Static, len(d.cfg.NAT.Statics))
 	for i := range statics {
 		st := &d.cfg.NAT.Statics[i]
-		c := all.of(flow.Owner{Kind: flow.KindStatic, Name: st.Name}, netip.AddrPort{})
+		owner := flow.Owner{Kind: flow.KindStatic, Name: st.Name}
+		c := all.of(owner, netip.AddrPort{})
 		statics[i] = control.Static{
 			Name: st.Name, External: st.External.String(), Internal: st.Internal.String(), From: texts(st.From), SNAT: snatTexts(st.SNAT),
-			Connections: c.connections, Bytes: c.bytes, Packets: c.packets,
+			Connections: c.connections, Bytes: c.bytes, Packets: c.packets, Ports: all.uses[owner],
 		}
 		statics[i].State, statics[i].Reason = d.spotState(st.Enabled, d.placed.statics, i, st.External)
 	}

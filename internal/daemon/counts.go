@@ -14,6 +14,7 @@ type counts struct {
 	owners     map[flow.Owner]*count
 	refused    map[string]nat.Refusals // by relay: what its limits kept out
 	ports      flow.PortUse
+	uses       map[flow.Owner]*control.PortUse // of ports, once everything was added
 }
 
 // count is what belongs to one relay, gateway or static, or to one target of a relay.
@@ -29,6 +30,7 @@ func (d *Daemon) counts() *counts {
 	if !exact {
 		c = d.tracked()
 	}
+	c.uses = c.portUse()
 	if have, err := d.kernel.Read(); err == nil {
 		d.lasting.see(have)
 		c.refused = have.Refused()
@@ -104,10 +106,9 @@ func (c *counts) add(judge *flow.Judge, e *flow.Entry) {
 		return
 	}
 	c.of(owner, netip.AddrPort{}).add(e)
+	c.ports.Add(owner, e)
 	if owner.Kind == flow.KindRelay {
 		c.of(owner, e.Reply.Src).add(e)
-		_, i := judge.Relay(e)
-		c.ports.Add(i, e)
 	}
 }
 
@@ -165,11 +166,11 @@ func (c *count) plus(o *count) {
 	c.packets = control.Volume{ToTarget: c.packets.ToTarget + o.packets.ToTarget, ToClient: c.packets.ToClient + o.packets.ToClient}
 }
 
-// portUse is how far the source ports of each relay are used up, by its position.
-func (c *counts) portUse() map[int]*control.PortUse {
-	uses := make(map[int]*control.PortUse)
-	for i, worst := range c.ports.Worst() {
-		uses[i] = &control.PortUse{
+// portUse is how far the source ports of each owner are used up.
+func (c *counts) portUse() map[flow.Owner]*control.PortUse {
+	uses := make(map[flow.Owner]*control.PortUse)
+	for owner, worst := range c.ports.Worst() {
+		uses[owner] = &control.PortUse{
 			Source: worst.Source.String(), Target: worst.Target.String(), Used: worst.Used, Max: flow.SourcePorts,
 		}
 	}

@@ -86,6 +86,8 @@ type Daemon struct {
 	repairs  *rate.Limiter
 	wake     chan struct{}
 	requests chan func()
+	web      web
+	pulse    pulse
 	network  atomic.Bool // links, addresses, routes, host settings or the addresses of names may have changed
 	live     atomic.Bool // the health of a backend may have changed
 	writers  writers
@@ -150,6 +152,8 @@ func Run(ctx context.Context, o Options, reload <-chan os.Signal) error {
 	d.metadata = newMetadata(o.Log, func() { d.network.Store(true); d.poke() })
 	d.probes = newProbes(o, cfg.Daemon.Resolver,
 		func() { d.live.Store(true); d.poke() }, func() { d.network.Store(true); d.poke() })
+	d.pulse.begin(2 * d.beatInterval())
+	d.web.open(o.Log, d.site().handler(), d.poke)
 	if err := d.open(); err != nil {
 		return errors.Join(err, d.close())
 	}

@@ -44,6 +44,8 @@ func (d *Daemon) serve(ctx context.Context, reload <-chan os.Signal) error {
 	d.start(cancel, "serve the control socket", func() error { return server.Serve(tasks, handler{d}) })
 	d.start(cancel, "count connections", func() error { return d.meter.run(tasks) })
 	d.start(cancel, "report new connections", func() error { return d.records(tasks) })
+	d.web.follow(d.cfg.Metrics.Listen)
+	d.start(cancel, "serve metrics", func() error { return d.web.run(tasks) })
 	d.start(cancel, "reload by signal", func() error { d.reloadBySignal(tasks, reload); return nil })
 
 	err = d.loop(tasks)
@@ -119,12 +121,13 @@ func (d *Daemon) beatInterval() time.Duration {
 	return starting
 }
 
-// alive feeds the watchdog, and asks for more time for a natd that has nothing to show yet.
+// alive feeds the watchdog and what /healthz says, and asks for more time for a natd that has nothing to show yet.
 func (d *Daemon) alive() {
 	if !d.ready {
 		d.Notify.Extend(startPatience)
 	}
 	d.Notify.Alive()
+	d.pulse.beat()
 }
 
 // schedule plans what may come after a pass: after a success the next event, though not at once, so that a stream of

@@ -1,6 +1,7 @@
 package daemon
 
 import (
+	"errors"
 	"fmt"
 	"maps"
 	"slices"
@@ -36,6 +37,9 @@ func (d *Daemon) pass() error {
 // complain reports a failure once, not at every try.
 func (d *Daemon) complain(err error) {
 	d.sync.verified = false
+	if _, paced := errors.AsType[*pacedError](err); !paced {
+		d.sync.failures++
+	}
 	if text := err.Error(); d.lastStatus != text {
 		d.lastStatus = text
 		d.Log.Error("the kernel could not be brought in line, trying again", "error", err)
@@ -158,7 +162,7 @@ func (d *Daemon) reportPlaces(next *placed) {
 	d.reportSpots("gateway", next.gateways, d.placed.gateways, known, func(i int) string { return d.cfg.NAT.Gateways[i].Name })
 	d.reportSpots("static", next.statics, d.placed.statics, known, func(i int) string { return d.cfg.NAT.Statics[i].Name })
 	if len(moved) > 0 {
-		d.countRepair("", append([]string{"followed a change of the network"}, moved...))
+		d.countRepair(&d.sync.repaired.Network, "", append([]string{"followed a change of the network"}, moved...))
 		d.Log.Info("followed a change of the network", "relays", strings.Join(moved, "; "))
 	}
 }
@@ -262,7 +266,7 @@ func (d *Daemon) headline(err error) string {
 
 // shortfalls is what is not as configured, of everything and of the host.
 func (d *Daemon) shortfalls() []string {
-	return append(shortfalls(&d.cfg.NAT, &d.placed), d.hostProblems...)
+	return append(shortfalls(&d.cfg.NAT, &d.placed), d.problems()...)
 }
 
 // shortfalls names the first things that are not as configured, and how many more relays there are.

@@ -10,20 +10,21 @@ import (
 
 	"natd/internal/control"
 	"natd/internal/flow"
+	"natd/internal/probe"
 	"natd/nat"
 )
 
 func (d *Daemon) relayStatus(all *counts) []control.Relay {
-	ports := all.portUse()
 	relays := make([]control.Relay, len(d.cfg.NAT.Relays))
 	for i := range relays {
 		r := &d.cfg.NAT.Relays[i]
-		c, kept := all.of(flow.Owner{Kind: flow.KindRelay, Name: r.Name}, netip.AddrPort{}), all.refused[r.Name]
+		owner := flow.Owner{Kind: flow.KindRelay, Name: r.Name}
+		c, kept := all.of(owner, netip.AddrPort{}), all.refused[r.Name]
 		s := &relays[i]
 		*s = control.Relay{
 			Name: r.Name, Listen: []string{r.Listen.String()}, Balance: r.Balance.String(),
 			Protocol: texts(r.Protocols), From: texts(r.From), SNAT: []string{},
-			Connections: c.connections, Bytes: c.bytes, Packets: c.packets, Ports: ports[i],
+			Connections: c.connections, Bytes: c.bytes, Packets: c.packets, Ports: all.uses[owner],
 			Refused: control.Refused{Connections: kept.Connections, PerSource: kept.Sources, Rate: kept.Rate},
 		}
 		s.Backends = d.backendStatus(i, c)
@@ -40,7 +41,7 @@ func (d *Daemon) relayStatus(all *counts) []control.Relay {
 func (d *Daemon) backendStatus(i int, c *count) []control.Backend {
 	r := &d.cfg.NAT.Relays[i]
 	if i >= len(d.placed.relays) || !r.Enabled {
-		return configuredBackends(r, d.sinceOf(r.Name))
+		return configuredBackends(r, c, d.sinceOf(r.Name))
 	}
 	p := &d.placed.relays[i]
 	backends := make([]control.Backend, len(p.backends))
@@ -53,6 +54,7 @@ func (d *Daemon) backendStatus(i int, c *count) []control.Backend {
 			Name: b.conf.Name, State: b.state, Reason: b.why, Since: b.since, Weight: b.conf.Weight, Backup: b.conf.Backup,
 			InUse: b.weight > 0 && !p.Held,
 		}
+		backends[j].Probe = d.probeStatus(b.check)
 		there := c.to(b.is)
 		there.show(&backends[j])
 		if b.since.IsZero() {
@@ -65,6 +67,15 @@ func (d *Daemon) backendStatus(i int, c *count) []control.Backend {
 	return append(backends, leftBackends(c, known, d.loadedAt)...)
 }
 
+// probeStatus is what the health checks came to; nil for a backend that none was made of.
+func (d *Daemon) probeStatus(c probe.Check) *control.Probe {
+	v := d.probes.health.Verdict(c)
+	if v.Probes == 0 {
+		return nil
+	}
+	return &control.Probe{At: v.Last, Seconds: v.Took.Seconds(), Total: v.Probes, Failures: v.Failures}
+}
+
 // show puts what was counted of a backend where status has it. Open is also what was not answered yet.
 func (c *count) show(b *control.Backend) {
 	b.Total, b.Active = c.connections.Total, c.connections.Active+c.connections.Unreplied
@@ -72,14 +83,16 @@ func (c *count) show(b *control.Backend) {
 	b.Bytes, b.Packets = c.bytes, c.packets
 }
 
-// configuredBackends is what the file says of the backends of a relay that has no place.
-func configuredBackends(r *nat.Relay, since time.Time) []control.Backend {
+// configuredBackends is what the file says of the backends of a relay that has no place, and what went there when it had one.
+func configuredBackends(r *nat.Relay, c *count, since time.Time) []control.Backend {
 	backends := make([]control.Backend, len(r.Backends))
 	for i := range r.Backends {
 		b := &r.Backends[i]
 		backends[i] = control.Backend{Name: b.Name, State: control.BackendUnknown, Since: since, Weight: b.Weight, Backup: b.Backup}
 		if b.Name == "" {
 			backends[i].Address = b.String()
+			there := c.to(func(to netip.AddrPort) bool { return b.Addr == to.Addr() && b.Ports.Contains(to.Port()) })
+			there.show(&backends[i])
 		}
 	}
 	return backends

@@ -68,6 +68,7 @@ func (d *Daemon) reload(cfg *config.Config, err error) (*control.Outcome, error)
 		d.poke()
 		return nil, control.Errorf(control.CodeFailed, "the kernel refused the new configuration, the old one goes on: %w", err)
 	}
+	d.web.follow(cfg.Metrics.Listen)
 	d.forgetDrains() // not before: the old configuration may have to go on
 	d.lasting.forget(meteringOf(cfg).keep)
 	d.Log.Info("configuration reloaded", "path", cfg.Path, "sha256", cfg.SHA256, "relays", len(cfg.NAT.Relays))

@@ -88,6 +88,14 @@ func (d *Daemon) setting(changed bool, err error) bool {
 	return changed
 }
 
+// problems is what is wrong with the host, and with what natd itself is besides relays.
+func (d *Daemon) problems() []string {
+	if m := d.web.status(); m != nil && m.Error != "" {
+		return append(slices.Clone(d.hostProblems), "metrics are not served: "+m.Error)
+	}
+	return d.hostProblems
+}
+
 func (d *Daemon) problemf(format string, args ...any) {
 	if text := fmt.Errorf(format, args...).Error(); !slices.Contains(d.hostProblems, text) {
 		d.hostProblems = append(d.hostProblems, text)
@@ -136,7 +144,7 @@ func (d *Daemon) settleForwarding(f family) {
 	}
 	if d.setting(f.enable()) {
 		if *f.was {
-			d.noteDrift("", []string{f.sysctl + " was turned off: turned on again"}, 0)
+			d.noteDrift(&d.sync.repaired.Host, "", []string{f.sysctl + " was turned off: turned on again"}, 0)
 		}
 		*f.was = true
 	}
@@ -155,7 +163,7 @@ func (d *Daemon) settleLinkForwarding() {
 	}
 	for _, link := range links {
 		if d.setting(d.sysctls.Set("net/ipv4/conf/"+link+"/forwarding", "1")) {
-			d.noteDrift("", []string{"forwarding was off on " + link + ": turned on again"}, 0)
+			d.noteDrift(&d.sync.repaired.Host, "", []string{"forwarding was off on " + link + ": turned on again"}, 0)
 		}
 	}
 }

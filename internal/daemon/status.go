@@ -15,6 +15,8 @@ func (d *Daemon) status() *control.Status {
 		Config:  control.Config{Path: d.cfg.Path, SHA256: d.cfg.SHA256, LoadedAt: d.loadedAt, Error: d.configErr},
 		Host:    d.hostStatus(),
 		Ruleset: d.rulesetStatus(),
+		Metrics: d.web.status(),
+		Names:   d.nameStatus(),
 		Reasons: []string{},
 		Tunnels: []any{}, Routes: []any{},
 	}
@@ -28,7 +30,7 @@ func (d *Daemon) status() *control.Status {
 // judgeState draws the conclusion from the parts.
 func (d *Daemon) judgeState(s *control.Status) {
 	s.State = control.StateReady
-	s.Reasons = append(s.Reasons, d.hostProblems...)
+	s.Reasons = append(s.Reasons, d.problems()...)
 	wrong := 0
 	for i := range s.Relays {
 		if r := &s.Relays[i]; r.State != control.RelayReady && r.State != control.RelayDisabled {
@@ -63,12 +65,44 @@ func (d *Daemon) hostStatus() control.Host {
 	h := control.Host{Sysctls: []control.Sysctl{}}
 	h.IPForward, _ = d.sysctls.Forwarding() // what cannot be read is reported by the pass
 	h.Forward6, _ = d.sysctls.Forwarding6()
-	h.Conntrack = control.Conntrack{Entries: d.number(sysctlConntrackCount), Max: d.number(sysctlConntrackMax)}
+	h.Conntrack = control.Conntrack{Entries: d.number(sysctlConntrackCount), Max: d.number(sysctlConntrackMax), Ended: d.sync.ended}
+	if s, err := d.conntrack.Stats(); err == nil {
+		h.Conntrack.Stats = (*control.ConntrackStats)(&s)
+	} else {
+		d.Log.Debug("the statistics of connection tracking cannot be read", "error", err)
+	}
+	h.ENA = d.enaStatus()
 	for _, c := range d.sysctls.Changed() {
 		h.Sysctls = append(h.Sysctls, control.Sysctl{Key: c.Key, Old: c.Old, New: c.New})
 	}
 	h.Instance = d.instanceStatus()
 	return h
+}
+
+// enaStatus is what Amazon's driver says, where there is one.
+func (d *Daemon) enaStatus() []control.ENA {
+	adapters := []control.ENA{}
+	allowances, err := d.host.Allowances()
+	if err != nil {
+		d.Log.Debug("the allowances of the instance cannot be read", "error", err)
+	}
+	for _, a := range allowances {
+		adapters = append(adapters, control.ENA{Device: a.Link, Exceeded: a.Exceeded, ConntrackAvailable: a.Available})
+	}
+	return adapters
+}
+
+// nameStatus is what is known of the names of backends.
+func (d *Daemon) nameStatus() []control.Name {
+	names := []control.Name{}
+	for _, n := range allNames(&d.cfg.NAT) {
+		a := d.probes.names.Answer(n)
+		names = append(names, control.Name{
+			Name: n.Host, Family: n.Family.String(), Addresses: texts(a.Addrs), AskedAt: a.Asked, AnsweredAt: a.Answered,
+			Failures: a.Failures, Error: a.Error,
+		})
+	}
+	return names
 }
 
 // instanceStatus is what AWS said last; nil when it said nothing.
@@ -112,7 +146,8 @@ func (d *Daemon) number(key string) int {
 func (d *Daemon) rulesetStatus() control.Ruleset {
 	r := control.Ruleset{
 		InSync: d.sync.verified && !d.flushed, Protect: d.hold.Protect.String(), LastSync: d.sync.at,
-		DriftRepairs: d.sync.repairs, LastDrift: d.sync.drift, LastError: d.sync.err,
+		DriftRepairs: int(d.sync.repairs()), LastDrift: d.sync.drift, LastError: d.sync.err,
+		Repairs: d.sync.repaired, Syncs: control.Syncs{Failures: d.sync.failures, Durations: d.sync.durations.histogram()},
 	}
 	if d.flushed {
 		r.LastError = "removed by natctl flush; natctl reload programs it again"

@@ -112,7 +112,7 @@ func TestRelayState(t *testing.T) {
 
 func TestRulesetStatus(t *testing.T) {
 	t.Parallel()
-	d := &Daemon{sync: syncState{verified: true, repairs: 3}, hold: nat.Hold{Protect: nat.ProtectGuard}}
+	d := &Daemon{sync: syncState{verified: true, repaired: control.Repairs{Ruleset: 1, Host: 1, Network: 1}}, hold: nat.Hold{Protect: nat.ProtectGuard}}
 	if r := d.rulesetStatus(); !r.InSync || r.Protect != "guard" || r.DriftRepairs != 3 || r.LastError != "" {
 		t.Errorf("verified: %+v", r)
 	}

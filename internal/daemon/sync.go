@@ -26,10 +26,18 @@ type syncState struct {
 	settled    bool // the current want has been in the kernel, so what differs now is somebody's doing
 	due        bool // connections may contradict the configuration
 	at         time.Time
-	repairs    int
+	repaired   control.Repairs
 	drift      *control.Drift
 	err        string
+	failures   uint64   // passes that failed
+	durations  timing   // of looks at the tables, with what came of them
+	ended      uint64   // connections
 	steps      []string // what was done in the kernel since the last reload began, or since the last pass
+}
+
+// repairs is how many there were of all kinds.
+func (s *syncState) repairs() uint64 {
+	return s.repaired.Ruleset + s.repaired.Host + s.repaired.Network
 }
 
 // pacedError puts a repair off.
@@ -48,11 +56,11 @@ func (e *pacedError) Error() string {
 
 // reach brings the kernel to what is wanted and reads back that it is there.
 func (d *Daemon) reach() error {
-	var err error
-	for range syncTries {
-		if err = d.reachOnce(); !errors.Is(err, nat.ErrStale) {
-			break
-		}
+	unchanged, err := d.unchanged()
+	if err == nil && !unchanged {
+		began := time.Now()
+		err = d.reachAnew()
+		d.sync.durations.add(time.Since(began))
 	}
 	if err != nil {
 		d.sync.verified, d.sync.err = false, err.Error()
@@ -64,10 +72,17 @@ func (d *Daemon) reach() error {
 	return nil
 }
 
-func (d *Daemon) reachOnce() error {
-	if unchanged, err := d.unchanged(); err != nil || unchanged {
-		return err
+// reachAnew is reach for tables that may not be as they should be.
+func (d *Daemon) reachAnew() (err error) {
+	for range syncTries {
+		if err = d.reachOnce(); !errors.Is(err, nat.ErrStale) {
+			break
+		}
 	}
+	return err
+}
+
+func (d *Daemon) reachOnce() error {
 	have, err := d.kernel.Read()
 	if err != nil {
 		return err
@@ -128,7 +143,7 @@ func (d *Daemon) carryOut(plan *nat.Plan, have *nat.Table, drifted bool) error {
 		d.sync.steps = append(d.sync.steps, plan.Steps(planShown)...)
 		d.sync.due = true
 		if shown, took := plan.Steps(stepsShown), time.Since(began); drifted {
-			d.noteDrift(d.writers.String(), shown, took)
+			d.noteDrift(&d.sync.repaired.Ruleset, d.writers.String(), shown, took)
 		} else {
 			d.Log.Info("ruleset changed", "steps", strings.Join(shown, "; "), "took", took.Round(time.Microsecond))
 		}
@@ -159,16 +174,16 @@ func (d *Daemon) readBack() error {
 	return nil
 }
 
-// countRepair counts one repair and remembers it for status.
-func (d *Daemon) countRepair(by string, what []string) {
-	d.sync.repairs++
+// countRepair counts one repair where those of its kind are counted, and remembers it for status.
+func (d *Daemon) countRepair(kind *uint64, by string, what []string) {
+	*kind++
 	d.sync.drift = &control.Drift{At: time.Now(), By: by, What: strings.Join(what, "; ")}
 }
 
 // noteDrift counts and reports one repair of what others did to the table, the host's settings or the network. Who it was and how
 // long the repair took are left out where they are not known: "" and 0.
-func (d *Daemon) noteDrift(by string, what []string, took time.Duration) {
-	d.countRepair(by, what)
+func (d *Daemon) noteDrift(kind *uint64, by string, what []string, took time.Duration) {
+	d.countRepair(kind, by, what)
 	attrs := []any{"repair", d.sync.drift.What}
 	if by != "" {
 		attrs = append(attrs, "by", by)
@@ -176,7 +191,7 @@ func (d *Daemon) noteDrift(by string, what []string, took time.Duration) {
 	if took > 0 {
 		attrs = append(attrs, "took", took.Round(time.Microsecond))
 	}
-	d.Log.Warn("repaired", append(attrs, "repairs", d.sync.repairs)...)
+	d.Log.Warn("repaired", append(attrs, "repairs", d.sync.repairs())...)
 }
 
 // dropStale removes the connections that contradict the configuration.
@@ -197,6 +212,7 @@ func (d *Daemon) dropStale(retired []nat.Element) error {
 		return err
 	}
 	deleted, err := d.conntrack.Delete(condemned)
+	d.sync.ended += uint64(deleted)
 	d.resets.add(told)
 	var why []string
 	for _, reason := range slices.Sorted(maps.Keys(reasons)) {

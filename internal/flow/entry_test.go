@@ -158,7 +158,7 @@ func FuzzDecodeEntry(f *testing.F) {
 		if decodeEntry(b, &e) {
 			newJudge().Condemned(&e)
 			_, _ = e.State(), e.family()
-			new(PortUse).Add(0, &e)
+			new(PortUse).Add(Owner{}, &e)
 			m := newMetered(t)
 			m.Owner = func(*Entry) Owner { return Owner{KindRelay, "web"} }
 			m.tracked(&e, when(0), true)

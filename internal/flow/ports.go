@@ -12,8 +12,8 @@ import (
 // after the classes of RFC 4787, section 4.2.1).
 const SourcePorts = 65535 - 1024 + 1
 
-// Ports is the source ports that connections to one address and port of a backend take of one source address. All relays
-// that send there from that address share them.
+// Ports is the source ports that connections to one address and port of a backend take of one source address. All relays,
+// gateways and statics that send there from that address share them.
 type Ports struct {
 	Proto  nat.Protocol
 	Source netip.Addr
@@ -21,37 +21,37 @@ type Ports struct {
 }
 
 // PortUse counts how many source ports are in use. The zero value is ready for use, and takes memory for each Ports and
-// each relay that it has met, not for each connection.
+// each owner that it has met, not for each connection.
 type PortUse struct {
 	used   map[Ports]int
-	relays map[relayPorts]struct{}
+	owners map[ownedPorts]struct{}
 }
 
-type relayPorts struct {
-	relay int
+type ownedPorts struct {
+	owner Owner
 	ports Ports
 }
 
-// Add counts a connection of the relay at that position. One that keeps the client's address takes no port.
-func (u *PortUse) Add(relay int, e *Entry) {
+// Add counts a connection of the owner. One that keeps the client's address takes no port.
+func (u *PortUse) Add(owner Owner, e *Entry) {
 	if e.status&statusSrcNAT == 0 || e.Reply.Dst.Port() < 1024 {
 		return
 	}
 	if u.used == nil {
-		u.used, u.relays = make(map[Ports]int), make(map[relayPorts]struct{})
+		u.used, u.owners = make(map[Ports]int), make(map[ownedPorts]struct{})
 	}
 	p := Ports{e.Proto, e.Reply.Dst.Addr(), e.Reply.Src}
 	u.used[p]++
-	u.relays[relayPorts{relay, p}] = struct{}{}
+	u.owners[ownedPorts{owner, p}] = struct{}{}
 }
 
-// Worst is, for the position of each relay that was counted, the Ports of which most are in use, and how many those are of
+// Worst is, for each owner that was counted, the Ports of which most are in use, and how many those are of
 // SourcePorts.
-func (u *PortUse) Worst() map[int]Use {
-	worst := make(map[int]Use)
-	for r := range u.relays {
-		if use := (Use{r.ports, u.used[r.ports]}); use.compare(worst[r.relay]) > 0 {
-			worst[r.relay] = use
+func (u *PortUse) Worst() map[Owner]Use {
+	worst := make(map[Owner]Use)
+	for o := range u.owners {
+		if use := (Use{o.ports, u.used[o.ports]}); use.compare(worst[o.owner]) > 0 {
+			worst[o.owner] = use
 		}
 	}
 	return worst

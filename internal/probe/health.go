@@ -36,6 +36,11 @@ type Verdict struct {
 	State State
 	Since time.Time // when it came to be in that state
 	Error string    // why the last probe that failed did, for people; "" while the last probe of a backend that is up succeeded
+
+	Probes   uint64        // that told something of the backend
+	Failures uint64        // of those
+	Last     time.Time     // when the last of them ended; zero = there was none
+	Took     time.Duration // that one
 }
 
 // tally is a verdict in the making.
@@ -46,6 +51,10 @@ type tally struct {
 
 // record takes the result of a probe, "" for success, and tells whether the state changed.
 func (t *tally) record(c Check, failure string, now time.Time) (changed bool) {
+	t.Probes++
+	if failure != "" {
+		t.Failures++
+	}
 	to, needed := Up, c.Rise
 	switch {
 	case failure != "":

@@ -25,6 +25,9 @@ type Answer struct {
 	Asked   time.Time    // when the name was last asked for, with or without success; zero = not yet
 	Changed time.Time    // when Addrs became what they are, perhaps before natd was started
 	Error   string       // why the last question has no good answer, for people; "" when it has
+
+	Answered time.Time // when the last good answer came; zero = none since natd was started
+	Failures uint64    // questions without a good answer
 }
 
 // Options are what Names works with.
@@ -224,10 +227,11 @@ func (n *Names) take(e *followed, got found, err error, began, now time.Time) (n
 	e.answer.Asked = began
 	if err != nil {
 		e.answer.Error = err.Error()
+		e.answer.Failures++
 		next = now.Add(backOff(e.failures))
 		e.failures++
 	} else {
-		e.answer.Error, e.failures = "", 0
+		e.answer.Error, e.answer.Answered, e.failures = "", now, 0
 		var again time.Time
 		changed, again = e.answers.hear(got.addrs, now)
 		next = now.Add(min(max(got.ttl, leastTTL), mostTTL) + rand.N(late))

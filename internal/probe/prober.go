@@ -130,5 +130,8 @@ func (p *Prober) judge(e *checked, err error, began, ended time.Time) (next time
 	default:
 		changed = e.tally.record(e.check, explain(e.check, err), ended)
 	}
+	if err == nil || !ours(err) {
+		e.tally.Last, e.tally.Took = ended, ended.Sub(began)
+	}
 	return e.tally.next(e.check, began, ended), changed && p.checks[e.check] == e
 }
