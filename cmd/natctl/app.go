@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"io"
 	"io/fs"
+	"os"
 	"strings"
 	"time"
 
@@ -31,6 +32,7 @@ type local struct {
 
 // app is one run of natctl.
 type app struct {
+	stdin          *os.File // nil = nobody types
 	stdout, stderr io.Writer
 	env            func(string) string
 	now            func() time.Time

@@ -62,7 +62,7 @@ func (d *Daemon) hostStatus() control.Host {
 	h := control.Host{Sysctls: []control.Sysctl{}}
 	h.IPForward, _ = d.sysctls.Forwarding() // what cannot be read is reported by the pass
 	h.Forward6, _ = d.sysctls.Forwarding6()
-	h.Conntrack = control.Conntrack{Entries: d.number(sysctlConntrackCount), Max: d.number(sysctlConntrackMax)}
+	h.Conntrack = d.conntrackUse()
 	for _, c := range d.sysctls.Changed() {
 		h.Sysctls = append(h.Sysctls, control.Sysctl{Key: c.Key, Old: c.Old, New: c.New})
 	}
@@ -96,6 +96,11 @@ func (d *Daemon) instanceStatus() *control.Instance {
 		s.Interfaces = append(s.Interfaces, n)
 	}
 	return s
+}
+
+// conntrackUse is how full the table of tracked connections is.
+func (d *Daemon) conntrackUse() control.Conntrack {
+	return control.Conntrack{Entries: d.number(sysctlConntrackCount), Max: d.number(sysctlConntrackMax)}
 }
 
 // number is a setting's value; 0 while connection tracking is not loaded.
