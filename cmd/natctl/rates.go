@@ -38,6 +38,8 @@ func (r *rates) add(more rates) {
 type measured struct {
 	control.Connection
 	*rates
+
+	client netip.AddrPort // to sort by
 }
 
 // measurement is what two looks have found out.
@@ -59,7 +61,7 @@ func keyOf(c *control.Connection) both {
 func measure(before *look, now look) *measurement {
 	m := &measurement{list: now.list, connections: make([]measured, len(now.list.Connections))}
 	for i, c := range now.list.Connections {
-		m.connections[i].Connection = c
+		m.connections[i] = measured{Connection: c, client: endOf(c.Client)}
 	}
 	if before == nil {
 		return m
@@ -100,6 +102,8 @@ type group struct {
 	Bytes       control.Volume `json:"bytes"`
 	Packets     control.Volume `json:"packets"`
 	*rates
+
+	addr netip.AddrPort // of a client or target, to sort by
 }
 
 // What connections can be grouped by.
@@ -115,19 +119,21 @@ func groups(connections []measured, by string) []group {
 	sums := make(map[[2]string]*group)
 	for i := range connections {
 		c := &connections[i]
-		kind, name := "", c.Target
+		one := group{Name: c.Target}
 		switch by {
 		case byClient:
-			name = addrOf(c.Client).String()
+			one.addr = netip.AddrPortFrom(c.client.Addr(), 0)
+			one.Name = one.addr.Addr().String()
 		case byRelay:
-			kind, name = c.Kind, c.Relay
+			one.Kind, one.Name = c.Kind, c.Relay
+		default:
+			one.addr = endOf(c.Target)
 		}
-		sum := sums[[2]string{kind, name}]
-		if sum == nil {
-			sum = &group{Name: name, Kind: kind}
-			sums[[2]string{kind, name}] = sum
+		key := [2]string{one.Kind, one.Name}
+		if sums[key] == nil {
+			sums[key] = &one
 		}
-		sum.add(c)
+		sums[key].add(c)
 	}
 	all := make([]group, 0, len(sums))
 	for _, sum := range sums {
@@ -151,71 +157,72 @@ func (g *group) add(c *measured) {
 	g.rates.add(*c.rates)
 }
 
-// sortConnections puts connections in an order of natd's, or in that of rates. Those that tie stand by their clients, so that rows do not
-// jump from round to round.
+// sortByRate is the order that only natctl knows.
+const sortByRate = "rate"
+
+// sortConnections puts connections in an order. Those that tie stand by their clients, so that rows do not jump from round to round.
 func sortConnections(all []measured, order string) {
 	slices.SortFunc(all, func(a, b measured) int {
-		return cmp.Or(
-			compareTraffic(order, a.rates, b.rates, [2]control.Volume{a.Bytes, a.Packets}, [2]control.Volume{b.Bytes, b.Packets}),
-			compareTimeout(order, a.Timeout, b.Timeout),
-			compareEnds(a.Client, b.Client), strings.Compare(a.Listen, b.Listen), strings.Compare(a.Protocol, b.Protocol),
-		)
+		if by := a.traffic(order).compare(b.traffic(order)); by != 0 {
+			return by
+		}
+		if by := cmp.Compare(a.Timeout, b.Timeout); by != 0 && order == control.SortByTimeout {
+			return by
+		}
+		return cmp.Or(a.client.Compare(b.client), strings.Compare(a.Listen, b.Listen), strings.Compare(a.Protocol, b.Protocol))
 	})
 }
 
 // sortGroups does so with groups.
 func sortGroups(all []group, order string) {
 	slices.SortFunc(all, func(a, b group) int {
-		return cmp.Or(
-			compareTraffic(order, a.rates, b.rates, [2]control.Volume{a.Bytes, a.Packets}, [2]control.Volume{b.Bytes, b.Packets}),
-			compareEnds(a.Name, b.Name), strings.Compare(a.Kind, b.Kind),
-		)
+		if by := a.traffic(order).compare(b.traffic(order)); by != 0 {
+			return by
+		}
+		return cmp.Or(a.addr.Compare(b.addr), strings.Compare(a.Name, b.Name), strings.Compare(a.Kind, b.Kind))
 	})
 }
 
-// sortByRate is the order that only natctl knows.
-const sortByRate = "rate"
+// traffic is what an order goes by, in both directions together: the rate, and how much there was where rates tie or are not known yet.
+type traffic struct {
+	rate   float64
+	amount uint64
+}
 
-// compareTraffic compares by what was carried, bytes and packets, the most first. Where rates tie, as at the first look, bytes decide.
-func compareTraffic(order string, aRate, bRate *rates, a, b [2]control.Volume) int {
-	most := func(a, b control.Volume) int { return cmp.Compare(b.ToTarget+b.ToClient, a.ToTarget+a.ToClient) }
+// compare puts the most first.
+func (t traffic) compare(other traffic) int {
+	return cmp.Or(cmp.Compare(other.rate, t.rate), cmp.Compare(other.amount, t.amount))
+}
+
+func (m *measured) traffic(order string) traffic {
+	return trafficOf(order, m.rates, m.Bytes, m.Packets)
+}
+
+func (g *group) traffic(order string) traffic {
+	return trafficOf(order, g.rates, g.Bytes, g.Packets)
+}
+
+func trafficOf(order string, r *rates, bytes, packets control.Volume) traffic {
 	switch order {
 	case sortByRate:
-		if aRate != nil && bRate != nil {
-			faster := cmp.Compare(bRate.ByteRate.ToTarget+bRate.ByteRate.ToClient, aRate.ByteRate.ToTarget+aRate.ByteRate.ToClient)
-			return cmp.Or(faster, most(a[0], b[0]))
+		t := traffic{amount: bytes.ToTarget + bytes.ToClient}
+		if r != nil {
+			t.rate = r.ByteRate.ToTarget + r.ByteRate.ToClient
 		}
-		return most(a[0], b[0])
+		return t
 	case control.SortByBytes:
-		return most(a[0], b[0])
+		return traffic{amount: bytes.ToTarget + bytes.ToClient}
 	case control.SortByPackets:
-		return most(a[1], b[1])
+		return traffic{amount: packets.ToTarget + packets.ToClient}
 	}
-	return 0
+	return traffic{}
 }
 
-func compareTimeout(order string, a, b int) int {
-	if order != control.SortByTimeout {
-		return 0
-	}
-	return cmp.Compare(a, b)
-}
-
-// compareEnds compares ADDR and ADDR:PORT as numbers, anything else as text.
-func compareEnds(a, b string) int {
-	return cmp.Or(addrOf(a).Compare(addrOf(b)), cmp.Compare(portOf(a), portOf(b)), strings.Compare(a, b))
-}
-
-// addrOf is the address of ADDR:PORT or ADDR; the zero Addr of what is neither.
-func addrOf(end string) netip.Addr {
+// endOf reads ADDR:PORT, or ADDR with port 0.
+func endOf(end string) netip.AddrPort {
 	if ap, err := netip.ParseAddrPort(end); err == nil {
-		return ap.Addr()
+		return ap
 	}
 	addr, _ := netip.ParseAddr(end)
-	return addr
-}
-
-func portOf(end string) uint16 {
-	ap, _ := netip.ParseAddrPort(end)
-	return ap.Port()
+	return netip.AddrPortFrom(addr, 0)
 }

@@ -8,6 +8,7 @@ import (
 	"time"
 	"unicode/utf8"
 
+	"github.com/google/go-cmp/cmp"
 	"golang.org/x/sys/unix"
 
 	"natd/internal/control"
@@ -96,14 +97,39 @@ func TestStatusOnTerminal(t *testing.T) {
 
 func TestWatchOnTerminal(t *testing.T) {
 	t.Parallel()
-	master, tty := openTerminal(t, 200, 6)
+	master, tty := openTerminal(t, 60, 6)
 	out := record(master)
 	a := &app{stdout: tty, stderr: tty, env: env(map[string]string{"NO_COLOR": "1"}), now: now, local: noLocal()}
-	a.draw("one\ntwo\nthree\nfour\nfive\nsix\n")
-	want := "\x1b[Hone\x1b[K\r\ntwo\x1b[K\r\nthree\x1b[K\r\nfour\x1b[K\r\n… 2 more lines\x1b[K\r\n\x1b[J"
+	_, stage := a.openStage(t.Context(), "natctl status", 2*time.Second)
+	long := strings.Repeat("x", 61)
+	stage.draw(long + "\nthree\nfour\nfive\n")
+	stage.close()
+	want := otherScreen + hideCursor + "\x1b[HEvery 2s, q quits: natctl status" + strings.Repeat(" ", 20) + "12:00:00\x1b[K\r\n\x1b[K\r\n" +
+		strings.Repeat("x", 60) + "\x1b[K\r\nx\x1b[K\r\n… 3 more lines\x1b[K\r\n\x1b[J" +
+		showCursor + firstScreen + long + "\r\nthree\r\nfour\r\nfive\r\n"
 	eventually(t, "a frame", func() bool { return len(out.String()) >= len(want) })
 	if out.String() != want {
 		t.Errorf("got  %q\nwant %q", out.String(), want)
+	}
+}
+
+func TestFold(t *testing.T) {
+	t.Parallel()
+	tests := []struct {
+		text  string
+		width int
+		want  []string
+	}{
+		{"ab\n\nabc\n", 2, []string{"ab", "", "ab", "c"}},
+		{"abc", 0, []string{"abc"}},
+		{"\x1b[31mab\x1b[0mcd\n", 2, []string{"\x1b[31mab\x1b[0m", "cd"}},
+		{"→→→\n", 2, []string{"→→", "→"}},
+		{"", 2, nil},
+	}
+	for _, test := range tests {
+		if diff := cmp.Diff(test.want, fold(test.text, test.width)); diff != "" {
+			t.Errorf("%q on %d (-want +got):\n%s", test.text, test.width, diff)
+		}
 	}
 }
 
