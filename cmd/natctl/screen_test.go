@@ -40,8 +40,8 @@ func openTerminal(t *testing.T, width, height uint16) (master, tty *os.File) {
 	return master, tty
 }
 
-// record collects what comes out of a terminal.
-func record(master *os.File) *syncBuffer {
+// recordTerminal collects what comes out of a terminal.
+func recordTerminal(master *os.File) *syncBuffer {
 	out := new(syncBuffer)
 	go func() {
 		chunk := make([]byte, 4096)
@@ -77,7 +77,7 @@ func TestStatusOnTerminal(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
 			master, tty := openTerminal(t, test.width, 50)
-			out := record(master)
+			out := recordTerminal(master)
 			a := &app{stdout: tty, stderr: tty, env: env(test.env), now: now, local: noLocal()}
 			a.run(t.Context(), []string{"status", "--socket", serve(t, &fake{status: troubled()})})
 			eventually(t, "the last line", func() bool { return strings.Contains(out.String(), ":8080") && strings.HasSuffix(out.String(), "\n") })
@@ -98,7 +98,7 @@ func TestStatusOnTerminal(t *testing.T) {
 func TestWatchOnTerminal(t *testing.T) {
 	t.Parallel()
 	master, tty := openTerminal(t, 60, 6)
-	out := record(master)
+	out := recordTerminal(master)
 	a := &app{stdout: tty, stderr: tty, env: env(map[string]string{"NO_COLOR": "1"}), now: now, local: noLocal()}
 	_, stage := a.openStage(t.Context(), "natctl status", 2*time.Second)
 	long := strings.Repeat("x", 61)
@@ -136,7 +136,7 @@ func TestFold(t *testing.T) {
 func TestProgress(t *testing.T) {
 	t.Parallel()
 	master, tty := openTerminal(t, 80, 24)
-	out := record(master)
+	out := recordTerminal(master)
 	a := &app{stderr: tty}
 	a.progress("reloading")() // over at once: nothing to see
 	done := a.progress("flushing")

@@ -82,8 +82,10 @@ func continues(legs []Record, r *Record) bool {
 	return false
 }
 
-// named tells whether a record says by itself which flow it is of.
-func named(r *Record) bool { return r.Client.IsValid() && r.Listen.IsValid() }
+// named tells whether a record says by itself which flow it is of. What was refused went nowhere.
+func named(r *Record) bool {
+	return r.Client.IsValid() && r.Listen.IsValid() && (r.SNAT.IsValid() && r.Target.IsValid() || r.Action == Reject)
+}
 
 // follows tells whether a record of the same flow is one of its later legs.
 func follows(last, r *Record) bool {
@@ -103,7 +105,7 @@ func forwards(in, out *Record) bool {
 	if in.Direction != "" && (in.Direction != Ingress || out.Direction != Egress) {
 		return false
 	}
-	return !in.PktSrc.IsValid() || in.Src == in.PktSrc && out.Dst == out.PktDst
+	return (!in.PktSrc.IsValid() || in.Src == in.PktSrc) && (!in.PktDst.IsValid() || out.Dst == out.PktDst)
 }
 
 // reverses tells whether a record has the ends of another, the other way round.
