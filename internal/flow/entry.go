@@ -21,6 +21,7 @@ const (
 	ctaCountersReply = 10
 	ctaID            = 12
 	ctaZone          = 18
+	ctaTimestamp     = 20
 
 	ctaTupleIP    = 1
 	ctaTupleProto = 2
@@ -38,6 +39,9 @@ const (
 
 	ctaCountersPackets = 1
 	ctaCountersBytes   = 2
+
+	ctaTimestampStart = 1
+	ctaTimestampStop  = 2
 )
 
 // Bits of an entry's status: enum ip_conntrack_status in linux/netfilter/nf_conntrack_common.h.
@@ -46,6 +50,7 @@ const (
 	statusAssured   = 1 << 2
 	statusSrcNAT    = 1 << 4
 	statusDstNAT    = 1 << 5
+	statusDying     = 1 << 9
 )
 
 // Tuple is one direction of a connection. The ports are 0 where the protocol has none.
@@ -67,6 +72,8 @@ type Entry struct {
 	ToTarget    Volume
 	ToClient    Volume
 
+	began  uint64 // when it was confirmed, in ns since 1970; 0 unless net.netfilter.nf_conntrack_timestamp was on then
+	ended  uint64 // likewise, when the kernel forgot it; 0 while it is tracked
 	status uint32
 	state  uint8  // of TCP and SCTP
 	tuple  []byte // Orig as the kernel wrote it: what takes the place of ports differs by protocol
@@ -91,6 +98,21 @@ func (e *Entry) Masqueraded() bool { return e.status&(statusSrcNAT|statusDstNAT)
 // Assured tells whether the connection was established: the handshake of TCP or SCTP was completed, or datagrams have gone
 // back and forth.
 func (e *Entry) Assured() bool { return e.status&statusAssured != 0 }
+
+// Refused tells whether the target refused the connection: it answered the first packet of TCP with a reset, or ended an SCTP
+// association that was not yet established. A refusal by ICMP leaves no trace in the entry: it looks like no answer.
+func (e *Entry) Refused() bool {
+	switch {
+	case !e.Over() || e.ToClient.Packets == 0:
+		return false
+	case e.Proto == nat.TCP:
+		return !e.Replied()
+	}
+	return !e.Assured()
+}
+
+// Dying tells whether the kernel is about to forget the entry: its event has been sent, or will be.
+func (e *Entry) Dying() bool { return e.status&statusDying != 0 }
 
 // connects tells whether the protocol has connections, with a beginning and an end.
 func (e *Entry) connects() bool { return e.Proto == nat.TCP || e.Proto == nat.SCTP }
@@ -158,6 +180,8 @@ func decodeEntry(attrs []byte, e *Entry) bool {
 			e.ToTarget = decodeVolume(b)
 		case ctaCountersReply:
 			e.ToClient = decodeVolume(b)
+		case ctaTimestamp:
+			e.began, e.ended = nfnl.Uint64(nfnl.Attr(b, ctaTimestampStart)), nfnl.Uint64(nfnl.Attr(b, ctaTimestampStop))
 		case ctaID:
 			e.id = append(e.id[:0], b...)
 		case ctaZone:

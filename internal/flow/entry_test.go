@@ -51,6 +51,12 @@ func encoded(e *Entry) []byte {
 		b.Uint64(ctaCountersBytes, v.Bytes)
 		b.Unnest(counters)
 	}
+	stamp := b.Nest(ctaTimestamp)
+	b.Uint64(ctaTimestampStart, e.began)
+	if e.ended != 0 {
+		b.Uint64(ctaTimestampStop, e.ended)
+	}
+	b.Unnest(stamp)
 	b.Bytes(ctaID, e.id)
 	b.Bytes(ctaZone, e.zone)
 	return b.Payload()
@@ -71,6 +77,7 @@ func example6() *Entry {
 func complete(e *Entry) *Entry {
 	e.Timeout, e.state = 431999, 3
 	e.ToTarget, e.ToClient = Volume{5, 500}, Volume{4, 4000}
+	e.began, e.ended = 1_800_000_000_000_000_001, 1_800_000_060_000_000_001
 	e.tuple, e.id, e.zone = encodedTuple(e.Proto, e.Orig), []byte{1, 2, 3, 4}, []byte{0, 7}
 	return e
 }
@@ -103,7 +110,7 @@ func TestDecodeEntryForgetsTheLast(t *testing.T) {
 	if !decodeEntry(encoded(next), &e) {
 		t.Fatal("the entry was not recognised")
 	}
-	if e.Timeout != 0 || e.state != 0 || e.ToTarget != (Volume{}) || len(e.zone) != 0 || e.status != 0 {
+	if e.Timeout != 0 || e.state != 0 || e.began != 0 || e.ended != 0 || e.ToTarget != (Volume{}) || len(e.zone) != 0 || e.status != 0 {
 		t.Errorf("the next entry has something of the last: %+v", e)
 	}
 	if diff := cmp.Diff(*example(), kept, cmp.AllowUnexported(Entry{}), cmp.Comparer(func(a, b netip.AddrPort) bool { return a == b })); diff != "" {
@@ -146,12 +153,41 @@ func TestState(t *testing.T) {
 func FuzzDecodeEntry(f *testing.F) {
 	f.Add(encoded(example()))
 	f.Add(encoded(example6()))
-	f.Fuzz(func(_ *testing.T, b []byte) {
+	f.Fuzz(func(t *testing.T, b []byte) {
 		var e Entry
 		if decodeEntry(b, &e) {
 			newJudge().Condemned(&e)
 			_, _ = e.State(), e.family()
 			new(PortUse).Add(0, &e)
+			m := newMetered(t)
+			m.Owner = func(*Entry) Owner { return Owner{KindRelay, "web"} }
+			m.tracked(&e, when(0), true)
+			m.Ended(&e, when(1))
+			if c := m.Tallies()[0]; c.ToTarget != e.ToTarget || c.ToClient != e.ToClient {
+				t.Errorf("counted %v, want %v", c.Totals, carriedBy(&e))
+			}
 		}
 	})
+}
+
+func TestRefused(t *testing.T) {
+	t.Parallel()
+	const tcpClose, tcpTimeWait, sctpClosed = 8, 7, 1
+	one := Volume{1, 40}
+	for name, c := range map[string]struct {
+		e    Entry
+		want bool
+	}{
+		"reset for an answer":      {Entry{Proto: nat.TCP, state: tcpClose, ToClient: one}, true},
+		"reset by the client":      {Entry{Proto: nat.TCP, state: tcpClose}, false},
+		"reset in the middle":      {Entry{Proto: nat.TCP, state: tcpClose, ToClient: one, status: established}, false},
+		"closed":                   {Entry{Proto: nat.TCP, state: tcpTimeWait, ToClient: one, status: established}, false},
+		"an association aborted":   {Entry{Proto: nat.SCTP, state: sctpClosed, ToClient: one, status: statusSeenReply}, true},
+		"an association that was":  {Entry{Proto: nat.SCTP, state: sctpClosed, ToClient: one, status: established}, false},
+		"datagrams with an answer": {Entry{Proto: nat.UDP, ToClient: one}, false},
+	} {
+		if got := c.e.Refused(); got != c.want {
+			t.Errorf("%s: %t", name, got)
+		}
+	}
 }

@@ -1,7 +1,6 @@
 package nfnl
 
 import (
-	"context"
 	"encoding/binary"
 	"errors"
 	"fmt"
@@ -45,6 +44,8 @@ type Socket struct {
 	port uint32
 	seq  uint32
 	buf  []byte
+
+	dropping bool // the kernel drops notifications until the queue is empty
 
 	patience time.Duration
 }
@@ -171,34 +172,6 @@ func (s *Socket) Join(group int) error {
 		return fmt.Errorf("subscribe to netfilter notifications (group %d): %w", group, err)
 	}
 	return nil
-}
-
-// Follow calls each for every message that arrives until ctx ends or each fails. When the kernel had to drop
-// notifications because they were not read fast enough, it calls lost, behind those that were left, and goes on.
-func (s *Socket) Follow(ctx context.Context, each func(Message) error, lost func()) error {
-	// Notifications may be hours away: the deadline of an earlier request must not end the wait.
-	if err := s.file.SetReadDeadline(time.Time{}); err != nil {
-		return fmt.Errorf("clear the deadline of a netlink socket: %w", err)
-	}
-	stop := context.AfterFunc(ctx, func() { _ = s.file.SetReadDeadline(time.Unix(1, 0)) })
-	defer stop()
-	// Once the kernel had to drop one, it drops all until the queue is empty, and does not say so again (netlink_overrun in
-	// net/netlink/af_netlink.c): only then is it true that nothing after the loss is missed.
-	dropping := false
-	for {
-		err := s.next(!dropping, each)
-		switch {
-		case ctx.Err() != nil:
-			return nil
-		case errors.Is(err, unix.ENOBUFS):
-			dropping = true
-		case dropping && errors.Is(err, unix.EAGAIN):
-			dropping = false
-			lost()
-		case err != nil:
-			return fmt.Errorf("receive netfilter notifications: %w", err)
-		}
-	}
 }
 
 // OnlyType lets the kernel deliver only datagrams that begin with a message of the type. A change of a hundred thousand
