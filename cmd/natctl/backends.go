@@ -62,7 +62,9 @@ const backendsShown = 10
 
 // backendTable has a line for each of several backends; rest says what it leaves out.
 func backendTable(backends []control.Backend, now time.Time) (t *table, rest string) {
-	t = &table{columns: []column{{}, {state: true}, {}, {}, {}, {right: true}, {right: true}, {}}}
+	t = &table{columns: []column{
+		{}, {state: true}, {}, {}, {}, {right: true}, {right: true}, {right: true, spare: 2}, {right: true, spare: 2}, {}, {},
+	}}
 	known := healthKnown(backends)
 	if more := len(backends) - backendsShown; more > 0 {
 		backends = slices.Clone(backends)
@@ -78,10 +80,31 @@ func backendTable(backends []control.Backend, now time.Time) (t *table, rest str
 		}
 		t.add(row{cells: []string{
 			place(b), state, since(b, now), weightText(b.Weight), role(b),
-			fmt.Sprintf("%d active", b.Active), fmt.Sprintf("%d total", b.Total), strings.ReplaceAll(b.Reason, "\n", " "),
+			fmt.Sprintf("%d active", b.Active), fmt.Sprintf("%d total", b.Total), carriedText(b.Bytes.ToTarget, "→"), carriedText(b.Bytes.ToClient, "←"),
+			failedText(b), strings.ReplaceAll(b.Reason, "\n", " "),
 		}})
 	}
 	return t, rest
+}
+
+// carriedText is a number of bytes with its direction; "" for none.
+func carriedText(bytes uint64, direction string) string {
+	if bytes == 0 {
+		return ""
+	}
+	return size(bytes) + direction
+}
+
+// failedText is how many connections a backend refused, and how many wait for its answer now; "" for none.
+func failedText(b *control.Backend) string {
+	var parts []string
+	if b.Refused > 0 {
+		parts = append(parts, fmt.Sprintf("%d refused", b.Refused))
+	}
+	if b.Unreplied > 0 {
+		parts = append(parts, fmt.Sprintf("%d unanswered", b.Unreplied))
+	}
+	return strings.Join(parts, ", ")
 }
 
 // wellness orders backends by how much they need a look.

@@ -1,0 +1,59 @@
+package main
+
+import (
+	"fmt"
+	"strings"
+	"time"
+
+	"natd/internal/control"
+)
+
+// observed has a line for each way in which natd tells what it relays, as far as it does.
+func observed(b *strings.Builder, s *control.Status, now time.Time) {
+	if s.Accounting.Exact || s.Accounting.Lost > 0 {
+		field(b, "counts", accountingText(&s.Accounting, now))
+	}
+	if l := s.FlowLog; l != nil {
+		field(b, "flow log", flowLogText(l, now))
+	}
+	if m := s.Metrics; m != nil {
+		text := "http://" + m.Listen + "/metrics"
+		if m.Error != "" {
+			text += ": " + m.Error
+		}
+		field(b, "metrics", text)
+	}
+}
+
+func accountingText(a *control.Accounting, now time.Time) string {
+	text := "of connections that are open"
+	if a.Exact {
+		text = "of every connection"
+	}
+	if !a.Since.IsZero() {
+		text += ", begun " + ago(now, a.Since)
+	}
+	if a.Lost > 0 {
+		text += fmt.Sprintf("; the kernel dropped events %s, so connections may be missing", times(a.Lost))
+	}
+	return text
+}
+
+func flowLogText(l *control.FlowLog, now time.Time) string {
+	format := l.Format
+	if strings.Contains(format, "${") {
+		format = "own format"
+	}
+	text := fmt.Sprintf("%s, %s every %s, %s, last %s", l.Path, format, l.Interval, count(int(l.Records), "record"), ago(now, l.LastWrite))
+	if l.Dropped > 0 {
+		text += fmt.Sprintf(", %d not written", l.Dropped)
+	}
+	return text
+}
+
+func times(n uint64) string {
+	if n == 1 {
+		return "once"
+	}
+	return fmt.Sprintf("%d times", n)
+}
