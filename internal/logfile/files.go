@@ -55,7 +55,7 @@ func Files(path string) ([]File, error) {
 func part(log, name string) bool {
 	name = strings.TrimSuffix(name, compressed)
 	if rest, ok := strings.CutPrefix(name, log); ok {
-		return rest != "" && (rest[0] == '.' || rest[0] == '-') && strings.Trim(rest[1:], "0123456789-") == ""
+		return len(rest) > 1 && (rest[0] == '.' || rest[0] == '-') && strings.Trim(rest[1:], "0123456789-") == ""
 	}
 	ext := filepath.Ext(log)
 	stem := strings.TrimSuffix(log, ext)
