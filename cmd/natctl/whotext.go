@@ -27,8 +27,8 @@ func sift(all []candidate) (fits, others []candidate) {
 // sure says how far a connection fits.
 func (c *candidate) sure() string {
 	switch {
-	case c.gap == 0 && c.open && c.Windows == 0:
-		return "likely: it is open now, and has no record yet"
+	case c.gap == 0 && c.Windows == 0:
+		return "likely: connection tracking has it, and it has no record yet"
 	case c.gap == 0:
 		return "exact"
 	case c.gap < 0:
@@ -55,6 +55,9 @@ func (c *candidate) beganText() string {
 func (c *candidate) endedText() string {
 	if c.open {
 		return "still open"
+	}
+	if c.Windows == 0 {
+		return "a moment ago: it has no record yet"
 	}
 	return unixText(c.End)
 }

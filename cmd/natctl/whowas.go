@@ -3,6 +3,7 @@ package main
 import (
 	"context"
 	"fmt"
+	"slices"
 	"time"
 
 	"natd/internal/control"
@@ -90,7 +91,11 @@ func (a *app) merge(all []candidate, c *control.Connection, s *control.Status) [
 			latest = i
 		}
 	}
-	if latest >= 0 {
+	over := slices.Contains([]string{"TIME_WAIT", "CLOSE", "CLOSED"}, c.State) // see flow.Entry.Over
+	switch {
+	case latest >= 0 && over:
+		return all
+	case latest >= 0:
 		all[latest].open, all[latest].End = true, now
 		return all
 	}
@@ -106,7 +111,7 @@ func (a *app) merge(all []candidate, c *control.Connection, s *control.Status) [
 		ToTarget: record.Volume{Packets: c.Packets.ToTarget, Bytes: c.Bytes.ToTarget},
 		ToClient: record.Volume{Packets: c.Packets.ToClient, Bytes: c.Bytes.ToClient},
 	}}
-	return append(all, candidate{Life: life, open: true})
+	return append(all, candidate{Life: life, open: !over})
 }
 
 // settle works out how far each candidate is from the time.
