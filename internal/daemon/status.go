@@ -20,6 +20,7 @@ func (d *Daemon) status() *control.Status {
 	}
 	counts := d.counts()
 	s.Relays, s.Gateways, s.Statics = d.relayStatus(counts), d.gatewayStatus(counts), d.staticStatus(counts)
+	s.FlowLog = d.flowlog.state()
 	d.judgeState(s)
 	return s
 }
