@@ -28,15 +28,15 @@ func (h handler) Connections(ctx context.Context, name string) (*control.Connect
 			return list, nil
 		}
 		err := h.d.conntrack.Entries(func(e *flow.Entry) {
-			kind, owned := owner(judge, e)
-			if kind == "" || name != "" && owned != name {
+			owner := judge.Owner(e)
+			if owner.Kind == "" || name != "" && owner.Name != name {
 				return
 			}
 			if len(list.Connections) == maxConnections {
 				list.Truncated = true
 				return
 			}
-			list.Connections = append(list.Connections, connection(kind, owned, e))
+			list.Connections = append(list.Connections, connection(owner, e))
 		})
 		return list, err
 	})
@@ -56,23 +56,9 @@ func (d *Daemon) names() (names []string) {
 	return names
 }
 
-// owner is what an entry belongs to, and its name; "" when it is none of natd's.
-func owner(judge *flow.Judge, e *flow.Entry) (kind, name string) {
-	if r, _ := judge.Relay(e); r != nil && e.Translated() {
-		return control.KindRelay, r.Name
-	}
-	if st := judge.Static(e); st != nil {
-		return control.KindStatic, st.Name
-	}
-	if g := judge.Gateway(e); g != nil {
-		return control.KindGateway, g.Name
-	}
-	return "", ""
-}
-
-func connection(kind, name string, e *flow.Entry) control.Connection {
+func connection(owner flow.Owner, e *flow.Entry) control.Connection {
 	return control.Connection{
-		Relay: name, Kind: kind, Protocol: protocolText(e.Proto), State: e.State(),
+		Relay: owner.Name, Kind: owner.Kind, Protocol: protocolText(e.Proto), State: e.State(),
 		Client: endText(e.Orig.Src), Listen: endText(e.Orig.Dst), SNAT: endText(e.Reply.Dst), Target: endText(e.Reply.Src),
 		Timeout: int(e.Timeout),
 		Bytes:   control.Volume{ToTarget: e.ToTarget.Bytes, ToClient: e.ToClient.Bytes},

@@ -44,6 +44,7 @@ func (d *Daemon) serve(ctx context.Context, reload <-chan os.Signal) error {
 	d.start(cancel, "serve the control socket", func() error { return server.Serve(tasks, handler{d}) })
 	d.start(cancel, "hear of refused packets", func() error { return d.refusals(tasks) })
 	d.start(cancel, "write the flow log", func() error { return d.flowlog.run(tasks) })
+	d.start(cancel, "count connections", func() error { return d.meter.run(tasks) })
 	d.start(cancel, "report new connections", func() error { return d.records(tasks) })
 	d.start(cancel, "reload by signal", func() error { d.reloadBySignal(tasks, reload); return nil })
 

@@ -80,6 +80,7 @@ func (d *Daemon) refresh() (looked bool, err error) {
 	d.want = nat.Build(&d.cfg.NAT, next.placements())
 	d.sync.verified, d.sync.settled, d.sync.due = false, false, true
 	d.judge.Store(d.newJudge(nil))
+	d.meter.wake()
 	return true, nil
 }
 
