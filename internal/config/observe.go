@@ -33,6 +33,9 @@ type Metrics struct {
 // On tells whether metrics are served.
 func (m Metrics) On() bool { return m.Listen.IsValid() }
 
+// Counts tells whether something shows what connections have carried also when they have ended.
+func (c *Config) Counts() bool { return c.Metrics.On() || c.FlowLog.On() }
+
 // flowLogOf reads the [flow_log] table. Without it there is no flow log.
 func flowLogOf(t *table) FlowLog {
 	if t.values == nil {

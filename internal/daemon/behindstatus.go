@@ -5,36 +5,33 @@ import (
 	"net/netip"
 
 	"natd/internal/control"
+	"natd/internal/flow"
 	"natd/nat"
 )
 
 func (d *Daemon) gatewayStatus(all *counts) []control.Gateway {
-	totals := all.table.Connections().Gateways
 	gateways := make([]control.Gateway, len(d.cfg.NAT.Gateways))
 	for i := range gateways {
 		g := &d.cfg.NAT.Gateways[i]
-		c := all.gateways[g.Name]
+		c := all.of(flow.Owner{Kind: flow.KindGateway, Name: g.Name}, netip.AddrPort{})
 		gateways[i] = control.Gateway{
 			Name: g.Name, From: texts(g.From), To: texts(g.To), SNAT: snatTexts(g.SNAT), Egress: cmp.Or(g.Egress, "auto"),
 			Connections: c.connections, Bytes: c.bytes, Packets: c.packets,
 		}
-		gateways[i].Connections.Total = totals[g.Name]
 		gateways[i].State, gateways[i].Reason = d.spotState(g.Enabled, d.placed.gateways, i, g.From...)
 	}
 	return gateways
 }
 
 func (d *Daemon) staticStatus(all *counts) []control.Static {
-	totals := all.table.Connections().Statics
 	statics := make([]control.Static, len(d.cfg.NAT.Statics))
 	for i := range statics {
 		st := &d.cfg.NAT.Statics[i]
-		c := all.statics[st.Name]
+		c := all.of(flow.Owner{Kind: flow.KindStatic, Name: st.Name}, netip.AddrPort{})
 		statics[i] = control.Static{
 			Name: st.Name, External: st.External.String(), Internal: st.Internal.String(), From: texts(st.From), SNAT: snatTexts(st.SNAT),
 			Connections: c.connections, Bytes: c.bytes, Packets: c.packets,
 		}
-		statics[i].Connections.Total = totals[st.Name]
 		statics[i].State, statics[i].Reason = d.spotState(st.Enabled, d.placed.statics, i, st.External)
 	}
 	return statics

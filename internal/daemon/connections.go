@@ -31,8 +31,8 @@ func (h handler) Connections(ctx context.Context, which *control.ConnectionFilte
 			if !wanted(which, e) {
 				return
 			}
-			if kind, name := owner(judge, e); kind != "" && (which.Relay == "" || name == which.Relay) {
-				p.add(kind, name, e)
+			if owner := judge.Owner(e); owner.Kind != "" && (which.Relay == "" || owner.Name == which.Relay) {
+				p.add(owner, e)
 			}
 		})
 		list.Connections, list.Matched, list.Active = p.connections(), p.matched, p.active
@@ -76,7 +76,7 @@ type picker struct {
 	kept    []found
 }
 
-func (p *picker) add(kind, name string, e *flow.Entry) {
+func (p *picker) add(owner flow.Owner, e *flow.Entry) {
 	p.matched++
 	if e.Replied() && !e.Over() {
 		p.active++
@@ -84,7 +84,7 @@ func (p *picker) add(kind, name string, e *flow.Entry) {
 	if p.order == nil && len(p.kept) == p.room {
 		return
 	}
-	p.kept = append(p.kept, found{connection(kind, name, e), e.Orig.Src})
+	p.kept = append(p.kept, found{connection(owner, e), e.Orig.Src})
 	if len(p.kept) == 2*p.room {
 		p.prune()
 	}
@@ -135,23 +135,9 @@ func (d *Daemon) names() (names []string) {
 	return names
 }
 
-// owner is what an entry belongs to, and its name; "" when it is none of natd's.
-func owner(judge *flow.Judge, e *flow.Entry) (kind, name string) {
-	if r, _ := judge.Relay(e); r != nil && e.Translated() {
-		return control.KindRelay, r.Name
-	}
-	if st := judge.Static(e); st != nil {
-		return control.KindStatic, st.Name
-	}
-	if g := judge.Gateway(e); g != nil {
-		return control.KindGateway, g.Name
-	}
-	return "", ""
-}
-
-func connection(kind, name string, e *flow.Entry) control.Connection {
+func connection(owner flow.Owner, e *flow.Entry) control.Connection {
 	return control.Connection{
-		Relay: name, Kind: kind, Protocol: protocolText(e.Proto), State: e.State(),
+		Relay: owner.Name, Kind: owner.Kind, Protocol: protocolText(e.Proto), State: e.State(),
 		Client: endText(e.Orig.Src), Listen: endText(e.Orig.Dst), SNAT: endText(e.Reply.Dst), Target: endText(e.Reply.Src),
 		Timeout: int(e.Timeout),
 		Bytes:   control.Volume{ToTarget: e.ToTarget.Bytes, ToClient: e.ToClient.Bytes},

@@ -8,41 +8,66 @@ import (
 	"natd/nat"
 )
 
-// counts is what the kernel's counters and connection tracking say, by name.
+// counts is what the meter or the kernel's counters, and connection tracking, say.
 type counts struct {
-	table             *nat.Table // its counters; empty when it could not be read
-	relays            map[string]*count
-	gateways, statics map[string]*count
-	ports             flow.PortUse
+	accounting control.Accounting
+	owners     map[flow.Owner]*count
+	refused    map[string]nat.Refusals // by relay: what its limits kept out
+	ports      flow.PortUse
 }
 
-// count is what belongs to one relay, gateway or static.
+// count is what belongs to one relay, gateway or static, or to one target of a relay.
 type count struct {
 	connections    control.Connections
 	bytes, packets control.Volume
-	active         map[netip.AddrPort]uint64 // open connections by where they go; of a relay only
-}
-
-func countsOf[T any](things []T, name func(*T) string) map[string]*count {
-	counts := make(map[string]*count, len(things))
-	for i := range things {
-		counts[name(&things[i])] = &count{active: make(map[netip.AddrPort]uint64)}
-	}
-	return counts
+	targets        map[netip.AddrPort]*count // of a relay only
 }
 
 // counts reads the counts of everything. What cannot be read is left out: the next pass reports it.
 func (d *Daemon) counts() *counts {
-	c := &counts{
-		table:    &nat.Table{},
-		relays:   countsOf(d.cfg.NAT.Relays, func(r *nat.Relay) string { return r.Name }),
-		gateways: countsOf(d.cfg.NAT.Gateways, func(g *nat.Gateway) string { return g.Name }),
-		statics:  countsOf(d.cfg.NAT.Statics, func(st *nat.Static) string { return st.Name }),
+	c, exact := d.metered()
+	if !exact {
+		c = d.tracked()
 	}
 	if have, err := d.kernel.Read(); err == nil {
-		c.table = have
+		d.lasting.see(have)
+		c.refused = have.Refused()
 	}
-	judge := d.judge.Load()
+	if !exact {
+		d.lasting.each(func(owner flow.Owner, target netip.AddrPort, total uint64) {
+			c.of(owner, target).connections.Total = total
+		})
+	}
+	return c
+}
+
+// metered is what the meter has counted; false when it does not run.
+func (d *Daemon) metered() (*counts, bool) {
+	c, judge := d.newCounts(), d.judge.Load()
+	if judge == nil {
+		return c, false
+	}
+	counted := d.meter.look(func(e *flow.Entry) { c.add(judge, e) })
+	if counted == nil {
+		return nil, false // what it was to fill may still be filled
+	}
+	c.accounting = control.Accounting{Exact: true, Since: counted.since, Lost: counted.losses}
+	for _, one := range c.owners {
+		one.uncarried()
+	}
+	for i := range counted.tallies {
+		t := &counted.tallies[i]
+		c.of(t.Owner, netip.AddrPort{}).tally(&t.Totals)
+		if t.Target.IsValid() {
+			c.of(t.Owner, t.Target).tally(&t.Totals)
+		}
+	}
+	return c, true
+}
+
+// tracked is what connection tracking says of the connections that it has now.
+func (d *Daemon) tracked() *counts {
+	c, judge := d.newCounts(), d.judge.Load()
 	if judge == nil {
 		return c
 	}
@@ -52,31 +77,41 @@ func (d *Daemon) counts() *counts {
 	return c
 }
 
-// add counts an entry where it belongs. After a reload that failed, the judge may know what the configuration does not.
-func (c *counts) add(judge *flow.Judge, e *flow.Entry) {
-	if e.Translated() {
-		if r, i := judge.Relay(e); r != nil {
-			c.ports.Add(i, e)
-			if one := c.relays[r.Name]; one != nil {
-				one.add(e)
-				if !e.Over() {
-					one.active[e.Reply.Src]++
-				}
-			}
-			return
-		}
+func (d *Daemon) newCounts() *counts {
+	return &counts{owners: make(map[flow.Owner]*count), accounting: control.Accounting{Since: d.startedAt}}
+}
+
+// of is the count of an owner, or of a target of it.
+func (c *counts) of(owner flow.Owner, target netip.AddrPort) *count {
+	one := c.owners[owner]
+	if one == nil {
+		one = &count{targets: make(map[netip.AddrPort]*count)}
+		c.owners[owner] = one
 	}
-	if st := judge.Static(e); st != nil {
-		c.statics[st.Name].add(e)
-	} else if g := judge.Gateway(e); g != nil {
-		c.gateways[g.Name].add(e)
+	if !target.IsValid() {
+		return one
+	}
+	if one.targets[target] == nil {
+		one.targets[target] = new(count)
+	}
+	return one.targets[target]
+}
+
+// add counts an entry where it belongs.
+func (c *counts) add(judge *flow.Judge, e *flow.Entry) {
+	owner := judge.Owner(e)
+	if owner == (flow.Owner{}) {
+		return
+	}
+	c.of(owner, netip.AddrPort{}).add(e)
+	if owner.Kind == flow.KindRelay {
+		c.of(owner, e.Reply.Src).add(e)
+		_, i := judge.Relay(e)
+		c.ports.Add(i, e)
 	}
 }
 
 func (c *count) add(e *flow.Entry) {
-	if c == nil {
-		return
-	}
 	switch {
 	case e.Over():
 	case e.Replied():
@@ -84,10 +119,48 @@ func (c *count) add(e *flow.Entry) {
 	default:
 		c.connections.Unreplied++
 	}
-	c.bytes.ToTarget += e.ToTarget.Bytes
-	c.bytes.ToClient += e.ToClient.Bytes
-	c.packets.ToTarget += e.ToTarget.Packets
-	c.packets.ToClient += e.ToClient.Packets
+	c.carry(e.ToTarget, e.ToClient)
+}
+
+func (c *count) carry(toTarget, toClient flow.Volume) {
+	c.bytes.ToTarget += toTarget.Bytes
+	c.bytes.ToClient += toClient.Bytes
+	c.packets.ToTarget += toTarget.Packets
+	c.packets.ToClient += toClient.Packets
+}
+
+// uncarried forgets what tracked connections carry: the meter counts it, too.
+func (c *count) uncarried() {
+	c.bytes, c.packets = control.Volume{}, control.Volume{}
+	for _, target := range c.targets {
+		target.uncarried()
+	}
+}
+
+// tally adds what the meter has counted.
+func (c *count) tally(t *flow.Totals) {
+	c.connections.Total += t.Begun
+	c.connections.Refused += t.Refused
+	c.carry(t.ToTarget, t.ToClient)
+}
+
+// to is the sum of the targets that match.
+func (c *count) to(match func(netip.AddrPort) bool) (sum count) {
+	for target, one := range c.targets {
+		if match(target) {
+			sum.plus(one)
+		}
+	}
+	return sum
+}
+
+func (c *count) plus(o *count) {
+	c.connections.Total += o.connections.Total
+	c.connections.Active += o.connections.Active
+	c.connections.Unreplied += o.connections.Unreplied
+	c.connections.Refused += o.connections.Refused
+	c.bytes = control.Volume{ToTarget: c.bytes.ToTarget + o.bytes.ToTarget, ToClient: c.bytes.ToClient + o.bytes.ToClient}
+	c.packets = control.Volume{ToTarget: c.packets.ToTarget + o.packets.ToTarget, ToClient: c.packets.ToClient + o.packets.ToClient}
 }
 
 // portUse is how far the source ports of each relay are used up, by its position.

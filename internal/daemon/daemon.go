@@ -45,6 +45,7 @@ type Daemon struct {
 	host      *netconf.Host
 	sysctls   *netconf.Sysctls
 	metadata  *metadata
+	flowlog   *flowLog
 
 	cfg       *config.Config
 	loadedAt  time.Time
@@ -55,6 +56,9 @@ type Daemon struct {
 	probes *probes
 	drains *drains
 	resets *resets
+
+	meter   *meter
+	lasting lasting // what the kernel's counters said, for when the meter does not run
 
 	reloads sync.Mutex // one reload at a time: the last to come has the last word
 
@@ -143,6 +147,9 @@ func Run(ctx context.Context, o Options, reload <-chan os.Signal) error {
 		repairs: rate.NewLimiter(repairRate, repairBurst), wake: make(chan struct{}, 1), requests: make(chan func()),
 	}
 	d.resets = newResets(o.Log)
+	d.flowlog = newFlowLog(o.Log, os.Stdout)
+	d.meter = newMeter(d)
+	d.meter.sinks = []flow.Sink{d.flowlog}
 	d.metadata = newMetadata(o.Log, func() { d.network.Store(true); d.poke() })
 	d.probes = newProbes(o, cfg.Daemon.Resolver,
 		func() { d.live.Store(true); d.poke() }, func() { d.network.Store(true); d.poke() })
@@ -298,10 +305,12 @@ func (d *Daemon) use(cfg *config.Config, protect nat.Protect) {
 	d.sync.due = true
 	d.Level.Set(cfg.Daemon.LogLevel)
 	d.metadata.enable(cfg.Host.Metadata)
+	d.meter.enable(meteringOf(cfg))
 	if d.facts != nil {
 		d.probes.stand(d.facts.addresses, &cfg.NAT)
 	}
 	d.probes.ask(cfg)
+	d.flowlog.enable(cfg)
 	d.network.Store(true)
 }
 

@@ -9,16 +9,16 @@ import (
 	"time"
 
 	"natd/internal/control"
+	"natd/internal/flow"
 	"natd/nat"
 )
 
 func (d *Daemon) relayStatus(all *counts) []control.Relay {
-	totals, refused, targets := all.table.Connections().Relays, all.table.Refused(), all.table.TargetConnections()
 	ports := all.portUse()
 	relays := make([]control.Relay, len(d.cfg.NAT.Relays))
 	for i := range relays {
 		r := &d.cfg.NAT.Relays[i]
-		c, kept := all.relays[r.Name], refused[r.Name]
+		c, kept := all.of(flow.Owner{Kind: flow.KindRelay, Name: r.Name}, netip.AddrPort{}), all.refused[r.Name]
 		s := &relays[i]
 		*s = control.Relay{
 			Name: r.Name, Listen: []string{r.Listen.String()}, Balance: r.Balance.String(),
@@ -26,8 +26,7 @@ func (d *Daemon) relayStatus(all *counts) []control.Relay {
 			Connections: c.connections, Bytes: c.bytes, Packets: c.packets, Ports: ports[i],
 			Refused: control.Refused{Connections: kept.Connections, PerSource: kept.Sources, Rate: kept.Rate},
 		}
-		s.Connections.Total = totals[r.Name]
-		s.Backends = d.backendStatus(i, c, targets[r.Name])
+		s.Backends = d.backendStatus(i, c)
 		s.State, s.Reason = d.relayState(i, s.Ports)
 		if i < len(d.placed.relays) && !d.flushed {
 			s.Egress = strings.Join(d.placed.relays[i].links(), ",")
@@ -38,7 +37,7 @@ func (d *Daemon) relayStatus(all *counts) []control.Relay {
 }
 
 // backendStatus is the backends as they are configured, and behind them those that connections still go to.
-func (d *Daemon) backendStatus(i int, c *count, totals map[netip.AddrPort]uint64) []control.Backend {
+func (d *Daemon) backendStatus(i int, c *count) []control.Backend {
 	r := &d.cfg.NAT.Relays[i]
 	if i >= len(d.placed.relays) || !r.Enabled {
 		return configuredBackends(r, d.sinceOf(r.Name))
@@ -52,8 +51,10 @@ func (d *Daemon) backendStatus(i int, c *count, totals map[netip.AddrPort]uint64
 		b := &p.backends[j]
 		backends[j] = control.Backend{
 			Name: b.conf.Name, State: b.state, Reason: b.why, Since: b.since, Weight: b.conf.Weight, Backup: b.conf.Backup,
-			InUse: b.weight > 0 && !p.Held, Total: sumOf(totals, b.is), Active: sumOf(c.active, b.is),
+			InUse: b.weight > 0 && !p.Held,
 		}
+		there := c.to(b.is)
+		there.show(&backends[j])
 		if b.since.IsZero() {
 			backends[j].Since = d.sinceOf(r.Name)
 		}
@@ -61,17 +62,14 @@ func (d *Daemon) backendStatus(i int, c *count, totals map[netip.AddrPort]uint64
 			backends[j].Address = nat.Backend{Addr: b.addr, Ports: b.conf.Ports}.String()
 		}
 	}
-	return append(backends, leftBackends(c.active, known, d.loadedAt)...)
+	return append(backends, leftBackends(c, known, d.loadedAt)...)
 }
 
-// sumOf adds up the counts of the addresses and ports that match.
-func sumOf(counts map[netip.AddrPort]uint64, match func(netip.AddrPort) bool) (sum uint64) {
-	for to, n := range counts {
-		if match(to) {
-			sum += n
-		}
-	}
-	return sum
+// show puts what was counted of a backend where status has it. Open is also what was not answered yet.
+func (c *count) show(b *control.Backend) {
+	b.Total, b.Active = c.connections.Total, c.connections.Active+c.connections.Unreplied
+	b.Unreplied, b.Refused = c.connections.Unreplied, c.connections.Refused
+	b.Bytes, b.Packets = c.bytes, c.packets
 }
 
 // configuredBackends is what the file says of the backends of a relay that has no place.
@@ -88,13 +86,14 @@ func configuredBackends(r *nat.Relay, since time.Time) []control.Backend {
 }
 
 // leftBackends is the backends that left the relay, and that connections still go to.
-func leftBackends(active map[netip.AddrPort]uint64, known func(netip.AddrPort) bool, since time.Time) (left []control.Backend) {
-	for port, n := range active {
-		if !known(port) {
-			left = append(left, control.Backend{
-				Address: port.String(), State: control.BackendDraining, Since: since, Active: n, Weight: 1,
-				Reason: "it left the relay, and connections still go there",
-			})
+func leftBackends(c *count, known func(netip.AddrPort) bool, since time.Time) (left []control.Backend) {
+	for to, one := range c.targets {
+		b := control.Backend{
+			Address: to.String(), State: control.BackendDraining, Since: since, Weight: 1,
+			Reason: "it left the relay, and connections still go there",
+		}
+		if one.show(&b); b.Active > 0 && !known(to) {
+			left = append(left, b)
 		}
 	}
 	slices.SortFunc(left, func(a, b control.Backend) int { return cmp.Compare(a.Address, b.Address) })

@@ -69,6 +69,7 @@ func (d *Daemon) reload(cfg *config.Config, err error) (*control.Outcome, error)
 		return nil, control.Errorf(control.CodeFailed, "the kernel refused the new configuration, the old one goes on: %w", err)
 	}
 	d.forgetDrains() // not before: the old configuration may have to go on
+	d.lasting.forget(meteringOf(cfg).keep)
 	d.Log.Info("configuration reloaded", "path", cfg.Path, "sha256", cfg.SHA256, "relays", len(cfg.NAT.Relays))
 	changes := append([]string{}, d.sync.steps...)
 	return &control.Outcome{SchemaVersion: control.SchemaVersion, Changes: changes, Notes: append(notes, d.shortfalls()...)}, nil

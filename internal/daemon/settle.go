@@ -14,11 +14,14 @@ import (
 
 // Kernel settings that natd uses besides forwarding and those of interfaces.
 const (
-	sysctlAccounting     = "net.netfilter.nf_conntrack_acct"
-	sysctlConntrackMax   = "net.netfilter.nf_conntrack_max"
-	sysctlConntrackCount = "net.netfilter.nf_conntrack_count"
-	sysctlForward        = "net.ipv4.ip_forward"
-	sysctlForward6       = "net.ipv6.conf.all.forwarding"
+	sysctlAccounting      = "net.netfilter.nf_conntrack_acct"
+	sysctlEvents          = "net.netfilter.nf_conntrack_events"
+	sysctlTimestamp       = "net.netfilter.nf_conntrack_timestamp"
+	sysctlConntrackMax    = "net.netfilter.nf_conntrack_max"
+	sysctlConntrackCount  = "net.netfilter.nf_conntrack_count"
+	sysctlConntrackPrefix = "net.netfilter.nf_conntrack_"
+	sysctlForward         = "net.ipv4.ip_forward"
+	sysctlForward6        = "net.ipv6.conf.all.forwarding"
 )
 
 // settleHost turns on what the relays need of the host, now that their rules stand. A setting that cannot be made is
@@ -52,6 +55,11 @@ func neededSettings(cfg *config.Config, next *placed) (needed []sysctl) {
 		return needed
 	}
 	needed = append(needed, sysctl{sysctlAccounting, "1"})
+	if cfg.Counts() {
+		// Events of 2, the default, are only of connections that began while somebody listened (nf_ct_ecache_ext_add in
+		// net/netfilter/nf_conntrack_ecache.c): natd may have been away.
+		needed = append(needed, sysctl{sysctlEvents, "1"}, sysctl{sysctlTimestamp, "1"})
+	}
 	if cfg.Host.IPForward && next.needs(&cfg.NAT, true) {
 		needed = append(needed, sysctl{sysctlForward, "1"})
 	}

@@ -19,7 +19,9 @@ func (d *Daemon) status() *control.Status {
 		Tunnels: []any{}, Routes: []any{},
 	}
 	counts := d.counts()
+	s.Accounting = counts.accounting
 	s.Relays, s.Gateways, s.Statics = d.relayStatus(counts), d.gatewayStatus(counts), d.staticStatus(counts)
+	s.FlowLog = d.flowlog.state()
 	d.judgeState(s)
 	return s
 }

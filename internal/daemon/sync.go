@@ -72,6 +72,7 @@ func (d *Daemon) reachOnce() error {
 	if err != nil {
 		return err
 	}
+	d.lasting.see(have)
 	plan := nat.Diff(d.want, have, d.hold)
 	drifted := d.sync.settled && plan.Heals()
 	if drifted {

@@ -3,6 +3,7 @@ package flow
 import (
 	"net/netip"
 	"slices"
+	"time"
 
 	"golang.org/x/sys/unix"
 
@@ -113,6 +114,9 @@ func (e *Entry) Refused() bool {
 
 // Dying tells whether the kernel is about to forget the entry: its event has been sent, or will be.
 func (e *Entry) Dying() bool { return e.status&statusDying != 0 }
+
+// Began is when the connection began; 1970 when the kernel does not tell.
+func (e *Entry) Began() time.Time { return time.Unix(0, int64(e.began)) }
 
 // connects tells whether the protocol has connections, with a beginning and an end.
 func (e *Entry) connects() bool { return e.Proto == nat.TCP || e.Proto == nat.SCTP }

@@ -47,6 +47,7 @@ type Meter struct {
 	since   time.Time // the beginning of all that was counted
 	lost    uint64
 	dumps   uint64
+	version uint64
 	began   time.Time // of this Meter
 	window  time.Time // when it began
 	lossy   bool      // events were lost in it
@@ -67,6 +68,9 @@ func (m *Meter) Tallies() []Tally { return m.tallies }
 // Since is when the counts began, also when that was in the life of an earlier natd.
 func (m *Meter) Since() time.Time { return m.since }
 
+// Version changes with everything that is counted.
+func (m *Meter) Version() uint64 { return m.version }
+
 // Losses is how many times events were lost since then.
 func (m *Meter) Losses() uint64 { return m.lost }
 
@@ -75,6 +79,7 @@ func (m *Meter) Losses() uint64 { return m.lost }
 func (m *Meter) Lost() {
 	m.lossy = true
 	m.lost++
+	m.version++
 }
 
 // Ended is told of a connection that the kernel has forgotten.
@@ -149,6 +154,7 @@ func (m *Meter) find(id key, e *Entry) *known {
 	}
 	k := &known{tally: m.place(owner, e)}
 	m.tallies[k.tally].Begun++
+	m.version++
 	return k
 }
 
@@ -175,6 +181,7 @@ func (m *Meter) count(id key, k *known, e *Entry, now time.Time) {
 		t.ToTarget.add(more.toTarget)
 		t.ToClient.add(more.toClient)
 		k.counted = carriedBy(e)
+		m.version++
 	}
 	k.note(e)
 }
@@ -182,6 +189,7 @@ func (m *Meter) count(id key, k *known, e *Entry, now time.Time) {
 // end forgets the connection, which was read last as e.
 func (m *Meter) end(id key, k *known, e *Entry) {
 	delete(m.live, id)
+	m.version++
 	if !k.met() {
 		return // how it ended, a natd before this one might have seen
 	}

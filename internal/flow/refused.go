@@ -14,13 +14,13 @@ import (
 
 // Refused is a packet that natd's rules refused.
 type Refused struct {
-	Proto  nat.Protocol
-	From   netip.AddrPort // the ports are 0 where the protocol has none
+	Proto   nat.Protocol
+	From    netip.AddrPort // the ports are 0 where the protocol has none
 	Dialled netip.AddrPort // as it was sent
-	Target netip.AddrPort // where it was to go: not Dialled when the destination had been translated already
-	Bytes  uint64         // from the IP header on
-	Flags  uint8          // of TCP (RFC 9293, section 3.1)
-	Device int            // the index of the interface that it came in by
+	Target  netip.AddrPort // where it was to go: not Dialled when the destination had been translated already
+	Bytes   uint64         // from the IP header on
+	Flags   uint8          // of TCP (RFC 9293, section 3.1)
+	Device  int            // the index of the interface that it came in by
 }
 
 // How reports of refused packets are collected before they are handed over: so many, or for so long in hundredths of a second.

@@ -1,0 +1,66 @@
+package daemon
+
+import (
+	"maps"
+	"net/netip"
+
+	"natd/internal/flow"
+	"natd/nat"
+)
+
+// lasting is the connections that the counters in natd's table have counted, for as long as natd lives: a counter goes when its element
+// does, such as when the last backend is drained, and begins anew with it.
+type lasting struct {
+	counts map[lastingKey]*lastingCount
+}
+
+// lastingKey is what is counted: an owner, or one target of a relay.
+type lastingKey struct {
+	owner  flow.Owner
+	target netip.AddrPort
+}
+
+// lastingCount is what the table says, and what it said besides and does not any more.
+type lastingCount struct{ now, gone uint64 }
+
+// see takes note of the table: what it has lost since it was seen last is kept.
+func (l *lasting) see(table *nat.Table) {
+	if l.counts == nil {
+		l.counts = make(map[lastingKey]*lastingCount)
+	}
+	now := make(map[lastingKey]uint64)
+	totals := table.Connections()
+	for kind, names := range map[string]map[string]uint64{
+		flow.KindRelay: totals.Relays, flow.KindGateway: totals.Gateways, flow.KindStatic: totals.Statics,
+	} {
+		for name, n := range names {
+			now[lastingKey{owner: flow.Owner{Kind: kind, Name: name}}] = n
+		}
+	}
+	for name, targets := range table.TargetConnections() {
+		for to, n := range targets {
+			now[lastingKey{flow.Owner{Kind: flow.KindRelay, Name: name}, to}] = n
+		}
+	}
+	for k, n := range now {
+		if n > 0 && l.counts[k] == nil {
+			l.counts[k] = new(lastingCount)
+		}
+	}
+	for k, c := range l.counts {
+		c.gone += c.now - min(now[k], c.now)
+		c.now = now[k]
+	}
+}
+
+// forget drops what belongs to owners that are there no more.
+func (l *lasting) forget(keep func(flow.Owner) bool) {
+	maps.DeleteFunc(l.counts, func(k lastingKey, _ *lastingCount) bool { return !keep(k.owner) })
+}
+
+// each calls do with every count; the target is not valid for that of an owner.
+func (l *lasting) each(do func(owner flow.Owner, target netip.AddrPort, total uint64)) {
+	for k, c := range l.counts {
+		do(k.owner, k.target, c.now+c.gone)
+	}
+}

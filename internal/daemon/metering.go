@@ -1,0 +1,219 @@
+package daemon
+
+import (
+	"context"
+	"slices"
+	"time"
+
+	"natd/internal/flow"
+)
+
+// session is the meter at work. It belongs to the meter's goroutine.
+type session struct {
+	*meter
+	events *flow.Events
+	table  *flow.Conntrack
+	count  *flow.Meter
+	owners owners
+
+	ends   time.Time // of the window
+	dumped time.Time
+	unsure bool // events were lost since the last dump
+	told   bool // that they were, in this window
+	silent bool // that the table cannot be read was said
+}
+
+// begin goes on from what was saved.
+func (s *session) begin() {
+	now := time.Now()
+	plan := s.wants()
+	s.ends = now.Add(plan.window)
+	s.owners.change(s.judge(), now)
+	s.count = s.resume(plan, now)
+	if len(s.sinks) > 0 {
+		s.count.Sink = fan(s.sinks)
+	}
+	s.readTimeouts()
+	s.dump(now, false, nil)
+}
+
+// resume is a meter that goes on from the file, or begins anew where that does not help.
+func (s *session) resume(plan metering, now time.Time) *flow.Meter {
+	fresh := func() *flow.Meter { return flow.NewMeter(s.owners.of, now) }
+	saved, err := s.file.load()
+	if saved == nil {
+		if err != nil {
+			s.log.Warn("the counts of connections cannot be read: they begin anew", "error", err)
+		}
+		return fresh()
+	}
+	m := fresh()
+	if err := m.Resume(saved, plan.keep); err != nil {
+		s.log.Error("the counts of connections cannot be understood: they begin anew", "error", err, "moved_to", s.file.setAside())
+		return fresh()
+	}
+	return m
+}
+
+// readTimeouts takes the sysctls as they are now.
+func (s *session) readTimeouts() {
+	timeouts := make(flow.Timeouts)
+	for _, key := range flow.TimeoutKeys() {
+		timeouts[key] = s.timeout(key)
+	}
+	s.count.Timeouts = timeouts
+}
+
+// turn waits for events, questions or the end of the window, and deals with them.
+func (s *session) turn(ctx context.Context) error {
+	if err := s.wait(ctx); err != nil {
+		return err
+	}
+	s.owners.change(s.judge(), time.Now())
+	asks := s.take()
+	looks := slices.ContainsFunc(asks, func(a *question) bool { return a.each != nil })
+	if err := s.drain(); err != nil {
+		return err
+	}
+	now := time.Now()
+	atEnd := !now.Before(s.ends)
+	read := true
+	if atEnd || looks || s.unsure && now.Sub(s.dumped) >= lossPause {
+		read = s.dump(now, atEnd, asks)
+	}
+	if atEnd {
+		s.ends = now.Add(s.wants().window)
+		s.told = false
+		s.owners.forget()
+		s.readTimeouts()
+	}
+	s.answer(asks, read, atEnd)
+	return nil
+}
+
+// wait returns when there is something to do. Events are left to gather.
+func (s *session) wait(ctx context.Context) error {
+	until := s.ends
+	if early := s.dumped.Add(lossPause); s.unsure && early.Before(until) {
+		until = early
+	}
+	turn, cancel := s.meter.turn(ctx, until)
+	defer cancel()
+	if err := s.events.Wait(turn); err != nil {
+		return err
+	}
+	gather, stop := context.WithTimeout(turn, eventsAtATime)
+	defer stop()
+	<-gather.Done()
+	return nil
+}
+
+// drain counts everything that has ended.
+func (s *session) drain() error {
+	now := time.Now()
+	lost, err := s.events.Take(func(e *flow.Entry) { s.count.Ended(e, now) })
+	if lost {
+		s.unsure = true
+		s.count.Lost()
+		if !s.told {
+			s.log.Warn("the kernel dropped news of connections that ended: some may not be counted", "times", s.count.Losses())
+		}
+		s.told = true
+	}
+	return err
+}
+
+// dump counts what lives; false when it could not be read.
+func (s *session) dump(now time.Time, atEnd bool, asks []*question) bool {
+	err := s.count.Dump(now, atEnd, func(each func(*flow.Entry)) error {
+		return s.table.Entries(func(e *flow.Entry) {
+			each(e)
+			for _, a := range asks {
+				if a.each != nil && !e.Dying() {
+					a.each(e)
+				}
+			}
+		})
+	})
+	s.dumped = now
+	if err != nil {
+		if !s.silent {
+			s.log.Warn("the connections of relays cannot be counted", "error", err)
+		}
+		s.silent = true
+		return false
+	}
+	s.unsure, s.silent = false, false
+	return true
+}
+
+// answer answers the questions, and hands what was counted to the disk where that is wanted.
+func (s *session) answer(asks []*question, read, atEnd bool) {
+	var c *counted
+	var waiting []chan error
+	for _, a := range asks {
+		switch {
+		case a.save:
+			waiting = append(waiting, a.disk)
+		case !read:
+			a.done <- nil
+		default:
+			if c == nil {
+				c = &counted{s.count.Since(), s.count.Losses(), slices.Clone(s.count.Tallies())}
+			}
+			a.done <- c
+		}
+	}
+	if atEnd || len(waiting) > 0 {
+		s.file.put(s.count, waiting)
+	}
+}
+
+// finish counts what there is, and saves it.
+func (s *session) finish() error {
+	err := s.drain()
+	s.dump(time.Now(), true, nil)
+	s.answer(s.take(), true, true)
+	return err
+}
+
+// owners finds what connections belong to. A connection that began under what was judged before is judged as it was then: a relay
+// that a reload removes still has those that end with it.
+type owners struct {
+	is, was *flow.Judge
+	changed time.Time
+}
+
+func (o *owners) change(to *flow.Judge, now time.Time) {
+	if to != o.is {
+		o.is, o.was, o.changed = to, o.is, now
+	}
+}
+
+// forget lets go of what was: a dump has found all that lived then.
+func (o *owners) forget() { o.was = nil }
+
+func (o *owners) of(e *flow.Entry) flow.Owner {
+	owner := o.is.Owner(e)
+	if owner == (flow.Owner{}) && o.was != nil && e.Began().Before(o.changed) {
+		return o.was.Owner(e)
+	}
+	return owner
+}
+
+// fan hands samples to several sinks.
+type fan []flow.Sink
+
+// Sample is flow.Sink's.
+func (f fan) Sample(s *flow.Sample) {
+	for _, sink := range f {
+		sink.Sample(s)
+	}
+}
+
+// Window is flow.Sink's.
+func (f fan) Window(from, until time.Time, lossy bool) {
+	for _, sink := range f {
+		sink.Window(from, until, lossy)
+	}
+}
