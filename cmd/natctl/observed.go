@@ -26,12 +26,12 @@ func observed(b *strings.Builder, s *control.Status, now time.Time) {
 }
 
 func accountingText(a *control.Accounting, now time.Time) string {
-	text := "of connections that are open"
+	text := "connections that are open"
 	if a.Exact {
-		text = "of every connection"
+		text = "every connection"
 	}
 	if !a.Since.IsZero() {
-		text += ", begun " + ago(now, a.Since)
+		text += " of the last " + span(now.Sub(a.Since))
 	}
 	if a.Lost > 0 {
 		text += fmt.Sprintf("; the kernel dropped events %s, so connections may be missing", times(a.Lost))
