@@ -67,7 +67,7 @@ RFC 3339; nginx's [21/Nov/2026:07:49:10 +0000]; Unix seconds; or how long ago, a
 	flags.StringVar(&f.at, "at", "", "with --snat ADDR:PORT: which client was that, at this `time`?")
 	flags.StringVar(&f.since, "since", "", "only those with packets at this `time` or later")
 	flags.StringVar(&f.until, "until", "", "only those with packets at this `time` or before")
-	flags.StringVar(&f.file, "file", "", "this flow log, not that of the running natd; - is standard input (`path`)")
+	flags.StringVar(&f.file, "file", "", "read the flow log at this `path`, not that of the running natd; - is standard input")
 	flags.BoolVar(&f.raw, "raw", false, "print the lines of the log as they are")
 	// Neither the flag nor the function can be missing, which is all that this could fail for.
 	_ = cmd.RegisterFlagCompletionFunc("relay", a.completeName)

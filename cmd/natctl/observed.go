@@ -44,11 +44,20 @@ func flowLogText(l *control.FlowLog, now time.Time) string {
 	if strings.Contains(format, "${") {
 		format = "own format"
 	}
-	text := fmt.Sprintf("%s, %s every %s, %s, last %s", l.Path, format, l.Interval, count(int(l.Records), "record"), ago(now, l.LastWrite))
+	text := fmt.Sprintf("%s, %s every %s, %s, last %s", l.Path, format, everyText(l.Interval), count(int(l.Records), "record"), ago(now, l.LastWrite))
 	if l.Dropped > 0 {
 		text += fmt.Sprintf(", %d not written", l.Dropped)
 	}
 	return text
+}
+
+// everyText is the window for people.
+func everyText(interval string) string {
+	d, err := time.ParseDuration(interval)
+	if err != nil {
+		return interval
+	}
+	return span(d)
 }
 
 func times(n uint64) string {

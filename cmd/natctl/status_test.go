@@ -47,7 +47,7 @@ func TestStatusObserved(t *testing.T) {
 	for _, want := range []string{
 		"\n  reason    the flow log is not written: write /var/log/natd/flow.log: no space left on device\n",
 		"\n  counts    every connection of the last 3 d; the kernel dropped events 2 times, so connections may be missing\n",
-		"\n  flow log  /var/log/natd/flow.log, own format every 1m0s, 1200 records, last 5 s ago, 3 not written\n",
+		"\n  flow log  /var/log/natd/flow.log, own format every 1 min, 1200 records, last 5 s ago, 3 not written\n",
 		"\n  metrics   http://127.0.0.1:9469/metrics: address already in use\n",
 		"\n  └ connections that the backend refused: 7\n",
 	} {

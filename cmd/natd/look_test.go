@@ -182,7 +182,7 @@ func TestAuditor(t *testing.T) {
 			b.step([]string{"flows", "--snat", "10.2.0.100:1", "--at", "1m"}, control.CodeFailed, "no connection came from 10.2.0.100:1")
 			b.step([]string{"flows", "--relay", "web", "--client", "10.1.0.102"}, control.CodeOK, "10.1.0.102:40000")
 			b.step([]string{"flows", "--relay", "other"}, control.CodeOK, "no flows")
-			b.step([]string{"status"}, control.CodeOK, log+", "+format+" every 1s")
+			b.step([]string{"status"}, control.CodeOK, log+", "+format+" every 1 s")
 		})
 	}
 }
