@@ -104,7 +104,7 @@ func TestWatchOnTerminal(t *testing.T) {
 	long := strings.Repeat("x", 61)
 	stage.draw(long + "\nthree\nfour\nfive\n")
 	stage.close()
-	want := otherScreen + hideCursor + "\x1b[HEvery 2s, q quits: natctl status" + strings.Repeat(" ", 20) + "12:00:00\x1b[K\r\n\x1b[K\r\n" +
+	want := otherScreen + hideCursor + "\x1b[HEvery 2s, Ctrl-C quits: natctl status" + strings.Repeat(" ", 15) + "12:00:00\x1b[K\r\n\x1b[K\r\n" +
 		strings.Repeat("x", 60) + "\x1b[K\r\nx\x1b[K\r\n… 3 more lines\x1b[K\r\n\x1b[J" +
 		showCursor + firstScreen + long + "\r\nthree\r\nfour\r\nfive\r\n"
 	eventually(t, "a frame", func() bool { return len(out.String()) >= len(want) })

@@ -17,6 +17,7 @@ type stage struct {
 	title    string // of the rounds on a terminal
 	interval time.Duration
 	terminal bool
+	keys     bool // q quits
 
 	quit   context.CancelFunc
 	pokes  chan struct{} // somebody wants the next round now
@@ -106,6 +107,7 @@ func (s *stage) watchKeys() {
 	if unix.IoctlSetTermios(fd, unix.TCSETS, &keys) != nil {
 		return
 	}
+	s.keys = true
 	s.undo = append(s.undo, func() { _ = unix.IoctlSetTermios(fd, unix.TCSETS, old) })
 	go s.readKeys(in) // a read of a terminal cannot be interrupted: it ends with natctl
 }
@@ -148,14 +150,23 @@ func (s *stage) draw(text string) {
 	}
 	s.last = text
 	screen := s.a.screen()
-	head := fmt.Sprintf("Every %s, q quits: %s", s.interval, s.title)
+	head := fmt.Sprintf("Every %s, %s quits: %s", s.interval, s.quitKey(), s.title)
 	s.show(screen, append([]string{spread(head, now.Format(time.TimeOnly), screen.width), ""}, fold(text, screen.width)...))
 }
 
+// quitKey is what a user presses to end it.
+func (s *stage) quitKey() string {
+	if s.keys {
+		return "q"
+	}
+	return "Ctrl-C"
+}
+
 // drawRows is draw for a table with its own headline: lines that are too long are cut, so that there is one for each row.
-func (s *stage) drawRows(head, text string) {
+func (s *stage) drawRows(text string) {
 	s.last = text
 	screen := s.a.screen()
+	head := fmt.Sprintf("%s, every %s, %s quits", s.title, s.interval, s.quitKey())
 	lines := []string{spread(head, s.a.now().Format(time.TimeOnly), screen.width)}
 	for line := range strings.Lines(text) {
 		line, _ = cut(strings.TrimSuffix(line, "\n"), screen.width)

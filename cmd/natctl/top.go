@@ -58,7 +58,7 @@ func (v *topView) show(ctx context.Context) error {
 		v.a.show(v.document(m), v.text(m, v.limit))
 		return nil
 	}
-	ctx, stage := v.a.openStage(ctx, "", v.interval)
+	ctx, stage := v.a.openStage(ctx, "natctl connections --top", v.interval)
 	defer stage.close()
 	for {
 		m, err := v.look(ctx)
@@ -66,23 +66,19 @@ func (v *topView) show(ctx context.Context) error {
 		case ctx.Err() != nil:
 			return nil
 		case err == nil:
-			stage.drawRows(v.headline(), v.text(m, v.limit))
+			stage.drawRows(v.text(m, v.limit))
 		default:
 			// A mistake in what was asked does not go away, and nor does a missing right.
 			if e := control.AsError(err); e.Code != control.CodeUnreachable {
 				return err
 			}
 			v.before = nil
-			stage.drawRows(v.headline(), "natctl: "+printable(err.Error())+"\n")
+			stage.drawRows("natctl: " + printable(err.Error()) + "\n")
 		}
 		if !stage.wait(ctx) {
 			return nil
 		}
 	}
-}
-
-func (v *topView) headline() string {
-	return fmt.Sprintf("natctl connections --top, every %s, q quits", v.interval)
 }
 
 // text is a round: what all connections are together, and a row for each or for each group.

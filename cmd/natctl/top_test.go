@@ -8,6 +8,7 @@ import (
 	"strings"
 	"testing"
 	"time"
+	"unicode/utf8"
 
 	"github.com/google/go-cmp/cmp"
 	"golang.org/x/sys/unix"
@@ -27,21 +28,23 @@ func conn(name, client, target string, bytes, packets uint64) control.Connection
 // looks is two answers, two seconds apart.
 func looks() (before, now look) {
 	at := time.Date(2026, 3, 1, 12, 0, 0, 0, time.UTC)
-	return look{at, &control.ConnectionList{Connections: []control.Connection{
-			conn("web", "10.1.0.100:1", "10.3.0.100:80", 1000, 10),
+	before = look{at, &control.ConnectionList{Connections: []control.Connection{
+		conn("web", "10.1.0.100:1", "10.3.0.100:80", 1000, 10),
+		conn("web", "10.1.0.100:2", "10.3.0.101:80", 9000, 90),
+		conn("web", "10.1.0.9:3", "10.3.0.100:80", 500, 5),
+		conn("web", "10.1.0.100:9", "10.3.0.100:80", 1, 1), // ends
+	}}}
+	now = look{at.Add(2 * time.Second), &control.ConnectionList{
+		Matched: 5, Active: 4, Conntrack: control.Conntrack{Entries: 7, Max: 100},
+		Connections: []control.Connection{
+			conn("web", "10.1.0.100:1", "10.3.0.100:80", 5000, 50),
 			conn("web", "10.1.0.100:2", "10.3.0.101:80", 9000, 90),
-			conn("web", "10.1.0.9:3", "10.3.0.100:80", 500, 5),
-			conn("web", "10.1.0.100:9", "10.3.0.100:80", 1, 1), // ends
-		}}}, look{at.Add(2 * time.Second), &control.ConnectionList{
-			Matched: 5, Active: 4, Conntrack: control.Conntrack{Entries: 7, Max: 100},
-			Connections: []control.Connection{
-				conn("web", "10.1.0.100:1", "10.3.0.100:80", 5000, 50),
-				conn("web", "10.1.0.100:2", "10.3.0.101:80", 9000, 90),
-				conn("web", "10.1.0.9:3", "10.3.0.100:80", 200, 2), // another connection took its place
-				conn("dns", "10.1.0.10:4", "10.3.0.53:53", 600, 6), // new
-				conn("dns", "10.1.0.10:5", "10.3.0.53:53", 0, 0),   // new
-			},
-		}}
+			conn("web", "10.1.0.9:3", "10.3.0.100:80", 200, 2), // another connection took its place
+			conn("dns", "10.1.0.10:4", "10.3.0.53:53", 600, 6), // new
+			conn("dns", "10.1.0.10:5", "10.3.0.53:53", 0, 0),   // new
+		},
+	}}
+	return before, now
 }
 
 func TestMeasure(t *testing.T) {
@@ -191,9 +194,9 @@ func TestTopKeys(t *testing.T) {
 			f := &fake{list: *now.list}
 			keys, out, cmd := onTerminal(t, 60, 7, "connections", "--top", "--interval", "1h", "--socket", serve(t, f))
 			eventually(t, "the first round", func() bool { return strings.Contains(out.String(), "more lines") })
-			before, err := unix.IoctlGetTermios(int(keys.Fd()), unix.TCGETS)
-			if err != nil || before.Lflag&(unix.ICANON|unix.ECHO) != 0 {
-				t.Errorf("keys are not read one by one: %v", err)
+			const byLine = unix.ICANON | unix.ECHO
+			if modes(t, keys)&byLine != 0 {
+				t.Errorf("keys are not read one by one")
 			}
 			_, _ = keys.WriteString(" ")
 			eventually(t, "a round for the key", func() bool { return f.rounds() >= 2 })
@@ -202,22 +205,37 @@ func TestTopKeys(t *testing.T) {
 				t.Errorf("it ends with %v", err)
 			}
 			eventually(t, "the screen is given back", func() bool { return strings.Contains(out.String(), showCursor+firstScreen) })
-			after, err := unix.IoctlGetTermios(int(keys.Fd()), unix.TCGETS)
-			if err != nil || after.Lflag&unix.ICANON == 0 || after.Lflag&unix.ECHO == 0 {
-				t.Errorf("the terminal is not as it was: %v", err)
+			if modes(t, keys)&byLine != byLine {
+				t.Errorf("the terminal is not as it was")
 			}
-			screen, _, _ := strings.Cut(out.String(), eraseToEnd)
-			_, screen, _ = strings.Cut(screen, cursorHome)
-			lines := strings.Split(strings.ReplaceAll(screen, eraseToEOL, ""), "\r\n")
-			for _, line := range lines {
-				if len([]rune(line)) > 60 {
-					t.Errorf("a line of more than 60 characters: %q", line)
-				}
-			}
-			if len(lines) != 7 { // the last is where the cursor rests
-				t.Errorf("%d lines on a screen of 7:\n%s", len(lines), screen)
-			}
+			wantFits(t, out.String(), 60, 7)
 		})
+	}
+}
+
+// modes is the local modes of a terminal, see termios(3).
+func modes(t *testing.T, tty *os.File) uint32 {
+	t.Helper()
+	settings, err := unix.IoctlGetTermios(int(tty.Fd()), unix.TCGETS)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return settings.Lflag
+}
+
+// wantFits wants the first round to fill a screen, and no more. The last line is where the cursor rests.
+func wantFits(t *testing.T, out string, width, height int) {
+	t.Helper()
+	screen, _, _ := strings.Cut(out, eraseToEnd)
+	_, screen, _ = strings.Cut(screen, cursorHome)
+	lines := strings.Split(strings.ReplaceAll(screen, eraseToEOL, ""), "\r\n")
+	for _, line := range lines {
+		if utf8.RuneCountInString(line) > width {
+			t.Errorf("a line of more than %d characters: %q", width, line)
+		}
+	}
+	if len(lines) != height {
+		t.Errorf("%d lines on a screen of %d:\n%s", len(lines), height, screen)
 	}
 }
 

@@ -67,6 +67,14 @@ func TestConnectionsFilters(t *testing.T) {
 	if list := b.list(); list.Active != 4 || list.Conntrack.Entries < 5 || list.Conntrack.Max == 0 {
 		t.Errorf("%d active, conntrack %+v", list.Active, list.Conntrack)
 	}
+	b.wantOrders()
+	b.step([]string{"connections", "--limit", "2"}, control.CodeOK, "2 of 5 connections")
+	b.step([]string{"connections", "--relay", "none"}, control.CodeFailed, `there is no relay, gateway or static "none"`)
+}
+
+// wantOrders wants the first three of five connections in each order.
+func (b *box) wantOrders() {
+	b.t.Helper()
 	for order, less := range map[string]func(a, b control.Connection) bool{
 		"bytes": func(a, b control.Connection) bool {
 			return a.Bytes.ToTarget+a.Bytes.ToClient > b.Bytes.ToTarget+b.Bytes.ToClient
@@ -78,16 +86,14 @@ func TestConnectionsFilters(t *testing.T) {
 	} {
 		list := b.list("--sort", order, "--limit", "3")
 		if len(list.Connections) != 3 || list.Matched != 5 || !list.Truncated {
-			t.Errorf("--limit 3 lists %d of %d", len(list.Connections), list.Matched)
+			b.t.Errorf("--limit 3 lists %d of %d", len(list.Connections), list.Matched)
 		}
 		for i := 1; i < len(list.Connections); i++ {
 			if less(list.Connections[i], list.Connections[i-1]) {
-				t.Errorf("not by %s: %+v", order, list.Connections)
+				b.t.Errorf("not by %s: %+v", order, list.Connections)
 			}
 		}
 	}
-	b.step([]string{"connections", "--limit", "2"}, control.CodeOK, "2 of 5 connections")
-	b.step([]string{"connections", "--relay", "none"}, control.CodeFailed, `there is no relay, gateway or static "none"`)
 }
 
 // TestTop wants the connection that is busy first, with a rate, and its client as the busiest.
@@ -155,29 +161,12 @@ func TestAuditor(t *testing.T) {
 			}
 			lines, err := web.AccessLog()
 			lab.Check(t, err)
-			if len(lines) != 2 {
-				t.Fatalf("nginx logged %q", lines)
-			}
 			ports := make(map[string]bool)
 			for _, line := range lines {
-				said := regexp.MustCompile(`^(\S+) - - (\[.*\]) "GET /\?client=(\S+) .* (\d+)$`).FindStringSubmatch(line)
-				if said == nil {
-					t.Fatalf("nginx logged %q", line)
-				}
-				ports[said[4]] = true
-				ask := []string{"flows", "--snat", said[1] + ":" + said[4], "--at", said[2]}
-				b.step(ask, control.CodeOK, said[3]+":40000 came from "+said[1]+":"+said[4]) // at once, from connection tracking
-				lab.Eventually(t, patience, func() error {
-					out, errs, code := b.natctl(ask...)
-					if code != 0 || !strings.Contains(out, said[3]+":40000 came from ") || !strings.Contains(out, "sure      exact") ||
-						!strings.Contains(out, "relay     web, dialled as 10.2.0.100:80") {
-						return fmt.Errorf("%q exits %d: %s%s", ask, code, out, errs)
-					}
-					return nil
-				})
+				ports[b.audit(line)] = true
 			}
 			if len(ports) != 2 {
-				t.Errorf("both clients have the source port %v: the test shows nothing", ports)
+				t.Errorf("both clients have the source port %v: the test shows nothing\n%q", ports, lines)
 			}
 			b.step([]string{"flows", "--snat", "10.2.0.100:1", "--at", "1m"}, control.CodeFailed, "no connection came from 10.2.0.100:1")
 			b.step([]string{"flows", "--relay", "web", "--client", "10.1.0.102"}, control.CodeOK, "10.1.0.102:40000")
@@ -185,4 +174,26 @@ func TestAuditor(t *testing.T) {
 			b.step([]string{"status"}, control.CodeOK, log+", "+format+" every 1 s")
 		})
 	}
+}
+
+// audit asks natctl which client a line of nginx's log is of, which has said so in its request, and returns the port that nginx saw.
+func (b *box) audit(line string) (port string) {
+	b.t.Helper()
+	said := regexp.MustCompile(`^(\S+) - - (\[.*\]) "GET /\?client=(\S+) .* (\d+)$`).FindStringSubmatch(line)
+	if said == nil {
+		b.t.Fatalf("nginx logged %q", line)
+	}
+	ask := []string{"flows", "--snat", said[1] + ":" + said[4], "--at", said[2]}
+	answer := said[3] + ":40000 came from " + said[1] + ":" + said[4]
+	b.step(ask, control.CodeOK, answer) // at once, from connection tracking
+	lab.Eventually(b.t, patience, func() error {
+		out, errs, code := b.natctl(ask...)
+		for _, want := range []string{answer, "sure      exact", "relay     web, dialled as 10.2.0.100:80"} {
+			if code != control.CodeOK || !strings.Contains(out, want) {
+				return fmt.Errorf("%q exits %d, want %q: %s%s", ask, code, want, out, errs)
+			}
+		}
+		return nil
+	})
+	return said[4]
 }

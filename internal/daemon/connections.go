@@ -61,10 +61,10 @@ func wanted(which *control.ConnectionFilter, e *flow.Entry) bool {
 		(which.State == "" || which.State == e.State())
 }
 
-// found is a connection with what it may be sorted by.
+// found is an entry and what it belongs to. The entry is read for what connection shows, which is what stays of it after the call that it came with.
 type found struct {
-	control.Connection
-	client netip.AddrPort
+	owner flow.Owner
+	entry flow.Entry
 }
 
 // picker keeps the first connections of an order. It holds at most twice as many as are asked for.
@@ -84,7 +84,7 @@ func (p *picker) add(owner flow.Owner, e *flow.Entry) {
 	if p.order == nil && len(p.kept) == p.room {
 		return
 	}
-	p.kept = append(p.kept, found{connection(owner, e), e.Orig.Src})
+	p.kept = append(p.kept, found{owner, *e})
 	if len(p.kept) == 2*p.room {
 		p.prune()
 	}
@@ -101,22 +101,23 @@ func (p *picker) connections() []control.Connection {
 	p.prune()
 	all := make([]control.Connection, len(p.kept))
 	for i := range p.kept {
-		all[i] = p.kept[i].Connection
+		all[i] = connection(p.kept[i].owner, &p.kept[i].entry)
 	}
 	return all
 }
 
 func orderOf(sort string) func(a, b found) int {
-	both := func(v control.Volume) uint64 { return v.ToTarget + v.ToClient }
+	bytes := func(f found) uint64 { return f.entry.ToTarget.Bytes + f.entry.ToClient.Bytes }
+	packets := func(f found) uint64 { return f.entry.ToTarget.Packets + f.entry.ToClient.Packets }
 	switch sort {
 	case control.SortByBytes:
-		return func(a, b found) int { return cmp.Compare(both(b.Bytes), both(a.Bytes)) }
+		return func(a, b found) int { return cmp.Compare(bytes(b), bytes(a)) }
 	case control.SortByPackets:
-		return func(a, b found) int { return cmp.Compare(both(b.Packets), both(a.Packets)) }
+		return func(a, b found) int { return cmp.Compare(packets(b), packets(a)) }
 	case control.SortByTimeout:
-		return func(a, b found) int { return cmp.Compare(a.Timeout, b.Timeout) }
+		return func(a, b found) int { return cmp.Compare(a.entry.Timeout, b.entry.Timeout) }
 	case control.SortByClient:
-		return func(a, b found) int { return a.client.Compare(b.client) }
+		return func(a, b found) int { return a.entry.Orig.Src.Compare(b.entry.Orig.Src) }
 	}
 	return nil
 }
