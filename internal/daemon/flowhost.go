@@ -1,6 +1,8 @@
 package daemon
 
 import (
+	"net/netip"
+
 	"natd/internal/flowlog"
 	"natd/netconf"
 )
@@ -11,7 +13,12 @@ func (d *Daemon) flowHost() (*flowlog.Host, error) {
 	if err != nil {
 		return nil, err
 	}
-	return flowlog.NewHost(flowFacts(links, d.facts.addresses, d.facts.instance)), nil
+	f := flowFacts(links, d.facts.addresses, d.facts.instance)
+	f.Way = func(to netip.Addr) int {
+		route, _ := d.host.RouteTo(to, "") // without a route the record has no interface
+		return route.Index
+	}
+	return flowlog.NewHost(f), nil
 }
 
 // flowFacts puts the addresses of the host to its interfaces. An interface without any carries nothing of natd's.
@@ -24,7 +31,6 @@ func flowFacts(links []netconf.Link, addresses []netconf.Address, in *instance) 
 		for _, a := range addresses {
 			if a.Link == l.Name {
 				i.Addrs = append(i.Addrs, a.Addr.Addr())
-				i.Networks = append(i.Networks, a.Addr.Masked())
 			}
 		}
 		if l.Own {
