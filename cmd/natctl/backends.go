@@ -17,7 +17,9 @@ const backendsShown = 10
 
 // backendTable has a line for each of several backends; rest says what it leaves out.
 func backendTable(backends []control.Backend, now time.Time) (t *table, rest string) {
-	t = &table{columns: []column{{}, {state: true}, {}, {}, {}, {right: true}, {right: true}, {}}}
+	t = &table{columns: []column{
+		{}, {state: true}, {}, {}, {}, {right: true}, {right: true}, {right: true, spare: 2}, {right: true, spare: 2}, {}, {},
+	}}
 	known := words.HealthKnown(backends)
 	if more := len(backends) - backendsShown; more > 0 {
 		backends = slices.Clone(backends)
@@ -33,7 +35,8 @@ func backendTable(backends []control.Backend, now time.Time) (t *table, rest str
 		}
 		t.add(row{cells: []string{
 			words.Place(b), state, words.Since(b, now), words.Weight(b.Weight), words.Role(b),
-			fmt.Sprintf("%d active", b.Active), fmt.Sprintf("%d total", b.Total), strings.ReplaceAll(b.Reason, "\n", " "),
+			fmt.Sprintf("%d active", b.Active), fmt.Sprintf("%d total", b.Total), words.Carried(b.Bytes.ToTarget, "→"), words.Carried(b.Bytes.ToClient, "←"),
+			words.Failed(b), strings.ReplaceAll(b.Reason, "\n", " "),
 		}})
 	}
 	return t, rest

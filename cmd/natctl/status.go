@@ -4,6 +4,7 @@ import (
 	"cmp"
 	"context"
 	"fmt"
+	"slices"
 	"strings"
 	"time"
 
@@ -96,6 +97,9 @@ func (a *app) statusText(s *control.Status) string {
 			field(&b, "reason", reason)
 		}
 	}
+	if s.FlowLog != nil && s.FlowLog.Error != "" && !slices.ContainsFunc(s.Reasons, func(reason string) bool { return strings.Contains(reason, s.FlowLog.Error) }) {
+		field(&b, "reason", "the flow log is not written: "+s.FlowLog.Error)
+	}
 	field(&b, "config", fmt.Sprintf("%s, loaded %s", s.Config.Path, words.Ago(now, s.Config.LoadedAt)))
 	if s.Config.Error != "" {
 		field(&b, "", "the last reload was refused:\n"+s.Config.Error)
@@ -108,6 +112,7 @@ func (a *app) statusText(s *control.Status) string {
 	if s.Ruleset.LastError != "" {
 		field(&b, "", "last error: "+s.Ruleset.LastError)
 	}
+	observed(&b, s, now)
 	for _, t := range tables(s, now) {
 		b.WriteByte('\n')
 		t.write(&b, screen)

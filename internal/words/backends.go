@@ -3,6 +3,7 @@ package words
 import (
 	"fmt"
 	"slices"
+	"strings"
 	"time"
 
 	"natd/internal/control"
@@ -94,4 +95,24 @@ func Role(b *control.Backend) string {
 		return "in use" // as every other one is down, too
 	}
 	return ""
+}
+
+// Carried is a number of bytes with its direction; "" for none.
+func Carried(bytes uint64, direction string) string {
+	if bytes == 0 {
+		return ""
+	}
+	return Size(bytes) + direction
+}
+
+// Failed is how many connections a backend refused, and how many wait for its answer now; "" for none.
+func Failed(b *control.Backend) string {
+	var parts []string
+	if b.Refused > 0 {
+		parts = append(parts, fmt.Sprintf("%d refused", b.Refused))
+	}
+	if b.Unreplied > 0 {
+		parts = append(parts, fmt.Sprintf("%d unanswered", b.Unreplied))
+	}
+	return strings.Join(parts, ", ")
 }

@@ -16,10 +16,13 @@ func HasRow(reason string) bool {
 
 // RelayNotes is what a person should know of a relay, beside its row.
 func RelayNotes(r *control.Relay) []string {
-	notes := []string{r.Reason, "", unanswered(r.Name, r.Connections), refused(r.Refused), ports(r.Ports)}
+	notes := []string{r.Reason, "", unanswered(r.Name, r.Connections), refused(r.Refused), ports(r.Ports), ""}
 	// Of several backends each has a line, and what the relay says of its only one need not be said twice.
 	if len(r.Backends) == 1 && !strings.Contains(r.Reason, r.Backends[0].Reason) {
 		notes[1] = r.Backends[0].Reason
+	}
+	if len(r.Backends) == 1 && r.Connections.Refused > 0 {
+		notes[5] = fmt.Sprintf("connections that the backend refused: %d", r.Connections.Refused)
 	}
 	return said(notes...)
 }
