@@ -186,21 +186,24 @@ type Backend struct {
 	Weight  int       `json:"weight"`
 	Backup  bool      `json:"backup"`
 	InUse   bool      `json:"in_use"` // it takes new connections
-	Total   uint64    `json:"total"`  // connections that the kernel has sent there since it takes them
+	Total   uint64    `json:"total"`  // as that of [Connections]
 	Active  uint64    `json:"active"` // those that are open now
 
-	Unreplied uint64 `json:"unreplied"` // tracked now, without an answer
+	Unreplied uint64 `json:"unreplied"` // of those that are open, without an answer
 	Refused   uint64 `json:"refused"`   // that it answered with a refusal
 	Bytes     Volume `json:"bytes"`
 	Packets   Volume `json:"packets"`
 }
 
-// Connections counts connections: Total since the table was made, the others as they are now, without those that have ended.
+// Connections counts connections: Total since the counts began where [Accounting] is exact, else since natd started or the table was
+// made; Active and Unreplied as they are now.
 type Connections struct {
 	Total     uint64 `json:"total"`
 	Active    uint64 `json:"active"`
 	Unreplied uint64 `json:"unreplied"` // the backend has not answered
 	Refused   uint64 `json:"refused"`   // the backend refused; since the counts began, see [Accounting]
+
+	Unanswered uint64 `json:"unanswered"` // ended, and the backend had never answered; likewise
 }
 
 // Refused counts new connections that a limit of the relay kept out, since the table was made.
@@ -246,7 +249,8 @@ type Static struct {
 	Packets     Volume      `json:"packets"` // likewise
 }
 
-// Volume is a count for each direction, of the connections that the kernel still tracks.
+// Volume is a count for each direction: since the counts began where [Accounting] is exact, else of the connections that the kernel
+// still tracks.
 type Volume struct {
 	ToTarget uint64 `json:"to_target"`
 	ToClient uint64 `json:"to_client"`

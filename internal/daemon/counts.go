@@ -141,6 +141,7 @@ func (c *count) uncarried() {
 func (c *count) tally(t *flow.Totals) {
 	c.connections.Total += t.Begun
 	c.connections.Refused += t.Refused
+	c.connections.Unanswered += t.Unanswered
 	c.carry(t.ToTarget, t.ToClient)
 }
 
@@ -159,6 +160,7 @@ func (c *count) plus(o *count) {
 	c.connections.Active += o.connections.Active
 	c.connections.Unreplied += o.connections.Unreplied
 	c.connections.Refused += o.connections.Refused
+	c.connections.Unanswered += o.connections.Unanswered
 	c.bytes = control.Volume{ToTarget: c.bytes.ToTarget + o.bytes.ToTarget, ToClient: c.bytes.ToClient + o.bytes.ToClient}
 	c.packets = control.Volume{ToTarget: c.packets.ToTarget + o.packets.ToTarget, ToClient: c.packets.ToClient + o.packets.ToClient}
 }

@@ -14,11 +14,11 @@ import (
 
 // Times of the meter.
 const (
-	plainWindow   = time.Minute          // of a window where no flow log says another
-	eventsAtATime = 5 * time.Millisecond // events are left to gather for so long: to wake up for each costs more than to count it
-	lossPause     = 10 * time.Second     // after a loss a dump comes early, but no more often than that
-	lookPatience  = 5 * time.Second      // that status waits for figures of now
-	savePatience  = 2 * time.Second      // that metrics wait for the disk
+	plainWindow   = time.Minute           // of a window where no flow log says another
+	eventsAtATime = 20 * time.Millisecond // events are left to gather for so long: to wake up for each costs more than to count it
+	lossPause     = 10 * time.Second      // after a loss a dump comes early, but no more often than that
+	lookPatience  = 5 * time.Second       // that status waits for figures of now
+	savePatience  = 2 * time.Second       // that metrics wait for the disk
 )
 
 // meter counts the connections of natd and what they carry, where [metrics] or [flow_log] is on: events cost the kernel some 8 % of
@@ -199,20 +199,24 @@ func (m *meter) run(ctx context.Context) error {
 			}
 			continue
 		}
-		m.idle(ctx)
+		m.decline()
+		m.rest(ctx)
 	}
 	return nil
 }
 
-// idle waits until there is something to do, and tells those who ask that there is no answer.
-func (m *meter) idle(ctx context.Context) {
-	m.decline()
+// rest waits until there may be something to do.
+func (m *meter) rest(ctx context.Context) {
 	turn, cancel := m.turn(ctx, time.Now().Add(time.Hour))
 	defer cancel()
 	<-turn.Done()
 }
 
+// decline tells those who asked before the meter was turned off that there is no answer.
 func (m *meter) decline() {
+	if m.wants().on {
+		return // since a moment ago
+	}
 	for _, a := range m.take() {
 		a.done <- nil
 		a.disk <- nil
@@ -243,10 +247,10 @@ func (m *meter) session(ctx context.Context) (err error) {
 	return s.finish()
 }
 
-// awaitJudge waits until it is known what natd's connections are; false when ctx ended before.
+// awaitJudge waits until it is known what natd's connections are; false when the meter need not know any more.
 func (m *meter) awaitJudge(ctx context.Context) bool {
-	for m.judge() == nil && ctx.Err() == nil {
-		m.idle(ctx)
+	for m.judge() == nil && m.wants().on && ctx.Err() == nil {
+		m.rest(ctx)
 	}
-	return ctx.Err() == nil
+	return m.judge() != nil
 }

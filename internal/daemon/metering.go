@@ -23,6 +23,10 @@ type session struct {
 	silent bool // that the table cannot be read was said
 }
 
+// gatherEvery is how many connections of a dump are read before a look at the events: they come in while it lasts, which is seconds
+// for a table that is full.
+const gatherEvery = 1024
+
 // begin goes on from what was saved.
 func (s *session) begin() {
 	now := time.Now()
@@ -125,8 +129,12 @@ func (s *session) drain() error {
 
 // dump counts what lives; false when it could not be read.
 func (s *session) dump(now time.Time, atEnd bool, asks []*question) bool {
+	read := 0
 	err := s.count.Dump(now, atEnd, func(each func(*flow.Entry)) error {
 		return s.table.Entries(func(e *flow.Entry) {
+			if read++; read%gatherEvery == 0 {
+				s.events.Gather()
+			}
 			each(e)
 			for _, a := range asks {
 				if a.each != nil && !e.Dying() {

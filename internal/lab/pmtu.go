@@ -96,6 +96,16 @@ func (p *Peering) SetLinkMTU(h *Host, mtu int) error {
 	return fmt.Errorf("host %s has no link to the router", h.Name)
 }
 
+// NoOffload makes the interfaces of a host and of the router towards it send and receive packets as they are on the wire, so that
+// everybody who counts packets counts the same.
+func (p *Peering) NoOffload() error {
+	var failed []error
+	for name, host := range map[string]*Host{"a": p.A, "b": p.B, "c": p.C} {
+		failed = append(failed, End{Host: host, Name: Device}.noOffload(), End{Host: p.R, Name: name}.noOffload())
+	}
+	return errors.Join(failed...)
+}
+
 // noOffload makes an interface send and receive packets as they are on the wire. Otherwise the kernel passes whole batches
 // through a veth as one, which are larger than any MTU (ethtool(8): tso, gso, gro).
 func (e End) noOffload() error {

@@ -127,7 +127,7 @@ func (s *Socket) next(wait bool, each func(Message) error) error {
 	var n int
 	var failed error
 	err := s.raw.Read(func(fd uintptr) bool {
-		n, _, failed = unix.Recvfrom(int(fd), s.buf, 0)
+		n, failed = unix.Read(int(fd), s.buf)
 		again := wait && errors.Is(failed, unix.EAGAIN) || errors.Is(failed, unix.EINTR)
 		return !again
 	})

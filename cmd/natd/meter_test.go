@@ -1,0 +1,533 @@
+package main
+
+import (
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"net"
+	"net/netip"
+	"os"
+	"path/filepath"
+	"regexp"
+	"strconv"
+	"strings"
+	"testing"
+	"time"
+
+	"golang.org/x/sys/unix"
+
+	"natd/internal/control"
+	"natd/internal/flow"
+	"natd/internal/lab"
+)
+
+// wire is a tcpdump on host B that counts the packets and bytes of each leg.
+type wire struct {
+	b    *box
+	file string
+	proc *lab.Process
+}
+
+func (b *box) watchWire() *wire {
+	b.t.Helper()
+	lab.Require(b.t, "tcpdump")
+	lab.Check(b.t, b.NoOffload())
+	w := &wire{b: b, file: filepath.Join(b.dir, "wire.pcap")}
+	var err error
+	w.proc, err = b.B.Start("tcpdump", "-i", lab.Device, "-nn", "-U", "--immediate-mode", "-s", "128", "-B", "16384", "-Z", "root", "-w", w.file, "ip")
+	lab.Check(b.t, err)
+	lab.Check(b.t, w.proc.AwaitLog(b.t.Context(), patience, "listening on"))
+	return w
+}
+
+var ipPacket = regexp.MustCompile(`(?m)^IP \(.*length (\d+)\)\s+(\d+\.\d+\.\d+\.\d+)\S* > (\d+\.\d+\.\d+\.\d+)`)
+
+// carried is the volume from client to target and back, as tcpdump counted it on both legs.
+func (w *wire) carried() (bytes, packets control.Volume, err error) {
+	out, err := w.b.B.Run(w.b.t.Context(), "tcpdump", "-r", w.file, "-nn", "-v", "-t")
+	if err != nil && !strings.Contains(err.Error(), "truncated dump file") {
+		return bytes, packets, err
+	}
+	sum, count := make(map[string]uint64), make(map[string]uint64)
+	network := func(addr string) string { return strings.Split(addr, ".")[1] }
+	for _, m := range ipPacket.FindAllStringSubmatch(out, -1) {
+		n, _ := strconv.ParseUint(m[1], 10, 64)
+		leg := network(m[2]) + ">" + network(m[3])
+		sum[leg] += n
+		count[leg]++
+	}
+	for _, pair := range [][2]string{{"1>2", "2>3"}, {"3>2", "2>1"}} {
+		if sum[pair[0]] != sum[pair[1]] || count[pair[0]] != count[pair[1]] {
+			return bytes, packets, fmt.Errorf("the legs differ: %v bytes, %v packets", sum, count)
+		}
+	}
+	return control.Volume{ToTarget: sum["1>2"], ToClient: sum["2>1"]}, control.Volume{ToTarget: count["1>2"], ToClient: count["2>1"]}, nil
+}
+
+// sums is the sum over all relays, and checks that backends add up to their relay.
+func sums(s *control.Status) (bytes, packets control.Volume, begun uint64, err error) {
+	plus := func(a, b control.Volume) control.Volume {
+		return control.Volume{ToTarget: a.ToTarget + b.ToTarget, ToClient: a.ToClient + b.ToClient}
+	}
+	for i := range s.Relays {
+		r := &s.Relays[i]
+		var of control.Backend
+		for _, back := range r.Backends {
+			of.Bytes, of.Packets, of.Total, of.Refused = plus(of.Bytes, back.Bytes), plus(of.Packets, back.Packets), of.Total+back.Total, of.Refused+back.Refused
+		}
+		if of.Bytes != r.Bytes || of.Packets != r.Packets || of.Total != r.Connections.Total || of.Refused != r.Connections.Refused {
+			err = errors.Join(err, fmt.Errorf("relay %s has %+v %v %v, its backends %+v", r.Name, r.Connections, r.Bytes, r.Packets, of))
+		}
+		bytes, packets, begun = plus(bytes, r.Bytes), plus(packets, r.Packets), begun+r.Connections.Total
+	}
+	return bytes, packets, begun, err
+}
+
+// agree waits until status says what tcpdump has counted, and so many connections.
+func (w *wire) agree(when string, begun uint64) {
+	w.b.t.Helper()
+	began := time.Now()
+	var last error
+	for time.Since(began) < patience {
+		if last = w.compare(begun); last == nil {
+			return
+		}
+		time.Sleep(50 * time.Millisecond)
+	}
+	w.b.t.Fatalf("%s: %v\nnatd wrote:\n%s", when, last, w.b.natd.Log())
+}
+
+func (w *wire) compare(want uint64) error {
+	s, err := w.b.tryStatus()
+	if err != nil {
+		return err
+	}
+	bytes, packets, begun, err := sums(s)
+	if err != nil {
+		return err
+	}
+	seenBytes, seenPackets, err := w.carried()
+	if err != nil {
+		return err
+	}
+	if bytes != seenBytes || packets != seenPackets || begun != want || !s.Accounting.Exact {
+		return fmt.Errorf("status says %v bytes, %v packets, %d connections, exact %t; tcpdump %v and %v, want %d connections",
+			bytes, packets, begun, s.Accounting.Exact, seenBytes, seenPackets, want)
+	}
+	w.b.t.Logf("%d connections, bytes %v, packets %v", begun, bytes, packets)
+	return nil
+}
+
+// saved waits until what status says is on disk.
+func (b *box) saved() {
+	b.t.Helper()
+	_, _, begun, err := sums(b.status())
+	lab.Check(b.t, err)
+	lab.Eventually(b.t, patience, func() error {
+		content, err := os.ReadFile(filepath.Join(b.dir, "state", "counters.json"))
+		if err != nil {
+			return err
+		}
+		var saved flow.Saved
+		if err := json.Unmarshal(content, &saved); err != nil {
+			return err
+		}
+		sum := uint64(0)
+		for i := range saved.Tallies {
+			sum += saved.Tallies[i].Begun
+		}
+		if sum != begun {
+			return fmt.Errorf("%d connections are saved, of %d", sum, begun)
+		}
+		return nil
+	})
+}
+
+// echoed says something and hears it back.
+func echoed(t testing.TB, c net.Conn, size int) {
+	t.Helper()
+	lab.Check(t, c.SetDeadline(time.Now().Add(patience)))
+	said := make([]byte, size)
+	_, err := c.Write(said)
+	lab.Check(t, err)
+	_, err = io.ReadFull(c, said)
+	lab.Check(t, err)
+}
+
+// metered is relays of every kind, with windows as short as they can be.
+func (b *box) metered() string {
+	return fmt.Sprintf(`
+[flow_log]
+path = %q
+interval = "1s"
+
+[[relay]]
+name = "web"
+listen = "10.2.0.100:80"
+to = ["10.3.0.100:80"]
+
+[[relay]]
+name = "echo"
+listen = "10.2.0.100:7"
+protocol = ["tcp", "udp"]
+to = ["10.3.0.100:7"]
+
+[[relay]]
+name = "refuses"
+listen = "10.2.0.100:81"
+to = ["10.3.0.100:81"]
+
+[[relay]]
+name = "silent"
+listen = "10.2.0.100:82"
+to = ["10.3.0.100:82"]
+
+[[relay]]
+name = "tell"
+listen = "10.2.0.100:7000"
+to = ["%s"]
+`, filepath.Join(b.dir, "flow.log"), strings.Join(b.tellers(3), `", "`))
+}
+
+// TestCountsAreExact holds what status says of every kind of connection against tcpdump, through the ends of connections, a table that
+// is emptied, and natd killed and started anew.
+func TestCountsAreExact(t *testing.T) {
+	t.Parallel()
+	b := newBox(t)
+	b.serveAll()
+	b.start(b.metered())
+	b.awaitSysctl("net.netfilter.nf_conntrack_timestamp", "1")
+	w := b.watchWire()
+	w.countMany()
+	udp, err := b.A.Dial(t.Context(), "udp", "10.2.0.100:7")
+	lab.Check(t, err)
+	defer udp.Close()
+	echoed(t, udp, 1000)
+	long, err := b.A.Dial(t.Context(), "tcp", "10.2.0.100:7")
+	lab.Check(t, err)
+	defer long.Close()
+	echoed(t, long, 100_000)
+	w.agree("UDP and one that goes on", 1003)
+	w.countFailures()
+
+	echoed(t, long, 5000) // over several windows by now
+	echoed(t, udp, 500)
+	w.agree("over several windows", 1009)
+	b.B.Output(t, "conntrack", "-F")
+	w.agree("after conntrack -F", 1009)
+	echoed(t, long, 3000)
+	echoed(t, udp, 300)
+	w.agree("and on", 1011) // two that the kernel takes for new
+
+	b.saved()
+	echoed(t, long, 2000)
+	b.kill()
+	echoed(t, long, 1000)
+	echoed(t, udp, 700)
+	b.launch()
+	b.awaitReady()
+	w.agree("after a kill", 1011)
+	echoed(t, long, 1000)
+	lab.Check(t, b.natd.Stop())
+	echoed(t, udp, 300)
+	b.launch()
+	b.awaitReady()
+	echoed(t, long, 100)
+	lab.Check(t, long.Close())
+	w.agree("after a stop and a start", 1011)
+	if s := b.status(); s.Accounting.Lost != 0 {
+		t.Errorf("%+v", s.Accounting)
+	}
+}
+
+// serveAll starts what the relays of metered lead to.
+func (b *box) serveAll() {
+	b.t.Helper()
+	t := b.t
+	nginx, err := b.C.StartNginx(t.Context(), netip.MustParseAddrPort("10.3.0.100:80"))
+	lab.Check(t, err)
+	lab.Check(t, nginx.Publish("big", strings.Repeat("natd", 1<<20)))
+	for _, start := range []func(string) (*lab.Echo, error){b.C.EchoTCP, b.C.EchoUDP} {
+		_, err := start("10.3.0.100:7")
+		lab.Check(t, err)
+	}
+	lab.Check(t, b.C.Nft(t.Context(), `table ip silent { chain in { type filter hook input priority 0; tcp dport 82 drop; }; }`))
+}
+
+// countMany makes one transfer and a thousand connections.
+func (w *wire) countMany() {
+	b, t := w.b, w.b.t
+	t.Helper()
+	_, err := b.A.Curl(t.Context(), "http://10.2.0.100/big", "-o", "/dev/null")
+	lab.Check(t, err)
+	w.agree("one transfer", 1)
+
+	calls, err := b.A.Call(t.Context(), lab.Plan{Network: "tcp", To: netip.MustParseAddrPort("10.2.0.100:7000"), Count: 1000, AtOnce: 8})
+	lab.Check(t, errors.Join(err, calls.Err()))
+	w.agree("a thousand connections", 1001)
+	for _, back := range b.relay("tell").Backends {
+		if back.Total < 333 || back.Total > 334 || back.Packets.ToTarget == 0 {
+			t.Errorf("backend %+v, want a third of 1000 connections", back)
+		}
+	}
+}
+
+// countFailures makes connections that are refused, and one that nobody answers.
+func (w *wire) countFailures() {
+	b, t := w.b, w.b.t
+	t.Helper()
+	for range 5 {
+		if c, err := b.A.Dial(t.Context(), "tcp", "10.2.0.100:81"); err == nil {
+			t.Errorf("%v took a connection", c.RemoteAddr())
+		}
+	}
+	lab.Check(t, b.B.SetSysctl("net.netfilter.nf_conntrack_tcp_timeout_syn_sent", "1"))
+	if _, err := b.A.Curl(t.Context(), "http://10.2.0.100:82/", "--connect-timeout", "0.5"); err == nil {
+		t.Error("the silent one answered")
+	}
+	w.agree("refused and unanswered", 1009)
+	if c := b.relay("refuses").Connections; c.Refused != 5 || c.Unanswered != 0 {
+		t.Errorf("the one that refuses: %+v", c)
+	}
+	b.awaitStatus(func(s *control.Status) error {
+		for i := range s.Relays {
+			if c := s.Relays[i].Connections; s.Relays[i].Name == "silent" && (c.Unanswered != 1 || c.Refused != 0) {
+				return fmt.Errorf("the silent one: %+v", c)
+			}
+		}
+		return nil
+	})
+}
+
+// relay is what status says of one.
+func (b *box) relay(name string) *control.Relay {
+	b.t.Helper()
+	s := b.status()
+	for i := range s.Relays {
+		if s.Relays[i].Name == name {
+			return &s.Relays[i]
+		}
+	}
+	b.t.Fatalf("there is no relay %s", name)
+	return nil
+}
+
+// awaitSysctl waits until host B has the setting.
+func (b *box) awaitSysctl(key, want string) {
+	b.t.Helper()
+	lab.Eventually(b.t, patience, func() error {
+		got, err := b.B.Sysctl(key)
+		if err == nil && got != want {
+			err = fmt.Errorf("%s = %s, want %s", key, got, want)
+		}
+		return err
+	})
+}
+
+// refusals makes connections that the backend refuses: each is there and gone at once, so that as many end as can be made.
+func (b *box) refusals(count int) {
+	b.t.Helper()
+	began := time.Now()
+	calls, err := b.A.Call(b.t.Context(), lab.Plan{Network: "tcp", To: netip.MustParseAddrPort("10.2.0.100:81"), Count: count, AtOnce: 4})
+	lab.Check(b.t, err)
+	for _, c := range calls {
+		if !errors.Is(c.Err, unix.ECONNREFUSED) {
+			b.t.Fatalf("a call ended with %v, want a refusal", c.Err)
+		}
+	}
+	b.t.Logf("%.0f connections a second", float64(count)/time.Since(began).Seconds())
+}
+
+// TestCountsAFlood counts every one of as many connections as this machine can make.
+func TestCountsAFlood(t *testing.T) {
+	t.Parallel()
+	b := newBox(t)
+	b.start(b.metered())
+	b.awaitSysctl("net.netfilter.nf_conntrack_timestamp", "1")
+	const count = 10_000
+	b.refusals(count)
+	b.awaitStatus(func(s *control.Status) error {
+		c := s.Relays[2].Connections
+		if c.Total != count || c.Refused != count || s.Accounting.Lost != 0 {
+			return fmt.Errorf("%+v, %+v, want %d", c, s.Accounting, count)
+		}
+		return nil
+	})
+}
+
+// TestCountsAfterALoss stops natd until the kernel has to drop events. What it missed it says; of what lives nothing is missing, and
+// what comes is counted again.
+func TestCountsAfterALoss(t *testing.T) {
+	t.Parallel()
+	b := newBox(t)
+	_, err := b.C.EchoTCP("10.3.0.100:7")
+	lab.Check(t, err)
+	b.start(b.metered())
+	b.awaitSysctl("net.netfilter.nf_conntrack_timestamp", "1")
+	w := b.watchWire()
+	long, err := b.A.Dial(t.Context(), "tcp", "10.2.0.100:7")
+	lab.Check(t, err)
+	defer long.Close()
+	echoed(t, long, 5000)
+	w.agree("before", 1)
+	const count = 20_000
+	lab.Check(t, b.natd.Signal(unix.SIGSTOP))
+	b.refusals(count)
+	echoed(t, long, 7000)
+	lab.Check(t, b.natd.Signal(unix.SIGCONT))
+	var heard uint64
+	b.awaitStatus(func(s *control.Status) error {
+		heard = s.Relays[2].Connections.Total
+		if s.Accounting.Lost == 0 || heard == 0 || heard >= count {
+			return fmt.Errorf("%d of %d connections counted, %+v", heard, count, s.Accounting)
+		}
+		return nil
+	})
+	t.Logf("%d of %d connections counted", heard, count)
+	const more = 100
+	b.refusals(more)
+	b.awaitStatus(func(s *control.Status) error {
+		if c := s.Relays[2].Connections; c.Total != heard+more || c.Refused != heard+more {
+			return fmt.Errorf("%+v, want %d", c, heard+more)
+		}
+		return nil
+	})
+	echo := b.relay("echo")
+	if want := uint64(12_000); echo.Connections.Total != 1 || echo.Bytes.ToTarget < want || echo.Bytes.ToTarget > want+echo.Packets.ToTarget*64 {
+		t.Errorf("the one that lives: %+v, bytes %+v, packets %+v", echo.Connections, echo.Bytes, echo.Packets)
+	}
+}
+
+// TestTotalStays takes the counters of natd's table away in every way that there is, without [metrics] and [flow_log]: what status
+// has shown it shows again, and counts on.
+func TestTotalStays(t *testing.T) {
+	t.Parallel()
+	b := newBox(t)
+	to := b.tellers(1)
+	b.start(fmt.Sprintf("[daemon]\nprotect = \"off\"\n\n[[relay]]\nname = \"tell\"\nlisten = \"10.2.0.100:7000\"\nto = [\"%s\"]\nfail = \"closed\"\n", to[0]))
+	total := uint64(0)
+	call := func() {
+		t.Helper()
+		calls, err := b.A.Call(t.Context(), lab.Plan{Network: "tcp", To: netip.MustParseAddrPort("10.2.0.100:7000"), Count: 3})
+		lab.Check(t, errors.Join(err, calls.Err()))
+		total += 3
+	}
+	want := func(when string) {
+		t.Helper()
+		r := b.relay("tell")
+		if s := b.status(); s.Accounting.Exact || r.Connections.Total != total || r.Backends[0].Total != total {
+			t.Errorf("%s: exact %t, total %d, backend %+v, want %d", when, s.Accounting.Exact, r.Connections.Total, r.Backends[0], total)
+		}
+	}
+	natctl := func(args ...string) {
+		t.Helper()
+		if _, errs, code := b.natctl(args...); code != control.CodeOK && code != control.CodeDegraded {
+			t.Fatalf("natctl %v exits %d: %s", args, code, errs)
+		}
+	}
+	call()
+	want("at first")
+	natctl("drain", "tell")
+	want("drained")
+	natctl("enable", "tell")
+	call()
+	want("enabled again")
+	b.nft("flush ruleset")
+	b.awaitReady()
+	call()
+	want("after a flush by another")
+	natctl("flush")
+	want("after natctl flush")
+	natctl("reload")
+	call()
+	want("after all of it")
+}
+
+// TestCountsFollowTheConfiguration turns the counting on and off by reloads, takes the file away under natd and damages it: natd counts on.
+func TestCountsFollowTheConfiguration(t *testing.T) {
+	t.Parallel()
+	b := newBox(t)
+	to := b.tellers(1)
+	plain := fmt.Sprintf("[[relay]]\nname = \"tell\"\nlisten = \"10.2.0.100:7000\"\nto = [\"%s\"]\n", to[0])
+	metered := fmt.Sprintf("[flow_log]\npath = %q\ninterval = \"1s\"\n\n", filepath.Join(b.dir, "flow.log")) + plain
+	state := filepath.Join(b.dir, "state")
+	call := func() {
+		t.Helper()
+		calls, err := b.A.Call(t.Context(), lab.Plan{Network: "tcp", To: netip.MustParseAddrPort("10.2.0.100:7000"), Count: 1})
+		lab.Check(t, errors.Join(err, calls.Err()))
+	}
+	want := func(exact bool, total uint64) {
+		t.Helper()
+		b.awaitStatus(func(s *control.Status) error {
+			if c := s.Relays[0].Connections; s.Accounting.Exact != exact || c.Total != total {
+				return fmt.Errorf("%+v, %+v, want exact %t, %d", s.Accounting, c, exact, total)
+			}
+			return nil
+		})
+	}
+	b.start(metered)
+	call()
+	want(true, 1)
+	b.reload(plain)
+	call()
+	want(false, 2) // as the table has it
+	b.reload(metered)
+	want(true, 2) // it is still tracked
+	call()
+	want(true, 3)
+	b.saved()
+
+	obstacle := filepath.Join(state, "counters.json.new", "obstacle")
+	lab.Check(t, os.MkdirAll(obstacle, 0o700))
+	call()
+	want(true, 4)
+	lab.Check(t, b.natd.AwaitLog(t.Context(), patience, "the counts of connections cannot be kept"))
+	lab.Check(t, os.RemoveAll(filepath.Dir(obstacle)))
+	b.saved()
+
+	lab.Check(t, b.natd.Stop())
+	lab.Check(t, os.WriteFile(filepath.Join(state, "counters.json"), []byte(`{"Tallies":[`), 0o600))
+	b.launch()
+	b.awaitReady()
+	want(true, 4) // all of them are tracked still
+	lab.Check(t, b.natd.AwaitLog(t.Context(), patience, "the counts of connections cannot be read: they begin anew"))
+	if _, err := os.Stat(filepath.Join(state, "counters.json.corrupt")); err != nil {
+		t.Error(err)
+	}
+	b.reload("[metrics]\n\n" + strings.Replace(plain, "tell", "told", 1))
+	call()
+	want(true, 1) // of the relay that took its place
+	if out, errs, code := b.natctl("flush"); code != control.CodeOK {
+		t.Fatalf("natctl flush exits %d: %s%s", code, out, errs)
+	}
+	for key, value := range map[string]string{"events": "2", "timestamp": "0"} { // the kernel's defaults
+		b.awaitSysctl("net.netfilter.nf_conntrack_"+key, value)
+	}
+}
+
+// TestTotalLeavesOutTheRefused keeps connections out by a limit: what never came to be is not in the total.
+func TestTotalLeavesOutTheRefused(t *testing.T) {
+	t.Parallel()
+	b := newBox(t)
+	_, err := b.C.EchoTCP("10.3.0.100:7")
+	lab.Check(t, err)
+	b.start("[metrics]\n\n[[relay]]\nname = \"echo\"\nlisten = \"10.2.0.100:7\"\nto = [\"10.3.0.100:7\"]\nmax_connections = 2\n")
+	for i := range 5 {
+		d := net.Dialer{Timeout: 300 * time.Millisecond}
+		lab.Check(t, b.A.Do(func() error {
+			c, err := d.DialContext(t.Context(), "tcp", "10.2.0.100:7")
+			if err == nil {
+				t.Cleanup(func() { _ = c.Close() })
+			}
+			if (err == nil) != (i < 2) {
+				t.Errorf("connection %d: %v", i, err)
+			}
+			return nil
+		}))
+	}
+	r := b.relay("echo")
+	if r.Connections.Total != 2 || r.Connections.Active != 2 || r.Refused.Connections < 3 {
+		t.Errorf("%+v, kept out %+v, want 2 and 3", r.Connections, r.Refused)
+	}
+}
