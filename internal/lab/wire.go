@@ -93,12 +93,3 @@ func parseFrame(b []byte) (w Wire, length int, ok bool) {
 	w.Dst = netip.AddrPortFrom(dst, binary.BigEndian.Uint16(rest[2:]))
 	return w, length, true
 }
-
-// NoOffload makes every host of the lab send and receive packets as they are on the wire.
-func (p *Peering) NoOffload() error {
-	var failed []error
-	for name, h := range map[string]*Host{"a": p.A, "b": p.B, "c": p.C} {
-		failed = append(failed, End{Host: p.R, Name: name}.noOffload(), End{Host: h, Name: Device}.noOffload())
-	}
-	return errors.Join(failed...)
-}
