@@ -16,13 +16,17 @@ import (
 func TestFlowFacts(t *testing.T) {
 	t.Parallel()
 	links := []netconf.Link{
-		{Name: "lo", Index: 1, Own: true}, {Name: "ens5", Index: 2, MAC: "02:00:00:00:00:01"}, {Name: "ens6", Index: 3, MAC: "02:00:00:00:00:02"},
+		{Name: "lo", Index: 1, Own: true},
+		{Name: "ens5", Index: 2, MAC: "02:00:00:00:00:01"},
+		{Name: "ens6", Index: 3, MAC: "02:00:00:00:00:02"},
 		{Name: "veth0", Index: 4},
 	}
 	addr := netip.MustParseAddr
 	addresses := []netconf.Address{
-		{Addr: netip.MustParsePrefix("192.0.2.7/32"), Link: "lo"}, {Addr: netip.MustParsePrefix("10.2.0.100/24"), Link: "ens5"},
-		{Addr: netip.MustParsePrefix("10.2.0.101/24"), Link: "ens5"}, {Addr: netip.MustParsePrefix("10.9.0.1/24"), Link: "ens6"},
+		{Addr: netip.MustParsePrefix("192.0.2.7/32"), Link: "lo"},
+		{Addr: netip.MustParsePrefix("10.2.0.100/24"), Link: "ens5"},
+		{Addr: netip.MustParsePrefix("10.2.0.101/24"), Link: "ens5"},
+		{Addr: netip.MustParsePrefix("10.9.0.1/24"), Link: "ens6"},
 	}
 	vpc := []netip.Prefix{netip.MustParsePrefix("10.2.0.0/16")}
 	in := &instance{Identity: &imds.Identity{
