@@ -221,3 +221,39 @@ func TestFlowBehind(t *testing.T) {
 		}
 	}
 }
+
+// TestFlowRestart stops natd while a connection lives on, and starts it again: nothing is told twice or left out. What natd is told to
+// write to goes to its standard output.
+func TestFlowRestart(t *testing.T) {
+	t.Parallel()
+	b := newFlowBox(t, ipv4)
+	tap := b.tap(lab.Device, "tcp and not port 80")
+	config := flowRelays() + b.flowLogText(record.V5)
+	b.start(config)
+	c, err := b.A.Dial(t.Context(), "tcp", "10.2.0.100:7")
+	lab.Check(t, err)
+	defer c.Close()
+	lab.Check(t, exchange(c, patience))
+	b.sameAsWire(4, tap)
+	lab.Check(t, exchange(c, patience))
+	lab.Check(t, b.natd.Stop())
+	b.sameAsWire(4, tap) // the last records are those of the end
+	lab.Check(t, exchange(c, patience))
+	b.launch()
+	b.awaitReady()
+	lab.Check(t, exchange(c, patience))
+	b.sameAsWire(4, tap)
+	if n := strings.Count(b.read(b.flowPath()), "version srcaddr"); n != 1 {
+		t.Errorf("the file has %d headers", n)
+	}
+
+	b.reload(flowRelays() + strings.ReplaceAll(b.flowLogText(record.V2), b.flowPath(), "stdout"))
+	lab.Check(t, exchange(c, patience))
+	lab.Eventually(t, patience, func() error {
+		log := b.natd.Log()
+		if !strings.Contains(log, "version account-id interface-id ") || strings.Count(log, " ACCEPT OK\n") < 4 {
+			return fmt.Errorf("natd wrote %s", log)
+		}
+		return nil
+	})
+}

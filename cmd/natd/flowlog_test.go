@@ -113,9 +113,7 @@ func (b *box) sameAsWire(legs int, taps ...*lab.Tap) {
 			if err != nil {
 				return err
 			}
-			for w, v := range one {
-				counted[w] = v
-			}
+			maps.Copy(counted, one)
 		}
 		if diff := cmp.Diff(counted, accepted(b.records()), cmp.Comparer(func(a, b lab.Wire) bool { return a == b })); diff != "" {
 			return fmt.Errorf("the records are not what was counted (-counted +recorded):\n%s\nnatd wrote:\n%s", diff, b.natd.Log())

@@ -13,6 +13,7 @@ import (
 const (
 	segmentSize = 64 << 10
 	maxPending  = 16 << 20
+	maxSpare    = 8 // segments that were written and whose memory is kept
 )
 
 // Segment is lines that belong into one file: the records of a flow are never in two.
@@ -31,6 +32,8 @@ type Log struct {
 	mu      sync.Mutex
 	pending []Segment
 	waiting int // bytes in pending, and of what was taken and not written yet
+	spare   [][]byte
+	room    []record.Record // to work in
 	dropped uint64
 	skipped bool            // records are missing that no SKIPDATA stands for yet
 	from    time.Time       // the beginning of the window
@@ -53,11 +56,22 @@ func (l *Log) Take() []Segment {
 	return taken
 }
 
-// Wrote is told of lines that were taken and wait no more.
+// Wrote is told of lines that were taken and wait no more. Their memory is used again.
 func (l *Log) Wrote(s Segment) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	l.waiting -= len(s.Text)
+	if len(l.spare) < maxSpare {
+		l.spare = append(l.spare, s.Text[:0])
+	}
+}
+
+// begin is an empty Segment.
+func (l *Log) begin() (s Segment) {
+	if n := len(l.spare); n > 0 {
+		s.Text, l.spare = l.spare[n-1], l.spare[:n-1]
+	}
+	return s
 }
 
 // Dropped is how many records were left out because nobody took them in time.
@@ -86,8 +100,7 @@ func (l *Log) Sample(s *flow.Sample) {
 	}
 	r.End = max(s.Last.Unix(), r.Start)
 	inside := h.owns(e.Reply.Src.Addr()) // the target is a program of this host: nothing crosses an interface there
-	var all [4]record.Record
-	n := 0
+	l.room = l.room[:0]
 	for i, leg := range legs(s) {
 		if leg.volume.Packets == 0 || inside && (i == 1 || i == 2) {
 			continue
@@ -95,10 +108,9 @@ func (l *Log) Sample(s *flow.Sample) {
 		r.Leg = uint8(i + 1)
 		leg.tell(&r)
 		l.place(&r, h, h.between(leg.ends()))
-		all[n] = r
-		n++
+		l.room = append(l.room, r)
 	}
-	l.add(all[:n]...)
+	l.add(l.room...)
 }
 
 // tell puts into the record what it says of the leg.
@@ -205,7 +217,7 @@ func (l *Log) add(records ...record.Record) bool {
 		return false
 	}
 	if n := len(l.pending); n == 0 || len(l.pending[n-1].Text) >= segmentSize {
-		l.pending = append(l.pending, Segment{})
+		l.pending = append(l.pending, l.begin())
 		if n > 0 {
 			l.ready()
 		}

@@ -262,3 +262,23 @@ func TestSentFlags(t *testing.T) {
 		}
 	}
 }
+
+// A connection costs what its four lines cost.
+func BenchmarkSample(b *testing.B) {
+	format, err := record.ParseFormat(record.V5)
+	if err != nil {
+		b.Fatal(err)
+	}
+	h := host()
+	l := New(format, func() *Host { return h }, func() {}, at(100))
+	s := sample(func(*flow.Sample) {})
+	b.ReportAllocs()
+	for b.Loop() {
+		l.Sample(s)
+		if len(l.pending) > 1 {
+			for _, s := range l.Take() {
+				l.Wrote(s)
+			}
+		}
+	}
+}
