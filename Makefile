@@ -41,8 +41,10 @@ config   = $(DESTDIR)/etc/natd/natd.toml
 access   = -m 0640 $(if $(DESTDIR),,$$(getent group natd >/dev/null && echo -g natd))
 
 # Debian's names for what tests and demo run: the race detector needs a C compiler, the rest are the programs of the lab.
-PACKAGES := bind9-dnsutils conntrack curl dnsmasq-base gcc iperf3 iproute2 iptables jq libc6-dev netbase netcat-openbsd nftables \
-	nginx-light procps prometheus systemd tcpdump
+PACKAGES := bind9-dnsutils conntrack curl dnsmasq-base gcc iperf3 iproute2 jq libc6-dev netbase netcat-openbsd nftables \
+	nginx-light procps systemd tcpdump
+# What the tests take, besides: a browser for the status page, other firewalls beside natd, a Prometheus.
+TEST_PACKAGES := chromium dbus-daemon firewalld fonts-dejavu-core iptables prometheus
 # What the check of the packages takes, besides.
 PACKAGE_TOOLS := jq lintian man-db mandoc mmdebstrap rpm shellcheck
 
@@ -66,10 +68,14 @@ share: ## Write bin/share: man pages, shell completions and the first configurat
 
 .PHONY: deps
 deps: ## Install the Debian packages that tests and demo need (root)
+	@PACKAGES='$(PACKAGES) $(TEST_PACKAGES)' sh deploy/deps.sh
+
+.PHONY: deps-demo
+deps-demo:
 	@PACKAGES='$(PACKAGES)' sh deploy/deps.sh
 
 .PHONY: demo
-demo: root deps build ## Show a relay between three VPCs at work, with real nginx and curl (root)
+demo: root deps-demo build ## Show a relay between three VPCs at work, with real nginx and curl (root)
 	$(GO) run ./internal/lab/demo --natd bin/natd --natctl bin/natctl
 
 .PHONY: test

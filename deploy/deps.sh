@@ -39,6 +39,9 @@ apt-get update -q
 apt-get install -q -y --no-install-recommends $missing
 
 # Nor at the next boot, nor now, should that program of the administrator allow it.
-case $missing in
-*nginx*) if command -v systemctl >/dev/null; then systemctl disable --quiet --now nginx.service || true; fi ;;
-esac
+command -v systemctl >/dev/null || exit 0
+for service in nginx firewalld prometheus; do
+	case $missing in
+	*" $service"*) systemctl disable --quiet --now "$service.service" || true ;;
+	esac
+done

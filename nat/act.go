@@ -75,10 +75,10 @@ func mssBy(set string, key part) part {
 	return part{fmt.Sprintf("%s%s map @%s", mssText, key.text, set), key.then(lookup(set), writeMSS())}
 }
 
-func logToGroup() part {
-	return part{fmt.Sprintf("log group %d snaplen %d", LogGroup, logSnap), []expr.Any{&expr.Log{
+func logTo(group uint16) part {
+	return part{fmt.Sprintf("log group %d snaplen %d", group, logSnap), []expr.Any{&expr.Log{
 		Key:     1<<unix.NFTA_LOG_GROUP | 1<<unix.NFTA_LOG_SNAPLEN,
-		Group:   LogGroup,
+		Group:   group,
 		Snaplen: logSnap,
 	}}}
 }

@@ -25,6 +25,7 @@ const (
 // use, never on the number of relays.
 func Build(spec *Spec, places *Placements) *Ruleset {
 	b := newBuilder()
+	b.reports = spec.ReportRefused
 	for i := range spec.Relays {
 		if r, p := &spec.Relays[i], &places.Relays[i]; r.Enabled && !p.Held {
 			b.relay(r, p, i)
@@ -50,6 +51,7 @@ type builder struct {
 	families []*familyUse
 	chosen   map[chooser]bool
 	pools    map[string]*pool // by the name of the chain
+	reports  bool             // what is refused, see Spec.ReportRefused
 }
 
 // familyUse is what is in use of one family.

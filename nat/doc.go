@@ -56,6 +56,8 @@
 // Every element's comment is the name of its relay, or "gateway" or "static" and the name; every rule's says what the rule is
 // for. The elements that count count connections: a nat chain sees only the first packet of each.
 //
+// Where a Spec asks for it, what limits, relays without a backend and the strict policy refuse is reported to an nflog group first.
+//
 // Limits count what clients dial, each address, protocol and port for itself. A client that is refused is told: by a reset for
 // TCP, else by an ICMP error.
 //

@@ -82,7 +82,7 @@ func (w *relayWork) counts(l limit) {
 }
 
 // limitRules refuse what is over a limit. Only first packets count: they are the ones that open connections.
-func (f *familyUse) limitRules() (rules []Rule) {
+func (b *builder) limitRules(f *familyUse) (rules []Rule) {
 	limits := slices.SortedFunc(maps.Keys(f.limits), func(a, b limit) int {
 		return cmp.Or(cmp.Compare(a.kind, b.kind), cmp.Compare(a.per, b.per), cmp.Compare(a.count, b.count))
 	})
@@ -92,7 +92,7 @@ func (f *familyUse) limitRules() (rules []Rule) {
 				join(key(f.tracked()...), in(f.nameOf(setLimits, l.which()))),
 				l.over(f),
 				join(key(f.tracked()...), in(f.nameOf(setRefused, l.kind))),
-				f.reject(proto)))
+				b.reported(f.reject(proto))))
 		}
 	}
 	return rules

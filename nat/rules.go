@@ -13,6 +13,9 @@ import (
 // LogGroup is the nflog group that the first packets to relays with log = true are sent to, as the client sent them.
 const LogGroup = 9469
 
+// RefusedGroup is the nflog group that packets are sent to which the rules refuse, where a Spec asks for it.
+const RefusedGroup = LogGroup + 1
+
 // logSnap is how many bytes of a packet are logged: the largest IPv4 header (RFC 791), or an IPv6 header with some
 // extensions (RFC 8200), and the ports behind it.
 const logSnap = 64
@@ -67,6 +70,9 @@ func (b *builder) chains(policy Forwarding) []Chain {
 	}
 	forward := slices.Concat([]Rule{rule("established connections", ctAssured(), ctTranslated(), accept())}, each(b.clamping),
 		[]Rule{rule("connections that begin, and errors", ctEstablished(), ctTranslated(), accept())}, each(b.forward))
+	if b.reports && policy == ForwardStrict {
+		forward = append(forward, rule("reports what the policy refuses", logTo(RefusedGroup)))
+	}
 	input := slices.Concat([]Rule{rule("established connections", ctEstablished(), accept())}, each(b.input))
 	postrouting := slices.Concat(each(b.relaySNAT), b.ownSNAT(), each(b.staticSNAT), each(b.gatewaySNAT))
 	if redirects := each((*familyUse).redirects); len(redirects) > 0 {
@@ -105,7 +111,7 @@ func (b *builder) choosing(c chooser) (rules []Rule) {
 func (b *builder) prerouting(f *familyUse) []Rule {
 	dialled := key(f.dialled()...)
 	rules := slices.Concat(
-		b.ruleFor(f.name(setLogged), "connections to be logged", f.is(), dialled, in(f.name(setLogged)), logToGroup()),
+		b.ruleFor(f.name(setLogged), "connections to be logged", f.is(), dialled, in(f.name(setLogged)), logTo(LogGroup)),
 		b.ruleFor(f.name(setRelays), "relays for every source", f.is(), f.dnatBy(f.name(setRelays), dialled)),
 		b.ruleFor(f.name(setBalance), "relays with several backends", f.is(), goBy(f.name(setBalance), dialled)))
 	for _, bits := range longestFirst(f.lengths) {
@@ -162,9 +168,17 @@ func (b *builder) clamping(f *familyUse) []Rule {
 // status of the connection that they are about. New connections must have been translated, and go to a backend.
 func (b *builder) forward(f *familyUse) []Rule {
 	dialled := key(f.dialled()...)
-	return slices.Concat(f.limitRules(),
+	return slices.Concat(b.limitRules(f),
 		b.ruleFor(f.name(setTargets), "new connections of relays", ctNew(), ctDNAT(), f.is(), dialled, in(f.name(setTargets)), accept()),
 		b.staticForward(f), b.gatewayForward(f), b.refusals(f))
+}
+
+// reported is what refuses a packet, with a report before it where that is asked for.
+func (b *builder) reported(refuse part) part {
+	if b.reports {
+		return join(logTo(RefusedGroup), refuse)
+	}
+	return refuse
 }
 
 // refusals tell clients of relays without a backend.
@@ -175,8 +189,8 @@ func (b *builder) refusals(f *familyUse) []Rule {
 	}
 	dialled := join(key(f.dialled()...), in(closed))
 	return []Rule{
-		rule("tcp relays without a backend", ctNew(), f.is(), dialled, l4protoIs(TCP), f.reject(TCP)),
-		rule("other relays without a backend", ctNew(), f.is(), dialled, f.reject(UDP)),
+		rule("tcp relays without a backend", ctNew(), f.is(), dialled, l4protoIs(TCP), b.reported(f.reject(TCP))),
+		rule("other relays without a backend", ctNew(), f.is(), dialled, b.reported(f.reject(UDP))),
 	}
 }
 
@@ -195,7 +209,7 @@ func (b *builder) input(f *familyUse) []Rule {
 		// connection to the host itself.
 		rule("stray segments of backends", ctStateIs("invalid,new", expr.CtStateBitINVALID|expr.CtStateBitNEW),
 			f.is(), key(f.ipSaddr(), l4proto(), thSport()), in(targets), tcpNotOpening(), drop()),
-	}, f.limitRules(), b.refusals(f))
+	}, b.limitRules(f), b.refusals(f))
 }
 
 // redirects keeps the host from telling IPv6 clients to go around it, as it does where it receives and sends by one

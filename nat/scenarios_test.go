@@ -106,6 +106,12 @@ func otherScenarios() map[string]scenario {
 			relayOf("ssh", 22, "10.3.0.100", limits(100, 3, Rate{100, time.Hour})),
 			relayOf("v6", 80, "fd00:10:3::100", listen(hostAddr6), limits(7, 7, Rate{7, time.Minute}), protocols(TCP, UDP, SCTP)),
 		}},
+		"reports": {reports: true, relays: []Relay{
+			relayOf("web", 80, "10.3.0.100", limits(0, 3, Rate{}), protocols(TCP, UDP)),
+			relayOf("dark", 81, "10.3.0.100", protocols(TCP, UDP)),
+		}, places: map[string]func(*Placement){"dark": weights(0)}, gateways: []Gateway{
+			{Name: "private", From: prefixes("10.100.20.0/24"), To: prefixes("0.0.0.0/0"), Enabled: true},
+		}},
 		"mss": {relays: []Relay{
 			relayOf("auto", 80, "10.3.0.100"), relayOf("off", 81, "10.3.0.100", mss(MSS{Off: true})),
 			relayOf("number", 82, "10.3.0.100", mss(MSS{Size: 1360})),

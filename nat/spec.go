@@ -279,4 +279,6 @@ type Spec struct {
 	Relays     []Relay
 	Gateways   []Gateway
 	Statics    []Static
+
+	ReportRefused bool // what the rules refuse goes to RefusedGroup, too
 }

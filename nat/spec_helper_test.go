@@ -90,6 +90,7 @@ type scenario struct {
 	places   map[string]func(*Placement) // by the name of the relay: what the host makes of it else than usual
 	gateways []Gateway
 	statics  []Static
+	reports  bool
 }
 
 func (s scenario) build() *Ruleset {
@@ -110,7 +111,7 @@ func (s scenario) build() *Ruleset {
 	for i := range s.statics {
 		places.Statics[i].Addrs = s.statics[i].SNAT.Addrs
 	}
-	return Build(&Spec{s.policy, s.relays, s.gateways, s.statics}, places)
+	return Build(&Spec{s.policy, s.relays, s.gateways, s.statics, s.reports}, places)
 }
 
 // placed is the usual placement: the relay listens where it says or at the host's address, every backend takes

@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"io"
 	"io/fs"
+	"os"
 	"strings"
 	"time"
 
@@ -34,6 +35,7 @@ type local struct {
 
 // app is one run of natctl.
 type app struct {
+	stdin          *os.File // nil = nobody types
 	stdout, stderr io.Writer
 	env            func(string) string
 	now            func() time.Time
@@ -138,7 +140,7 @@ Exit codes: 0 fine, 1 failed, 2 usage, 3 configuration invalid, 4 natd not reach
 	root.PersistentFlags().StringVar(&a.socket, "socket", defaultSocket, "the `path` of natd's socket")
 	root.PersistentFlags().BoolVar(&a.json, "json", false, "print JSON")
 	root.SetHelpCommand(helpCommand(root))
-	root.AddCommand(a.statusCommand(), a.connectionsCommand(), a.diagnoseCommand(), a.reloadCommand(), a.drainCommand(), a.enableCommand(), a.flushCommand(),
+	root.AddCommand(a.statusCommand(), a.connectionsCommand(), a.diagnoseCommand(), a.flowsCommand(), a.reloadCommand(), a.drainCommand(), a.enableCommand(), a.flushCommand(),
 		a.checkCommand(), a.planCommand(), a.rulesCommand(), a.versionCommand(), a.completionCommand())
 	return root
 }

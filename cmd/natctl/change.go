@@ -10,6 +10,7 @@ import (
 	"github.com/spf13/cobra"
 
 	"natd/internal/control"
+	"natd/internal/words"
 )
 
 func (a *app) reloadCommand() *cobra.Command {
@@ -90,7 +91,7 @@ func (a *app) showOutcome(o *control.Outcome, nothing string) {
 	if len(o.Changes) == 0 {
 		fmt.Fprintln(&b, nothing)
 	} else {
-		fmt.Fprintln(&b, count(len(o.Changes), "change"))
+		fmt.Fprintln(&b, words.Count(len(o.Changes), "change"))
 	}
 	for _, line := range o.Changes[:min(len(o.Changes), changesShown)] {
 		fmt.Fprintf(&b, "  %s\n", printable(line))

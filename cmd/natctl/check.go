@@ -8,6 +8,7 @@ import (
 
 	"natd/internal/config"
 	"natd/internal/control"
+	"natd/internal/words"
 	"natd/nat"
 )
 
@@ -72,12 +73,12 @@ func (a *app) check(path string) error {
 
 // text is what a valid configuration holds.
 func (c *checked) text() string {
-	text := fmt.Sprintf("OK: %s: %s", c.Path, count(c.Relays, "relay"))
+	text := fmt.Sprintf("OK: %s: %s", c.Path, words.Count(c.Relays, "relay"))
 	if c.Gateways > 0 {
-		text += ", " + count(c.Gateways, "gateway")
+		text += ", " + words.Count(c.Gateways, "gateway")
 	}
 	if c.Statics > 0 {
-		text += ", " + count(c.Statics, "static")
+		text += ", " + words.Count(c.Statics, "static")
 	}
 	if c.Disabled > 0 {
 		text += fmt.Sprintf(", %d disabled", c.Disabled)

@@ -41,6 +41,7 @@ type fake struct {
 	did    control.Outcome
 	err    error
 	asked  []string
+	which  control.ConnectionFilter // of the last connections
 }
 
 func (f *fake) note(what string) error {
@@ -68,8 +69,11 @@ func (f *fake) Enable(_ context.Context, relay, backend string) (*control.Outcom
 	return &f.did, f.note("enable " + relay + " " + backend)
 }
 
-func (f *fake) Connections(_ context.Context, relay string) (*control.ConnectionList, error) {
-	return &f.list, f.note("connections " + relay)
+func (f *fake) Connections(_ context.Context, which *control.ConnectionFilter) (*control.ConnectionList, error) {
+	f.mu.Lock()
+	f.which = *which
+	f.mu.Unlock()
+	return &f.list, f.note("connections " + which.Relay)
 }
 
 // serve lets the daemon listen until the test ends, and returns where.

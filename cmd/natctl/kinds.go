@@ -8,6 +8,7 @@ import (
 	"time"
 
 	"natd/internal/control"
+	"natd/internal/words"
 )
 
 // tables are those of all that natd relays, each kind in its own.
@@ -40,12 +41,6 @@ func idle(s *control.Status) string {
 	return "note: every relay, gateway and static is disabled\n"
 }
 
-// hasRow tells whether a reason is that of a relay, gateway or static: it stands under the row of that.
-func hasRow(reason string) bool {
-	kind, rest, _ := strings.Cut(reason, " ")
-	return slices.Contains([]string{control.KindRelay, control.KindGateway, control.KindStatic}, kind) && strings.Contains(rest, ": ")
-}
-
 func relayTable(relays []control.Relay, now time.Time) *table {
 	t := &table{columns: append([]column{
 		{title: "NAME"},
@@ -58,26 +53,16 @@ func relayTable(relays []control.Relay, now time.Time) *table {
 	}, countColumns()...)}
 	for i := range relays {
 		r := &relays[i]
-		below := row{notes: relayNotes(r)}
+		below := row{notes: words.RelayNotes(r)}
 		if len(r.Backends) > 1 && r.State != control.RelayDisabled {
 			below.parts, below.rest = backendTable(r.Backends, now)
 		}
 		below.cells = append([]string{
-			r.Name, r.State, short(r.Listen), strings.Join(r.Protocol, ","), backendsCell(r.Backends), short(r.SNAT), r.Egress,
+			r.Name, r.State, words.List(r.Listen), strings.Join(r.Protocol, ","), words.Backends(r.Backends), words.List(r.SNAT), r.Egress,
 		}, counts(r.Connections, r.Bytes)...)
 		t.add(below)
 	}
 	return t
-}
-
-// relayNotes is what a person should know of a relay, beside its row.
-func relayNotes(r *control.Relay) []string {
-	notes := []string{r.Reason, "", unansweredText(r.Name, r.Connections), refusedText(r.Refused), portsText(r.Ports)}
-	// Of several backends each has a line, and what the relay says of its only one need not be said twice.
-	if len(r.Backends) == 1 && !strings.Contains(r.Reason, r.Backends[0].Reason) {
-		notes[1] = r.Backends[0].Reason
-	}
-	return said(notes...)
 }
 
 func gatewayTable(gateways []control.Gateway) *table {
@@ -91,8 +76,8 @@ func gatewayTable(gateways []control.Gateway) *table {
 	}, countColumns()...)}
 	for i := range gateways {
 		g := &gateways[i]
-		t.add(row{notes: said(g.Reason, unansweredText(g.Name, g.Connections)), cells: append([]string{
-			g.Name, g.State, short(g.From), short(g.To), short(g.SNAT), g.Egress,
+		t.add(row{notes: words.Notes(g.Name, g.Reason, g.Connections), cells: append([]string{
+			g.Name, g.State, words.List(g.From), words.List(g.To), words.List(g.SNAT), g.Egress,
 		}, counts(g.Connections, g.Bytes)...)})
 	}
 	return t
@@ -109,24 +94,11 @@ func staticTable(statics []control.Static) *table {
 	}, countColumns()...)}
 	for i := range statics {
 		st := &statics[i]
-		t.add(row{notes: said(st.Reason, unansweredText(st.Name, st.Connections)), cells: append([]string{
-			st.Name, st.State, st.External, st.Internal, cmp.Or(short(st.From), "any"), short(st.SNAT),
+		t.add(row{notes: words.Notes(st.Name, st.Reason, st.Connections), cells: append([]string{
+			st.Name, st.State, st.External, st.Internal, cmp.Or(words.List(st.From), "any"), words.List(st.SNAT),
 		}, counts(st.Connections, st.Bytes)...)})
 	}
 	return t
-}
-
-// said is what there is to say, without what is "".
-func said(notes ...string) []string {
-	return slices.DeleteFunc(notes, func(note string) bool { return note == "" })
-}
-
-// unansweredText points at connections that nobody behind this host has answered, while none is there that somebody did.
-func unansweredText(name string, c control.Connections) string {
-	if c.Unreplied == 0 || c.Active > 0 {
-		return ""
-	}
-	return fmt.Sprintf("connections without an answer: %d; natctl connections --relay %s", c.Unreplied, name)
 }
 
 // countColumns are the last columns of every kind, for what counts gives.
@@ -140,5 +112,5 @@ func countColumns() []column {
 }
 
 func counts(c control.Connections, v control.Volume) []string {
-	return []string{fmt.Sprint(c.Active), fmt.Sprint(c.Total), size(v.ToTarget), size(v.ToClient)}
+	return []string{fmt.Sprint(c.Active), fmt.Sprint(c.Total), words.Size(v.ToTarget), words.Size(v.ToClient)}
 }

@@ -9,6 +9,7 @@ import (
 	"github.com/google/go-cmp/cmp"
 
 	"natd/internal/control"
+	"natd/internal/words"
 )
 
 func gateway() control.Gateway {
@@ -244,7 +245,7 @@ func TestRelayNotes(t *testing.T) {
 	for name, test := range tests {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
-			if diff := cmp.Diff(test.want, relayNotes(&test.relay)); diff != "" {
+			if diff := cmp.Diff(test.want, words.RelayNotes(&test.relay)); diff != "" {
 				t.Errorf("(-want +got):\n%s", diff)
 			}
 		})

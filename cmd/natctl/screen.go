@@ -12,6 +12,7 @@ import (
 // screen is what standard output can show. The zero screen is a file or pipe: as wide as it takes, without colour.
 type screen struct {
 	terminal      bool
+	steered       bool // it takes the sequences that move the cursor and colour
 	colour        bool
 	width, height int // in characters, 0 = no limit
 }
@@ -22,8 +23,8 @@ func (a *app) screen() screen {
 	if !ok {
 		return screen{}
 	}
-	colour := a.env("NO_COLOR") == "" && a.env("TERM") != "dumb"
-	return screen{terminal: true, colour: colour, width: int(size.Col), height: int(size.Row)}
+	steered := a.env("TERM") != "dumb"
+	return screen{terminal: true, steered: steered, colour: steered && a.env("NO_COLOR") == "", width: int(size.Col), height: int(size.Row)}
 }
 
 // terminal tells whether w is a terminal, and how large.

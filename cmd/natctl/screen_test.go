@@ -8,9 +8,8 @@ import (
 	"time"
 	"unicode/utf8"
 
+	"github.com/google/go-cmp/cmp"
 	"golang.org/x/sys/unix"
-
-	"natd/internal/control"
 )
 
 // openTerminal makes a pseudoterminal, see pty(7). Written to tty, text comes out of the master.
@@ -39,8 +38,8 @@ func openTerminal(t *testing.T, width, height uint16) (master, tty *os.File) {
 	return master, tty
 }
 
-// record collects what comes out of a terminal.
-func record(master *os.File) *syncBuffer {
+// recordTerminal collects what comes out of a terminal.
+func recordTerminal(master *os.File) *syncBuffer {
 	out := new(syncBuffer)
 	go func() {
 		chunk := make([]byte, 4096)
@@ -76,7 +75,7 @@ func TestStatusOnTerminal(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
 			master, tty := openTerminal(t, test.width, 50)
-			out := record(master)
+			out := recordTerminal(master)
 			a := &app{stdout: tty, stderr: tty, env: env(test.env), now: now, local: noLocal()}
 			a.run(t.Context(), []string{"status", "--socket", serve(t, &fake{status: troubled()})})
 			eventually(t, "the last line", func() bool { return strings.Contains(out.String(), ":8080") && strings.HasSuffix(out.String(), "\n") })
@@ -96,21 +95,46 @@ func TestStatusOnTerminal(t *testing.T) {
 
 func TestWatchOnTerminal(t *testing.T) {
 	t.Parallel()
-	master, tty := openTerminal(t, 200, 6)
-	out := record(master)
+	master, tty := openTerminal(t, 60, 6)
+	out := recordTerminal(master)
 	a := &app{stdout: tty, stderr: tty, env: env(map[string]string{"NO_COLOR": "1"}), now: now, local: noLocal()}
-	a.draw("one\ntwo\nthree\nfour\nfive\nsix\n")
-	want := "\x1b[Hone\x1b[K\r\ntwo\x1b[K\r\nthree\x1b[K\r\nfour\x1b[K\r\n… 2 more lines\x1b[K\r\n\x1b[J"
+	_, stage := a.openStage(t.Context(), "natctl status", 2*time.Second)
+	long := strings.Repeat("x", 61)
+	stage.draw(long + "\nthree\nfour\nfive\n")
+	stage.close()
+	want := otherScreen + hideCursor + "\x1b[HEvery 2s, Ctrl-C quits: natctl status" + strings.Repeat(" ", 15) + "12:00:00\x1b[K\r\n\x1b[K\r\n" +
+		strings.Repeat("x", 60) + "\x1b[K\r\nx\x1b[K\r\n… 3 more lines\x1b[K\r\n\x1b[J" +
+		showCursor + firstScreen + long + "\r\nthree\r\nfour\r\nfive\r\n"
 	eventually(t, "a frame", func() bool { return len(out.String()) >= len(want) })
 	if out.String() != want {
 		t.Errorf("got  %q\nwant %q", out.String(), want)
 	}
 }
 
+func TestFold(t *testing.T) {
+	t.Parallel()
+	tests := []struct {
+		text  string
+		width int
+		want  []string
+	}{
+		{"ab\n\nabc\n", 2, []string{"ab", "", "ab", "c"}},
+		{"abc", 0, []string{"abc"}},
+		{"\x1b[31mab\x1b[0mcd\n", 2, []string{"\x1b[31mab\x1b[0m", "cd"}},
+		{"→→→\n", 2, []string{"→→", "→"}},
+		{"", 2, nil},
+	}
+	for _, test := range tests {
+		if diff := cmp.Diff(test.want, fold(test.text, test.width)); diff != "" {
+			t.Errorf("%q on %d (-want +got):\n%s", test.text, test.width, diff)
+		}
+	}
+}
+
 func TestProgress(t *testing.T) {
 	t.Parallel()
 	master, tty := openTerminal(t, 80, 24)
-	out := record(master)
+	out := recordTerminal(master)
 	a := &app{stderr: tty}
 	a.progress("reloading")() // over at once: nothing to see
 	done := a.progress("flushing")
@@ -119,31 +143,6 @@ func TestProgress(t *testing.T) {
 	eventually(t, "the line is wiped", func() bool { return strings.HasSuffix(out.String(), "\r\x1b[K") })
 	if strings.Contains(out.String(), "reloading") {
 		t.Errorf("progress of what took no time: %q", out.String())
-	}
-}
-
-func TestFormats(t *testing.T) {
-	t.Parallel()
-	for n, want := range map[uint64]string{
-		0: "0 B", 1023: "1023 B", 1024: "1.0 KiB", 1536: "1.5 KiB", 1<<20 - 1: "1.0 MiB", 1 << 20: "1.0 MiB",
-		3 << 30: "3.0 GiB", 1 << 40: "1.0 TiB", 1<<64 - 1: "16.0 EiB",
-	} {
-		if got := size(n); got != want {
-			t.Errorf("size(%d) = %q, want %q", n, got, want)
-		}
-	}
-	for d, want := range map[time.Duration]string{
-		-time.Hour: "0 s", 0: "0 s", 59999 * time.Millisecond: "59 s", time.Minute: "1 min", 59 * time.Minute: "59 min",
-		time.Hour: "1 h", 47 * time.Hour: "47 h", 48 * time.Hour: "2 d",
-	} {
-		if got := span(d); got != want {
-			t.Errorf("span(%s) = %q, want %q", d, got, want)
-		}
-	}
-	for want, list := range map[string][]string{"": nil, "a": {"a"}, "a +2": {"a", "b", "c"}} {
-		if got := short(list); got != want {
-			t.Errorf("short(%q) = %q, want %q", list, got, want)
-		}
 	}
 }
 
@@ -162,20 +161,6 @@ func TestTableFits(t *testing.T) {
 			if !strings.Contains(head, must) {
 				t.Errorf("no %s on a screen of %d: %s", must, width, head)
 			}
-		}
-	}
-}
-
-func TestBackendText(t *testing.T) {
-	t.Parallel()
-	for want, b := range map[string]control.Backend{
-		"10.3.0.1:80":               {Address: "10.3.0.1:80", State: control.BackendUp},
-		"10.3.0.2:80 draining":      {Address: "10.3.0.2:80", State: control.BackendDraining},
-		"10.3.0.3:80 (c.test) down": {Name: "c.test", Address: "10.3.0.3:80", State: control.BackendDown},
-		"d.test":                    {Name: "d.test", State: control.BackendUnknown},
-	} {
-		if got := backendText(&b); got != want {
-			t.Errorf("got %q, want %q", got, want)
 		}
 	}
 }

@@ -4,12 +4,14 @@ import (
 	"cmp"
 	"context"
 	"fmt"
+	"slices"
 	"strings"
 	"time"
 
 	"github.com/spf13/cobra"
 
 	"natd/internal/control"
+	"natd/internal/words"
 )
 
 func (a *app) statusCommand() *cobra.Command {
@@ -89,13 +91,16 @@ func (a *app) statusText(s *control.Status) string {
 	screen := a.screen()
 	now := a.now()
 	var b strings.Builder
-	fmt.Fprintf(&b, "natd %s  version %s, up %s, pid %d\n", screen.paint(printable(s.State)), printable(s.Version), span(now.Sub(s.StartedAt)), s.PID)
+	fmt.Fprintf(&b, "natd %s  version %s, up %s, pid %d\n", screen.paint(printable(s.State)), printable(s.Version), words.Span(now.Sub(s.StartedAt)), s.PID)
 	for _, reason := range s.Reasons {
-		if !hasRow(reason) {
+		if !words.HasRow(reason) {
 			field(&b, "reason", reason)
 		}
 	}
-	field(&b, "config", fmt.Sprintf("%s, loaded %s", s.Config.Path, ago(now, s.Config.LoadedAt)))
+	if s.FlowLog != nil && s.FlowLog.Error != "" && !slices.ContainsFunc(s.Reasons, func(reason string) bool { return strings.Contains(reason, s.FlowLog.Error) }) {
+		field(&b, "reason", "the flow log is not written: "+s.FlowLog.Error)
+	}
+	field(&b, "config", fmt.Sprintf("%s, loaded %s", s.Config.Path, words.Ago(now, s.Config.LoadedAt)))
 	if s.Config.Error != "" {
 		field(&b, "", "the last reload was refused:\n"+s.Config.Error)
 	}
@@ -107,6 +112,7 @@ func (a *app) statusText(s *control.Status) string {
 	if s.Ruleset.LastError != "" {
 		field(&b, "", "last error: "+s.Ruleset.LastError)
 	}
+	observed(&b, s, now)
 	for _, t := range tables(s, now) {
 		b.WriteByte('\n')
 		t.write(&b, screen)
@@ -127,7 +133,7 @@ func hostText(h control.Host) string {
 	if len(h.Sysctls) == 0 {
 		return text
 	}
-	return text + fmt.Sprintf(", %s changed (--json lists them)", count(len(h.Sysctls), "sysctl"))
+	return text + fmt.Sprintf(", %s changed (--json lists them)", words.Count(len(h.Sysctls), "sysctl"))
 }
 
 // interfacesShown is how many network interfaces of an instance fit into its line.
@@ -151,7 +157,7 @@ func instanceText(i *control.Instance, now time.Time) string {
 	}
 	text = strings.Join(parts, ", ")
 	if i.Error != "" && now.Sub(i.AsOf) > staleAfter {
-		text += fmt.Sprintf("; as of %s, since then: %s", ago(now, i.AsOf), i.Error)
+		text += fmt.Sprintf("; as of %s, since then: %s", words.Ago(now, i.AsOf), i.Error)
 	}
 	return text
 }
@@ -161,14 +167,14 @@ func rulesetText(r control.Ruleset, now time.Time) string {
 	if !r.InSync {
 		text = "NOT in sync"
 	}
-	text += fmt.Sprintf(" (read %s), protect %s, %s", ago(now, r.LastSync), r.Protect, count(r.DriftRepairs, "drift repair"))
+	text += fmt.Sprintf(" (read %s), protect %s, %s", words.Ago(now, r.LastSync), r.Protect, words.Count(r.DriftRepairs, "drift repair"))
 	if d := r.LastDrift; d != nil {
 		if d.By != "" {
 			text += ", last by " + d.By
 		} else {
 			text += ", last"
 		}
-		text += fmt.Sprintf(" %s: %s", ago(now, d.At), d.What)
+		text += fmt.Sprintf(" %s: %s", words.Ago(now, d.At), d.What)
 	}
 	return text
 }

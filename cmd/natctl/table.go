@@ -19,6 +19,9 @@ type column struct {
 type table struct {
 	columns []column
 	rows    []row
+
+	least    []int // widths that columns have at least, for a table that goes on another one
+	headless bool  // the titles have been printed
 }
 
 // row is one line of a table, and what stands below it.
@@ -51,7 +54,7 @@ func (t *table) write(b *strings.Builder, s screen) {
 	for i, c := range t.columns {
 		titles[i] = c.title
 	}
-	if strings.Join(titles, "") != "" {
+	if strings.Join(titles, "") != "" && !t.headless {
 		t.writeCells(b, titles, widths, kept, screen{})
 	}
 	for i := range t.rows {
@@ -103,6 +106,9 @@ func (t *table) widths() []int {
 	widths := make([]int, len(t.columns))
 	for i, c := range t.columns {
 		widths[i] = utf8.RuneCountInString(c.title)
+		if t.least != nil {
+			widths[i] = max(widths[i], t.least[i])
+		}
 		for _, r := range t.rows {
 			widths[i] = max(widths[i], utf8.RuneCountInString(r.cells[i]))
 		}

@@ -236,7 +236,7 @@ func TestConnections(t *testing.T) {
 KIND    NAME  PROTO  STATE        CLIENT            LISTEN         SNAT              TARGET         BYTES→   BYTES←   TIMEOUT
 relay   web   tcp    ESTABLISHED  10.1.0.100:40000  10.2.0.100:80  10.2.0.100:40000  10.3.0.100:80   512 B  2.0 KiB  431999 s
 static  dns   udp    unreplied    10.1.0.100:5353   10.2.0.100:53  10.2.0.100:5353   10.3.0.53:53      0 B      0 B       9 s
-there are more than these 2; --relay narrows the list
+there are more than these 2; --relay and the other filters narrow the list
 `[1:], "")
 	if f.asked[0] != "connections web" {
 		t.Errorf("asked %q", f.asked)

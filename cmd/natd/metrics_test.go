@@ -157,6 +157,13 @@ func TestMetrics(t *testing.T) {
 	if failures := value(families, "natd_probe_failures_total", "backend", "10.3.0.101:80"); failures < 2 {
 		t.Errorf("%v failed checks of a backend that is down", failures)
 	}
+	b.checkHealth()
+}
+
+// checkHealth asks whether natd is well, and once more after a flush.
+func (b *box) checkHealth() {
+	t := b.t
+	t.Helper()
 	if code, body := b.look("/readyz"); code != 200 || !strings.HasPrefix(body, "degraded\n") {
 		t.Errorf("/readyz: %d %q", code, body)
 	}

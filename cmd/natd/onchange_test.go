@@ -1,7 +1,6 @@
 package main
 
 import (
-	"encoding/json"
 	"errors"
 	"fmt"
 	"io"
@@ -64,12 +63,7 @@ func (b *box) established(listen, backend string) net.Conn {
 // connections is what natctl connections lists.
 func (b *box) connections(args ...string) []control.Connection {
 	b.t.Helper()
-	var list control.ConnectionList
-	out, errs, code := b.natctl(append([]string{"connections", "--json"}, args...)...)
-	if err := json.Unmarshal([]byte(out), &list); err != nil || code != control.CodeOK {
-		b.t.Fatalf("natctl connections exits %d, prints %s%s: %v", code, out, errs, err)
-	}
-	return list.Connections
+	return b.list(args...).Connections
 }
 
 // hears waits for what comes on a connection on which nothing is said, or for its end.

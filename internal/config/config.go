@@ -79,6 +79,7 @@ func Parse(path string, data []byte) (*Config, error) {
 	c.Daemon = daemonOf(doc.table("daemon", daemonKeys))
 	c.Host, c.NAT.Forwarding = hostOf(doc.table("host", hostKeys))
 	c.FlowLog = flowLogOf(doc.table("flow_log", flowLogKeys))
+	c.NAT.ReportRefused = c.FlowLog.On()
 	c.Metrics = metricsOf(doc.table("metrics", metricsKeys))
 	in := &written{
 		relays:   doc.tables(string(Relay), relayKeys),

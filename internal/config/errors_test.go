@@ -100,6 +100,7 @@ func TestDocumentErrors(t *testing.T) {
 		{"[flow_log]\npath = \"flow.log\"", `2: flow_log: path = "flow.log": must be a file with its whole path, such as "/var/log/natd/flow.log", or "stdout"`},
 		{"[flow_log]\npath = \"/var/log/\"", `2: flow_log: path = "/var/log/": must be a file, not a directory`},
 		{"[flow_log]\nformat = \"v5\"", `2: flow_log: format = "v5": must be "vpc-v2", "vpc-v5", "json" or text with fields such as ${srcaddr} ${dstaddr}`},
+		{"[flow_log]\nformat = \"${srcaddr} ${src-port}\"", `2: flow_log: format = "${srcaddr} ${src-port}": has ${src-port}, which natd does not know; did you mean ${srcport}?`},
 		{"[flow_log]\ninterval = \"11m\"", `2: flow_log: interval = "11m": must be between "1s" and "10m"`},
 		{"[metrics]\nlisten = \":9469\"", `2: metrics: listen = ":9469": must be ADDR:PORT or [V6]:PORT, such as "127.0.0.1:9469", or "" for nowhere`},
 		{"[metrics]\nlisten = 9469", `2: metrics: listen = 9469: must be a string, in quotes`},

@@ -6,12 +6,14 @@ import (
 	"path/filepath"
 	"strings"
 	"time"
+
+	"natd/internal/record"
 )
 
 // FlowLog is the [flow_log] table: records of what was relayed.
 type FlowLog struct {
 	Path     string // a file, absolute; or Stdout; "" = no records
-	Format   string // FormatV2, FormatV5, FormatJSON, or text with ${field}s
+	Format   string // of the lines, which record.ParseFormat understands
 	Interval time.Duration
 	MaxSize  int // MiB of one file, then it is rotated
 	MaxFiles int // rotated files that are kept
@@ -19,13 +21,6 @@ type FlowLog struct {
 
 // Stdout is the path of a flow log that goes where natd's standard output goes.
 const Stdout = "stdout"
-
-// The formats of a flow log that have a name.
-const (
-	FormatV2   = "vpc-v2"
-	FormatV5   = "vpc-v5"
-	FormatJSON = "json"
-)
 
 // On tells whether there is a flow log.
 func (f FlowLog) On() bool { return f.Path != "" }
@@ -97,10 +92,10 @@ func (t *table) logFormat() string {
 	const key = "format"
 	s, ok := t.text(key)
 	if !ok {
-		return FormatV5
+		return record.V5
 	}
-	if s != FormatV2 && s != FormatV5 && s != FormatJSON && !strings.Contains(s, "${") {
-		t.fail(key, fmt.Sprintf("must be %q, %q, %q or text with fields such as ${srcaddr} ${dstaddr}", FormatV2, FormatV5, FormatJSON))
+	if _, err := record.ParseFormat(s); err != nil {
+		t.fail(key, err.Error())
 	}
 	return strings.Clone(s) // see table.name
 }

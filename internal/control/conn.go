@@ -99,7 +99,11 @@ func dispatch(ctx context.Context, r *request, h Handler) (any, error) {
 		if err := r.decodeArgs(&args); err != nil {
 			return nil, err
 		}
-		return h.Connections(ctx, args.Relay)
+		which, err := args.Filter()
+		if err != nil {
+			return nil, err
+		}
+		return h.Connections(ctx, which)
 	case OpDrain, OpEnable:
 		return dispatchBackend(ctx, r, h)
 	}

@@ -83,7 +83,7 @@ func needRoot(t *testing.T) {
 // fake is a daemon. Its functions are nil where a test does not expect a call.
 type fake struct {
 	status      func(context.Context) (*Status, error)
-	connections func(context.Context, string) (*ConnectionList, error)
+	connections func(context.Context, *ConnectionFilter) (*ConnectionList, error)
 	reload      func(context.Context) (*Outcome, error)
 	flush       func(context.Context) (*Outcome, error)
 	drain       func(ctx context.Context, relay, backend string) (*Outcome, error)
@@ -91,8 +91,8 @@ type fake struct {
 }
 
 func (f fake) Status(ctx context.Context) (*Status, error) { return f.status(ctx) }
-func (f fake) Connections(ctx context.Context, relay string) (*ConnectionList, error) {
-	return f.connections(ctx, relay)
+func (f fake) Connections(ctx context.Context, which *ConnectionFilter) (*ConnectionList, error) {
+	return f.connections(ctx, which)
 }
 
 func (fake) Known(context.Context) (*Known, error) {
@@ -119,8 +119,8 @@ func well() fake {
 		status: func(context.Context) (*Status, error) {
 			return &Status{SchemaVersion: SchemaVersion, State: StateReady, Version: "1.2.3"}, nil
 		},
-		connections: func(_ context.Context, relay string) (*ConnectionList, error) {
-			return &ConnectionList{SchemaVersion: SchemaVersion, Connections: []Connection{{Relay: relay}}}, nil
+		connections: func(_ context.Context, which *ConnectionFilter) (*ConnectionList, error) {
+			return &ConnectionList{SchemaVersion: SchemaVersion, Connections: []Connection{{Relay: which.Relay}}}, nil
 		},
 		reload: outcome("reloaded"),
 		flush:  outcome("flushed"),

@@ -21,7 +21,7 @@ func TestHostileClients(t *testing.T) {
 	t.Parallel()
 	const huge = 10 << 20
 	h := well()
-	h.connections = func(context.Context, string) (*ConnectionList, error) {
+	h.connections = func(context.Context, *ConnectionFilter) (*ConnectionList, error) {
 		return &ConnectionList{Connections: []Connection{{Relay: strings.Repeat("x", huge)}}}, nil
 	}
 	tests := map[string]struct {
@@ -104,7 +104,7 @@ func TestTooManyConnections(t *testing.T) {
 func TestTooManyRequests(t *testing.T) {
 	t.Parallel()
 	h, asked, proceed := well(), make(chan struct{}), make(chan struct{})
-	h.connections = func(context.Context, string) (*ConnectionList, error) {
+	h.connections = func(context.Context, *ConnectionFilter) (*ConnectionList, error) {
 		asked <- struct{}{}
 		<-proceed
 		return &ConnectionList{}, nil

@@ -46,11 +46,6 @@ func changes(op string) bool {
 	return slices.Contains([]string{OpReload, OpFlush, OpDrain, OpEnable}, op)
 }
 
-// ConnectionsArgs are the arguments of [OpConnections].
-type ConnectionsArgs struct {
-	Relay string `json:"relay,omitempty"` // "" = of every relay
-}
-
 // BackendArgs are the arguments of [OpDrain] and [OpEnable].
 type BackendArgs struct {
 	Relay   string `json:"relay"`

@@ -14,7 +14,7 @@ import (
 // The context ends with the server, or when the operation has taken too long.
 type Handler interface {
 	Status(ctx context.Context) (*Status, error)
-	Connections(ctx context.Context, relay string) (*ConnectionList, error) // relay "" = of every relay
+	Connections(ctx context.Context, which *ConnectionFilter) (*ConnectionList, error)
 	Known(ctx context.Context) (*Known, error)
 	Reload(ctx context.Context) (*Outcome, error)
 	Flush(ctx context.Context) (*Outcome, error)

@@ -358,6 +358,9 @@ type ConnectionList struct {
 	SchemaVersion int          `json:"schema_version"`
 	Connections   []Connection `json:"connections"`
 	Truncated     bool         `json:"truncated"` // there are more than the answer holds
+	Matched       int          `json:"matched"`   // how many there are of those that were asked for
+	Active        int          `json:"active"`    // of these, those that both sides have spoken on and that have not ended
+	Conntrack     Conntrack    `json:"conntrack"` // of the whole host
 }
 
 // Known is the answer to "known": what natd has found out about backends by itself, for whoever works out what it would do.

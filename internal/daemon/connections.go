@@ -1,9 +1,11 @@
 package daemon
 
 import (
+	"cmp"
 	"context"
 	"net/netip"
 	"slices"
+	"strings"
 
 	"golang.org/x/sys/unix"
 
@@ -12,34 +14,112 @@ import (
 	"natd/nat"
 )
 
-// maxConnections bounds the answer to connections.
-const maxConnections = 100_000
-
-// Connections lists the tracked connections of one relay, gateway or static, or of all.
-func (h handler) Connections(ctx context.Context, name string) (*control.ConnectionList, error) {
+// Connections lists the tracked connections that belong to something natd translates, as far as they are asked for.
+func (h handler) Connections(ctx context.Context, which *control.ConnectionFilter) (*control.ConnectionList, error) {
 	return inLoop(ctx, h.d, func() (*control.ConnectionList, error) {
-		if name != "" && !slices.Contains(h.d.names(), name) {
-			return nil, control.Errorf(control.CodeFailed, "there is no relay, gateway or static %q in %s; it has: %s",
-				name, h.d.cfg.Path, listing(h.d.names()))
+		if err := h.d.askable(which); err != nil {
+			return nil, err
 		}
 		list := &control.ConnectionList{SchemaVersion: control.SchemaVersion, Connections: []control.Connection{}}
+		list.Conntrack = h.d.conntrackUse()
 		judge := h.d.judge.Load()
 		if judge == nil {
 			return list, nil
 		}
+		p := picker{order: orderOf(which.Sort), room: which.Limit}
 		err := h.d.conntrack.Entries(func(e *flow.Entry) {
-			owner := judge.Owner(e)
-			if owner.Kind == "" || name != "" && owner.Name != name {
+			if !wanted(which, e) {
 				return
 			}
-			if len(list.Connections) == maxConnections {
-				list.Truncated = true
-				return
+			if owner := judge.Owner(e); owner.Kind != "" && (which.Relay == "" || owner.Name == which.Relay) {
+				p.add(owner, e)
 			}
-			list.Connections = append(list.Connections, connection(owner, e))
 		})
+		list.Connections, list.Matched, list.Active = p.connections(), p.matched, p.active
+		list.Truncated = list.Matched > len(list.Connections)
 		return list, err
 	})
+}
+
+// askable refuses to look for what cannot be there.
+func (d *Daemon) askable(which *control.ConnectionFilter) error {
+	if which.Relay != "" && !slices.Contains(d.names(), which.Relay) {
+		return control.Errorf(control.CodeFailed, "there is no relay, gateway or static %q in %s; it has: %s",
+			which.Relay, d.cfg.Path, listing(d.names()))
+	}
+	if states := flow.States(); which.State != "" && !slices.Contains(states, which.State) {
+		return control.Errorf(control.CodeUsage, "state %q must be one of %s", which.State, strings.Join(states, ", "))
+	}
+	return nil
+}
+
+// wanted tells whether a filter lets an entry through, whoever it belongs to.
+func wanted(which *control.ConnectionFilter, e *flow.Entry) bool {
+	return (which.Protocol < 0 || which.Protocol == int(e.Proto)) &&
+		(!which.Client.IsValid() || which.Client.Contains(e.Orig.Src.Addr())) &&
+		which.Target.Has(e.Reply.Src) && which.SNAT.Has(e.Reply.Dst) &&
+		(which.State == "" || which.State == e.State())
+}
+
+// found is an entry and what it belongs to. The entry is read for what connection shows, which is what stays of it after the call that it came with.
+type found struct {
+	owner flow.Owner
+	entry flow.Entry
+}
+
+// picker keeps the first connections of an order. It holds at most twice as many as are asked for.
+type picker struct {
+	order   func(a, b found) int // nil = the first that come
+	room    int
+	matched int
+	active  int
+	kept    []found
+}
+
+func (p *picker) add(owner flow.Owner, e *flow.Entry) {
+	p.matched++
+	if e.Replied() && !e.Over() {
+		p.active++
+	}
+	if p.order == nil && len(p.kept) == p.room {
+		return
+	}
+	p.kept = append(p.kept, found{owner, *e})
+	if len(p.kept) == 2*p.room {
+		p.prune()
+	}
+}
+
+func (p *picker) prune() {
+	if p.order != nil {
+		slices.SortStableFunc(p.kept, p.order)
+	}
+	p.kept = p.kept[:min(len(p.kept), p.room)]
+}
+
+func (p *picker) connections() []control.Connection {
+	p.prune()
+	all := make([]control.Connection, len(p.kept))
+	for i := range p.kept {
+		all[i] = connection(p.kept[i].owner, &p.kept[i].entry)
+	}
+	return all
+}
+
+func orderOf(sort string) func(a, b found) int {
+	bytes := func(f found) uint64 { return f.entry.ToTarget.Bytes + f.entry.ToClient.Bytes }
+	packets := func(f found) uint64 { return f.entry.ToTarget.Packets + f.entry.ToClient.Packets }
+	switch sort {
+	case control.SortByBytes:
+		return func(a, b found) int { return cmp.Compare(bytes(b), bytes(a)) }
+	case control.SortByPackets:
+		return func(a, b found) int { return cmp.Compare(packets(b), packets(a)) }
+	case control.SortByTimeout:
+		return func(a, b found) int { return cmp.Compare(a.entry.Timeout, b.entry.Timeout) }
+	case control.SortByClient:
+		return func(a, b found) int { return a.entry.Orig.Src.Compare(b.entry.Orig.Src) }
+	}
+	return nil
 }
 
 // names is the names of everything in the configuration.

@@ -45,6 +45,7 @@ type Daemon struct {
 	host      *netconf.Host
 	sysctls   *netconf.Sysctls
 	metadata  *metadata
+	flowlog   *flowLog
 
 	cfg       *config.Config
 	loadedAt  time.Time
@@ -148,7 +149,9 @@ func Run(ctx context.Context, o Options, reload <-chan os.Signal) error {
 		repairs: rate.NewLimiter(repairRate, repairBurst), wake: make(chan struct{}, 1), requests: make(chan func()),
 	}
 	d.resets = newResets(o.Log)
+	d.flowlog = newFlowLog(o.Log, os.Stdout)
 	d.meter = newMeter(d)
+	d.meter.sinks = []flow.Sink{d.flowlog}
 	d.metadata = newMetadata(o.Log, func() { d.network.Store(true); d.poke() })
 	d.probes = newProbes(o, cfg.Daemon.Resolver,
 		func() { d.live.Store(true); d.poke() }, func() { d.network.Store(true); d.poke() })
@@ -311,6 +314,7 @@ func (d *Daemon) use(cfg *config.Config, protect nat.Protect) {
 		d.probes.stand(d.facts.addresses, &cfg.NAT)
 	}
 	d.probes.ask(cfg)
+	d.flowlog.enable(cfg)
 	d.network.Store(true)
 }
 

@@ -42,6 +42,8 @@ func (d *Daemon) serve(ctx context.Context, reload <-chan os.Signal) error {
 	d.start(cancel, "resolve the names of backends", func() error { return d.probes.names.Run(tasks) })
 	d.start(cancel, "tell clients that their connections are over", func() error { return d.resets.run(tasks) })
 	d.start(cancel, "serve the control socket", func() error { return server.Serve(tasks, handler{d}) })
+	d.start(cancel, "hear of refused packets", func() error { return d.refusals(tasks) })
+	d.start(cancel, "write the flow log", func() error { return d.flowlog.run(tasks) })
 	d.start(cancel, "count connections", func() error { return d.meter.run(tasks) })
 	d.start(cancel, "report new connections", func() error { return d.records(tasks) })
 	d.web.follow(d.cfg.Metrics.Listen)
@@ -51,6 +53,7 @@ func (d *Daemon) serve(ctx context.Context, reload <-chan os.Signal) error {
 	err = d.loop(tasks)
 	cancel(nil)
 	d.tasks.Wait()
+	d.flowlog.finish()
 	return errors.Join(err, watcher.Close(), server.Close(), d.stop(ctx))
 }
 

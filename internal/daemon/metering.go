@@ -177,11 +177,11 @@ func (s *session) answer(asks []*question, read, atEnd bool) {
 	}
 }
 
-// finish counts what there is, and saves it.
+// finish counts what there is, and saves it. Who asks from now on is answered by the next session.
 func (s *session) finish() error {
+	asks := s.take()
 	err := s.drain()
-	s.dump(time.Now(), true, nil)
-	s.answer(s.take(), true, true)
+	s.answer(asks, s.dump(time.Now(), true, asks), true)
 	return err
 }
 

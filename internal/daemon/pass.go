@@ -60,6 +60,12 @@ func (d *Daemon) refresh() (looked bool, err error) {
 		return false, err
 	}
 	d.facts = next.facts
+	if network && d.cfg.FlowLog.On() {
+		if err := d.flowlog.know(d.flowHost()); err != nil {
+			d.network.Store(true)
+			return false, err
+		}
+	}
 	d.probes.stand(next.facts.addresses, &d.cfg.NAT)
 	if d.probes.follow(&d.cfg.NAT, next.relays) {
 		next = placeOn(next.facts, &d.cfg.NAT, d.refused)

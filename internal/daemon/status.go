@@ -23,6 +23,7 @@ func (d *Daemon) status() *control.Status {
 	counts := d.counts()
 	s.Accounting = counts.accounting
 	s.Relays, s.Gateways, s.Statics = d.relayStatus(counts), d.gatewayStatus(counts), d.staticStatus(counts)
+	s.FlowLog = d.flowlog.state()
 	d.judgeState(s)
 	return s
 }
@@ -65,7 +66,8 @@ func (d *Daemon) hostStatus() control.Host {
 	h := control.Host{Sysctls: []control.Sysctl{}}
 	h.IPForward, _ = d.sysctls.Forwarding() // what cannot be read is reported by the pass
 	h.Forward6, _ = d.sysctls.Forwarding6()
-	h.Conntrack = control.Conntrack{Entries: d.number(sysctlConntrackCount), Max: d.number(sysctlConntrackMax), Ended: d.sync.ended}
+	h.Conntrack = d.conntrackUse()
+	h.Conntrack.Ended = d.sync.ended
 	if s, err := d.conntrack.Stats(); err == nil {
 		h.Conntrack.Stats = (*control.ConntrackStats)(&s)
 	} else {
@@ -131,6 +133,11 @@ func (d *Daemon) instanceStatus() *control.Instance {
 		s.Interfaces = append(s.Interfaces, n)
 	}
 	return s
+}
+
+// conntrackUse is how full the table of tracked connections is.
+func (d *Daemon) conntrackUse() control.Conntrack {
+	return control.Conntrack{Entries: d.number(sysctlConntrackCount), Max: d.number(sysctlConntrackMax)}
 }
 
 // number is a setting's value; 0 while connection tracking is not loaded.

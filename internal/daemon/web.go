@@ -13,6 +13,7 @@ import (
 
 	"natd/internal/control"
 	"natd/internal/metrics"
+	"natd/internal/page"
 )
 
 // site is what is served where [metrics] listens. Everything in it is for reading.
@@ -27,7 +28,7 @@ type site struct {
 // site is the one of this natd.
 func (d *Daemon) site() *site {
 	s := &shared{ask: d.lastingStatus}
-	return &site{version: d.Version, status: s.status, runtime: metrics.NewRuntime(), pulse: &d.pulse, page: plainPage()}
+	return &site{version: d.Version, status: s.status, runtime: metrics.NewRuntime(), pulse: &d.pulse, page: page.New(s.status)}
 }
 
 // lastingStatus is the status, with counts that are on disk before anybody sees them: they are not to fall when natd is killed. One that is
@@ -57,15 +58,6 @@ func (s *site) handler() http.Handler {
 		}
 		mux.ServeHTTP(w, r)
 	})
-}
-
-// plainPage stands in for a page for people.
-func plainPage() http.Handler {
-	mux := http.NewServeMux()
-	mux.HandleFunc("/{$}", func(w http.ResponseWriter, _ *http.Request) {
-		reply(w, http.StatusOK, "natd\n\n/metrics  for Prometheus\n/healthz  is natd alive\n/readyz   are its rules in the kernel; /readyz/NAME for one relay\n")
-	})
-	return mux
 }
 
 // How long an answer may be waited for: what Prometheus says that it waits, less what it takes to write, half of it at most, or else this. Prometheus gives

@@ -12,11 +12,12 @@ import (
 
 	"natd/internal/control"
 	"natd/internal/metrics"
+	"natd/internal/page"
 )
 
 // testSite is a site whose natd says what status says.
 func testSite(status func(context.Context) (*control.Status, error)) *site {
-	s := &site{version: "1.2.3", status: status, runtime: metrics.NewRuntime(), pulse: new(pulse), page: plainPage()}
+	s := &site{version: "1.2.3", status: status, runtime: metrics.NewRuntime(), pulse: new(pulse), page: page.New(status)}
 	s.pulse.begin(time.Minute)
 	return s
 }
@@ -63,7 +64,7 @@ func TestReadiness(t *testing.T) {
 		{"/readyz/one", status, 200, "ready\n"},
 		{"/readyz/no", status, 404, "there is no such relay, gateway or static\n"},
 		{"/readyz/web", nil, 503, "busy\n"},
-		{"/nothing", status, 404, "404 page not found\n"},
+		{"/nothing", status, 404, "there is no such page; the status is at /\n"},
 	} {
 		s := testSite(func(context.Context) (*control.Status, error) {
 			if tt.status == nil {

@@ -225,6 +225,7 @@ func targetCases() []conclusion {
 		{"datagrams of clients unanswered", func(e *Evidence, w *Way) {
 			mute(e)
 			w.Protocol, w.Flows.Newest = nat.UDP, seen("UNREPLIED", false, "10.2.0.100:40000", "10.3.0.100:80")
+			w.Flows.Unheard = w.Flows.Newest
 		}, []Code{TargetNoReply}},
 	}
 }

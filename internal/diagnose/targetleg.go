@@ -143,12 +143,12 @@ func silent(w *walk, s *step) {
 	}
 	s.found = "no answer"
 	if way.Protocol == nat.UDP {
-		newest := way.Flows.Newest
-		if newest == nil || newest.Replied || w.explained() {
+		newest, unheard := way.Flows.Newest, way.Flows.Unheard
+		if newest == nil || unheard == nil || unheard.Idle > newest.Idle || w.explained() { // of the same second, or later
 			s.found, s.unknown = "no answer to an empty datagram, as is usual: it neither proves nor disproves", true
 			return
 		}
-		s.causes = append(s.causes, unanswered(w, Likely, newest.String()))
+		s.causes = append(s.causes, unanswered(w, Likely, unheard.String()))
 		return
 	}
 	s.causes = append(s.causes, unanswered(w, Certain, fmt.Sprintf("an attempt from %s met with silence", way.Probe.From)))

@@ -2,6 +2,7 @@ package flow
 
 import (
 	"net/netip"
+	"slices"
 	"time"
 
 	"golang.org/x/sys/unix"
@@ -137,6 +138,13 @@ func (e *Entry) State() string {
 		return "REPLIED"
 	}
 	return "UNREPLIED"
+}
+
+// States are all words that [Entry.State] may say.
+func States() []string {
+	all := slices.Concat(stateNames(nat.TCP), stateNames(nat.SCTP), []string{"REPLIED", "UNREPLIED"})
+	slices.Sort(all)
+	return slices.Compact(all)
 }
 
 // stateNames is the names of a protocol's states, in the order of enum tcp_conntrack and enum sctp_conntrack.

@@ -1,6 +1,7 @@
 package flow
 
 import (
+	"net/netip"
 	"slices"
 	"sync"
 
@@ -31,6 +32,9 @@ type Judge struct {
 
 	once    sync.Once
 	indexed *boxIndexes // made when the first connection asks for it
+
+	onceLimited sync.Once
+	limitedTo   map[netip.Addr][]int // likewise, when the first refused packet does
 }
 
 // Relay is the relay that a translated connection belongs to, with its position; nil when it is none of natd's.

@@ -52,9 +52,11 @@ func (t Timeouts) of(e *Entry) time.Duration {
 		}
 		return 0
 	}
-	stream := ""
-	if e.Assured() {
-		stream = "_stream"
+	streaming := func(plain, stream string) time.Duration {
+		if e.Assured() {
+			return t[stream]
+		}
+		return t[plain]
 	}
 	switch e.Proto {
 	case nat.TCP:
@@ -62,13 +64,13 @@ func (t Timeouts) of(e *Entry) time.Duration {
 	case nat.SCTP:
 		return state(sctpTimeouts())
 	case nat.UDP, unix.IPPROTO_UDPLITE:
-		return t["udp_timeout"+stream]
+		return streaming("udp_timeout", "udp_timeout_stream")
 	case unix.IPPROTO_ICMP:
 		return t["icmp_timeout"]
 	case unix.IPPROTO_ICMPV6:
 		return t["icmpv6_timeout"]
 	case unix.IPPROTO_GRE:
-		return t["gre_timeout"+stream]
+		return streaming("gre_timeout", "gre_timeout_stream")
 	default:
 		return t["generic_timeout"]
 	}

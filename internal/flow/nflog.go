@@ -19,16 +19,25 @@ const (
 
 	cfgCommand = 1 // NFULA_CFG_CMD
 	cfgMode    = 2 // NFULA_CFG_MODE
+	cfgTimeout = 4 // NFULA_CFG_TIMEOUT
+	cfgAtOnce  = 5 // NFULA_CFG_QTHRESH
+	cfgFlags   = 6 // NFULA_CFG_FLAGS
 
-	commandBind = 1 // NFULNL_CFG_CMD_BIND
-	copyPacket  = 2 // NFULNL_COPY_PACKET
+	commandBind   = 1 // NFULNL_CFG_CMD_BIND
+	copyPacket    = 2 // NFULNL_COPY_PACKET
+	flagConntrack = 4 // NFULNL_CFG_F_CONNTRACK
 
-	logPayload = 9 // NFULA_PAYLOAD
+	logDevice    = 4  // NFULA_IFINDEX_INDEV
+	logPayload   = 9  // NFULA_PAYLOAD
+	logConntrack = 18 // NFULA_CT
 )
 
 // copyRange is how many bytes of each packet the kernel hands over: an IPv4 header of any length, or an IPv6 header with
 // more extension headers than an honest packet has, and the ports.
 const copyRange = 256
+
+// logBuffer is the room for reports that wait to be read, in bytes.
+const logBuffer = 4 << 20
 
 // Dialled is the first packet of a connection, as the client sent it.
 type Dialled struct {
@@ -43,21 +52,31 @@ type Log struct {
 
 // OpenLog binds nat.LogGroup. Only one program in a network namespace can.
 func OpenLog() (*Log, error) {
-	s, err := nfnl.Dial(4 << 20)
+	s, err := bindGroup(nat.LogGroup, "new connections", func(*nfnl.Builder) {})
+	if err != nil {
+		return nil, err
+	}
+	return &Log{socket: s}, nil
+}
+
+// bindGroup subscribes to what the rules send to an nflog group; more sets further options.
+func bindGroup(group uint16, reported string, more func(*nfnl.Builder)) (*nfnl.Socket, error) {
+	s, err := nfnl.Dial(logBuffer)
 	if err != nil {
 		return nil, err
 	}
 	var b nfnl.Builder
-	b.Begin(nfnl.Type(unix.NFNL_SUBSYS_ULOG, msgLogConfig), unix.NLM_F_ACK, unix.AF_UNSPEC, nat.LogGroup)
+	b.Begin(nfnl.Type(unix.NFNL_SUBSYS_ULOG, msgLogConfig), unix.NLM_F_ACK, unix.AF_UNSPEC, group)
 	b.Bytes(cfgCommand, []byte{commandBind})
 	b.Bytes(cfgMode, append(binary.BigEndian.AppendUint32(nil, copyRange), copyPacket, 0)) // struct nfulnl_msg_config_mode
+	more(&b)
 	b.End()
 	var refused error
 	if err := s.Do(&b, func(e *nfnl.Error) { refused = e }); err != nil || refused != nil {
-		err = fmt.Errorf("bind nflog group %d, which new connections are reported by and only one program can have: %w", nat.LogGroup, errors.Join(err, refused))
+		err = fmt.Errorf("bind nflog group %d, which %s are reported by and only one program can have: %w", group, reported, errors.Join(err, refused))
 		return nil, errors.Join(err, s.Close())
 	}
-	return &Log{socket: s}, nil
+	return s, nil
 }
 
 // Close ends the subscription.

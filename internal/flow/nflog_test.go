@@ -81,6 +81,12 @@ func next(t *testing.T, heard <-chan Dialled) Dialled {
 // loggingRelay makes host B a relay of TCP and UDP port 80 to C, with log = true.
 func loggingRelay(t *testing.T, p *lab.Peering) {
 	t.Helper()
+	apply(t, p, func(*nat.Relay) {}, false)
+}
+
+// apply makes host B such a relay, but for what edit changes, and brings it to the kernel.
+func apply(t *testing.T, p *lab.Peering, edit func(*nat.Relay), reports bool) {
+	t.Helper()
 	lab.Check(t, p.B.SetSysctl("net.ipv4.ip_forward", "1"))
 	r := nat.Relay{
 		Name:      "web",
@@ -89,10 +95,11 @@ func loggingRelay(t *testing.T, p *lab.Peering) {
 		Backends:  []nat.Backend{{Addr: p.C.Addr, Ports: nat.PortRange{First: 8080, Last: 8080}, Weight: 1}},
 		Enabled:   true, Log: true,
 	}
+	edit(&r)
 	own := []netip.Addr{p.B.Addr}
 	target := nat.Target{Addr: p.C.Addr, Ports: r.Backends[0].Ports, Weight: 1, SNAT: own}
 	places := &nat.Placements{Relays: []nat.Placement{{Addrs: own, Targets: []nat.Target{target}}}}
-	want := nat.Build(&nat.Spec{Relays: []nat.Relay{r}}, places)
+	want := nat.Build(&nat.Spec{Relays: []nat.Relay{r}, ReportRefused: reports}, places)
 	lab.Check(t, p.B.Do(func() error {
 		k, err := nat.Open()
 		if err != nil {

@@ -30,7 +30,8 @@ pid nginx.pid;
 error_log stderr;
 events {}
 http {
-	access_log access.log combined;
+	log_format ported '$remote_addr - $remote_user [$time_local] "$request" $status $body_bytes_sent "$http_referer" "$http_user_agent" $remote_port';
+	access_log access.log ported;
 	default_type text/html;
 	client_body_temp_path tmp/body;
 	proxy_temp_path tmp/proxy;
@@ -116,7 +117,8 @@ func (n *Nginx) Publish(name, content string) error {
 	return nil
 }
 
-// AccessLog is the lines of the access log so far, in nginx's combined format: the client's address comes first.
+// AccessLog is the lines of the access log so far, in nginx's combined format, with the client's port behind it: the
+// client's address comes first.
 func (n *Nginx) AccessLog() ([]string, error) {
 	text, err := os.ReadFile(filepath.Join(n.dir, "access.log"))
 	if err != nil {

@@ -1,0 +1,215 @@
+package page
+
+import (
+	"cmp"
+	"fmt"
+	"slices"
+	"strconv"
+	"strings"
+
+	"natd/internal/control"
+	"natd/internal/words"
+)
+
+// rowsShown is how many relays have a row, and how many gateways and statics: as many as somebody looks through. A browser takes
+// tenths of a second for 1,000 at each refresh; the filter finds the others.
+const rowsShown = 200
+
+// section is one kind of what natd relays.
+type section struct {
+	Kind, Title string
+	Heads       [3]string // of the cells that the kinds do not share
+	Summary     string
+	Rows        []row
+	Rest        int // how many are not shown, for want of room
+	Found, All  int
+}
+
+// row is one relay, gateway or static.
+type row struct {
+	Name, State, Level string
+	Cells              [3]cell
+	Active, Total      string
+	Rates              rates
+	Notes              []string
+	Open               bool
+	Toggle             string // the address that opens or closes it
+	Detail             *detail
+}
+
+// cell has its column's name with it: on a narrow screen there are no columns.
+type cell struct{ Label, Text string }
+
+// item is a relay, gateway or static before anybody knows whether it will be shown.
+type item struct {
+	kind, name, state string
+	index             int // among its kind
+	connections       control.Connections
+	bytes             control.Volume
+	texts             []string // what the filter looks at
+	cells             func() [3]string
+	notes             func() []string
+	detail            func() *detail
+}
+
+func sections(a *answer, c *choice) (all []section) {
+	s := a.status
+	relays, gateways, statics := relayItems(a), gatewayItems(s), staticItems(s)
+	open := opened(c, relays, gateways, statics)
+	for _, kind := range []struct {
+		section
+		items []item
+	}{
+		{section{Kind: control.KindRelay, Title: "Relays", Heads: [3]string{"Listen", "Protocol", "Backends"}}, relays},
+		{section{Kind: control.KindGateway, Title: "Gateways", Heads: [3]string{"From", "To", "Source"}}, gateways},
+		{section{Kind: control.KindStatic, Title: "Statics", Heads: [3]string{"External", "Internal", "From"}}, statics},
+	} {
+		if len(kind.items) > 0 {
+			kind.fill(a, c, kind.items, open)
+			all = append(all, kind.section)
+		}
+	}
+	return all
+}
+
+// openByItself is how many relays that are not well are open when the reader has chosen nothing: the worst is in view at once.
+const openByItself = 2
+
+// opened is the names of what is open.
+func opened(c *choice, kinds ...[]item) []string {
+	if c.chosen {
+		return c.open
+	}
+	var unwell []item
+	var first string
+	for _, items := range kinds {
+		for i := range items {
+			if l := level(items[i].state); l == levelWarn || l == levelBad {
+				unwell = append(unwell, items[i])
+			}
+			first = cmp.Or(first, items[i].name)
+		}
+	}
+	slices.SortStableFunc(unwell, func(x, y item) int { return cmp.Compare(urgency(x.state), urgency(y.state)) })
+	var names []string
+	for i := range unwell[:min(len(unwell), openByItself)] {
+		names = append(names, unwell[i].name)
+	}
+	if len(names) == 0 && first != "" {
+		names = []string{first}
+	}
+	return names
+}
+
+// urgency orders states by how much they need a look.
+func urgency(state string) int {
+	return slices.Index([]string{levelBad, levelWarn, levelOK, levelOff}, level(state))
+}
+
+// fill makes the rows of what the reader wants to see. Of too many, those that are not well come first.
+func (s *section) fill(a *answer, c *choice, items []item, open []string) {
+	s.All, s.Summary = len(items), summary(items)
+	items = slices.DeleteFunc(items, func(it item) bool { return !c.admits(it.state, it.texts...) })
+	s.Found = len(items)
+	if s.Rest = len(items) - rowsShown; s.Rest > 0 {
+		slices.SortStableFunc(items, func(x, y item) int { return cmp.Compare(urgency(x.state), urgency(y.state)) })
+		items = items[:rowsShown]
+	}
+	s.Rest = max(0, s.Rest)
+	s.Rows = make([]row, len(items))
+	for i := range items {
+		it := &items[i]
+		r := &s.Rows[i]
+		*r = row{
+			Name: it.name, State: it.state, Level: level(it.state), Notes: it.notes(),
+			Active: strconv.FormatUint(it.connections.Active, 10), Total: strconv.FormatUint(it.connections.Total, 10),
+			Rates: a.rates(it.kind, it.index, it.connections, it.bytes),
+			Open:  slices.Contains(open, it.name), Toggle: c.toggle(open, it.name),
+		}
+		for j, text := range it.cells() {
+			r.Cells[j] = cell{s.Heads[j], text}
+		}
+		if r.Open {
+			r.Detail = it.detail()
+		}
+	}
+}
+
+// summary counts the states, the worst first.
+func summary(items []item) string {
+	count := make(map[string]int)
+	var active uint64
+	for i := range items {
+		count[items[i].state]++
+		active += items[i].connections.Active
+	}
+	states := make([]string, 0, len(count))
+	for state := range count {
+		states = append(states, state)
+	}
+	slices.SortFunc(states, func(x, y string) int { return cmp.Or(cmp.Compare(urgency(x), urgency(y)), cmp.Compare(x, y)) })
+	parts := make([]string, 0, len(states)+1)
+	for _, state := range states {
+		parts = append(parts, fmt.Sprintf("%d %s", count[state], state))
+	}
+	return strings.Join(append(parts, fmt.Sprintf("%d open", active)), ", ")
+}
+
+func relayItems(a *answer) []item {
+	s := a.status
+	items := make([]item, len(s.Relays))
+	for i := range s.Relays {
+		r := &s.Relays[i]
+		items[i] = item{
+			kind: control.KindRelay, name: r.Name, state: r.State, index: i, connections: r.Connections, bytes: r.Bytes,
+			texts: relayTexts(r),
+			cells: func() [3]string {
+				return [3]string{words.List(r.Listen), strings.Join(r.Protocol, ", "), words.Backends(r.Backends)}
+			},
+			notes:  func() []string { return words.RelayNotes(r) },
+			detail: func() *detail { return relayDetail(r, s.Ruleset.InSync, a.at) },
+		}
+	}
+	return items
+}
+
+func relayTexts(r *control.Relay) []string {
+	texts := append([]string{r.Name, r.State, r.Reason}, r.Listen...)
+	for i := range r.Backends {
+		texts = append(texts, r.Backends[i].Address, r.Backends[i].Name)
+	}
+	return texts
+}
+
+func gatewayItems(s *control.Status) []item {
+	items := make([]item, len(s.Gateways))
+	for i := range s.Gateways {
+		g := &s.Gateways[i]
+		items[i] = item{
+			kind: control.KindGateway, name: g.Name, state: g.State, index: i, connections: g.Connections, bytes: g.Bytes,
+			texts:  slices.Concat([]string{g.Name, g.State, g.Reason}, g.From, g.To, g.SNAT),
+			cells:  func() [3]string { return [3]string{words.List(g.From), words.List(g.To), words.List(g.SNAT)} },
+			notes:  func() []string { return words.Notes(g.Name, g.Reason, g.Connections) },
+			detail: func() *detail { return gatewayDetail(g, s.Ruleset.InSync) },
+		}
+	}
+	return items
+}
+
+func staticItems(s *control.Status) []item {
+	items := make([]item, len(s.Statics))
+	for i := range s.Statics {
+		st := &s.Statics[i]
+		items[i] = item{
+			kind: control.KindStatic, name: st.Name, state: st.State, index: i, connections: st.Connections, bytes: st.Bytes,
+			texts:  slices.Concat([]string{st.Name, st.State, st.Reason, st.External, st.Internal}, st.From),
+			cells:  func() [3]string { return [3]string{st.External, st.Internal, anyone(st.From)} },
+			notes:  func() []string { return words.Notes(st.Name, st.Reason, st.Connections) },
+			detail: func() *detail { return staticDetail(st, s.Ruleset.InSync) },
+		}
+	}
+	return items
+}
+
+// anyone is who may use something, in the width of about one network.
+func anyone(from []string) string { return cmp.Or(words.List(from), "any") }
