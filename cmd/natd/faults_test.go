@@ -116,6 +116,7 @@ func newFaultLab(t *testing.T) *faultLab {
 	lab.Require(t, "nginx", "curl", "nft", "iptables", "ip6tables", "conntrack", "ip", "sysctl")
 	l := &faultLab{box: newBox(t)}
 	l.hosts = map[string]*lab.Host{"A": l.A, "B": l.B, "C": l.C, "R": l.R}
+	lab.Check(t, l.R.SetSysctl("net.ipv4.icmp_ratelimit", "0")) // it has more to refuse here than routers have in a day
 	var err error
 	l.nginx, err = l.C.StartNginx(t.Context(), netip.MustParseAddrPort("10.3.0.100:80"), netip.MustParseAddrPort("[fd00:10:3::100]:80"))
 	lab.Check(t, err)
