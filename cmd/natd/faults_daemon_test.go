@@ -11,9 +11,9 @@ import (
 	"natd/internal/lab"
 )
 
-// TestFaultsOfDaemon ends natd, and takes away or leaves behind what it should look after.
-func TestFaultsOfDaemon(t *testing.T) {
-	t.Parallel()
+// faultsOfDaemon ends natd, and takes away or leaves behind what it should look after.
+func faultsOfDaemon(t *testing.T) {
+	t.Helper()
 	l := newFaultLab(t)
 	_, err := l.AddPrivate()
 	lab.Check(t, err)

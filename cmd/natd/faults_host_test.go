@@ -7,16 +7,16 @@ import (
 	"natd/internal/lab"
 )
 
-// TestFaultsOfHost breaks host B's own packet filter, routes and settings, alone and together with others.
-func TestFaultsOfHost(t *testing.T) {
-	t.Parallel()
+// faultsOfHost breaks host B's own packet filter, routes and settings, alone and together with others.
+func faultsOfHost(t *testing.T) {
+	t.Helper()
 	l := newFaultLab(t)
 	l.suffer(t, filterFaults())
 }
 
-// TestFaultsOfNetwork breaks host B's routes, interfaces and settings.
-func TestFaultsOfNetwork(t *testing.T) {
-	t.Parallel()
+// faultsOfNetwork breaks host B's routes, interfaces and settings.
+func faultsOfNetwork(t *testing.T) {
+	t.Helper()
 	l := newFaultLab(t)
 	p, err := l.AddPrivate()
 	lab.Check(t, err)

@@ -16,9 +16,9 @@ import (
 	"natd/internal/lab"
 )
 
-// TestFaultsOfSize has a path that carries small packets only, and says nothing about it.
-func TestFaultsOfSize(t *testing.T) {
-	t.Parallel()
+// faultsOfSize has a path that carries small packets only, and says nothing about it.
+func faultsOfSize(t *testing.T) {
+	t.Helper()
 	l := newFaultLab(t)
 	_, err := l.Narrow(t.Context(), 1400)
 	lab.Check(t, err)
@@ -44,13 +44,17 @@ func sizeFaults() []fault {
 		narrow(fault{name: "large packets vanish, and mss is off", config: web(`mss = "off"`)}),
 		narrow(fault{name: "large packets vanish, and mss is too large", config: web("mss = 1400")}),
 		narrow(fault{name: "large packets vanish, watched", config: web(`mss = "off"`), watch: true}),
+		{
+			name: "two: large packets vanish, and the target's firewall drops", harms: []harm{filter("C", "input", "tcp dport 80 drop")}, dial: fetchLarge, stays: true,
+			want: diagnose.TargetNoReply, leg: diagnose.LegTarget, also: []diagnose.Code{diagnose.MTUBlackhole},
+		},
 		{name: "large packets vanish, and mss fits", config: web("mss = 1360"), dial: fetchLarge, works: true, stays: true},
 	}
 }
 
-// TestFaultsOfTwoHosts has two relays in a row: B sends to another natd in C, which sends to D.
-func TestFaultsOfTwoHosts(t *testing.T) {
-	t.Parallel()
+// faultsOfTwoHosts has two relays in a row: B sends to another natd in C, which sends to D.
+func faultsOfTwoHosts(t *testing.T) {
+	t.Helper()
 	l := newFaultLab(t)
 	d, err := l.Host("D")
 	lab.Check(t, err)
@@ -93,17 +97,21 @@ func twoHostFaults() []fault {
 	}
 }
 
-// TestFaultsOfRoom uses up the source ports towards one target. The limit of the connection tracking table is that of all namespaces, so
+// faultsOfRoom uses up the source ports towards one target. The limit of the connection tracking table is that of all namespaces, so
 // a full one is for the virtual machines.
-func TestFaultsOfRoom(t *testing.T) {
-	t.Parallel()
+func faultsOfRoom(t *testing.T) {
+	t.Helper()
 	l := newFaultLab(t)
 	lab.Check(t, l.A.AddExtra(1))
 	lab.Check(t, l.B.SetSysctl("net.netfilter.nf_conntrack_udp_timeout", "300")) // a slow machine shall not see the first ones go
-	l.suffer(t, []fault{{
+	l.suffer(t, roomFaults())
+}
+
+func roomFaults() []fault {
+	return []fault{{
 		name: "every source port towards the target is taken", harms: []harm{crowd()}, dial: dialAnew, ask: []string{"dns"},
 		want: diagnose.SNATPortExhausted, leg: diagnose.LegHost, direction: diagnose.Egress, shows: "64512",
-	}})
+	}}
 }
 
 // crowd takes all source ports that B has towards the target.

@@ -13,9 +13,9 @@ import (
 	"natd/internal/lab"
 )
 
-// TestFaultsOfRelay configures relays that cannot work, or not for everybody.
-func TestFaultsOfRelay(t *testing.T) {
-	t.Parallel()
+// faultsOfRelay configures relays that cannot work, or not for everybody.
+func faultsOfRelay(t *testing.T) {
+	t.Helper()
 	l := newFaultLab(t)
 	_, err := l.C.EchoTCP("10.3.0.100:7")
 	lab.Check(t, err)

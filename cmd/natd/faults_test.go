@@ -4,8 +4,10 @@ import (
 	"errors"
 	"fmt"
 	"net/netip"
+	"os"
 	"slices"
 	"strings"
+	"sync"
 	"testing"
 	"time"
 
@@ -56,6 +58,79 @@ func on(host, do, undo string) harm { return harm{on: host, do: do, undo: undo} 
 // rules is a harm by a table of nft, whose name is fault.
 func rules(host, family, text string) harm {
 	return on(host, fmt.Sprintf("nft -f - <<'END'\ntable %s fault {\n%s\n}\nEND\n", family, text), fmt.Sprintf("nft delete table %s fault", family))
+}
+
+// area is a lab and the faults that it has, one after the other.
+type area struct {
+	run    func(*testing.T)
+	faults func() []fault
+}
+
+// areas are the labs, those that take longest first.
+func areas() []area {
+	return []area{
+		{faultsOfHost, filterFaults},
+		{faultsOfTarget, targetFaults},
+		{faultsOfRouter, routerFaults},
+		{faultsOfNetwork, networkFaults},
+		{faultsOfSize, sizeFaults},
+		{faultsOfRelay, relayFaults},
+		{faultsOfDaemon, daemonFaults},
+		{faultsOfTwoHosts, twoHostFaults},
+		{faultsOfRoom, roomFaults},
+		{noFaults, soundCases},
+	}
+}
+
+// labsAtOnce is how many labs are there at the same time: they wait most of the time.
+const labsAtOnce = 4
+
+// TestFaults has all faults.
+func TestFaults(t *testing.T) {
+	t.Parallel()
+	gate := make(chan struct{}, labsAtOnce)
+	var wait sync.WaitGroup
+	for i, a := range areas() {
+		gate <- struct{}{}
+		wait.Go(func() {
+			defer func() { <-gate }()
+			t.Run(fmt.Sprint(i), a.run)
+		})
+	}
+	wait.Wait()
+}
+
+// TestFaultsInDocs wants the manual to have the table of the faults, as it is here.
+func TestFaultsInDocs(t *testing.T) {
+	t.Parallel()
+	var table strings.Builder
+	table.WriteString("| fault | the first code | and |\n|---|---|---|\n")
+	for _, a := range areas() {
+		for _, f := range a.faults() {
+			fmt.Fprintf(&table, "| %s | %s | %s |\n", f.name, f.first(), quotedCodes(f.also))
+		}
+	}
+	page, err := os.ReadFile("../../docs/diagnose.md")
+	lab.Check(t, err)
+	if !strings.Contains(string(page), "\n"+table.String()) {
+		t.Errorf("docs/diagnose.md does not have this table:\n%s", table.String())
+	}
+}
+
+// first is the cause as the manual has it.
+func (f *fault) first() string {
+	if f.want == "" {
+		return "none"
+	}
+	return quotedCodes([]diagnose.Code{f.want})
+}
+
+func quotedCodes(codes []diagnose.Code) string {
+	var all []string
+	for _, c := range codes {
+		all = append(all, "`"+string(c)+"`")
+	}
+	return strings.Join(all, ", ")
 }
 
 // faultLab is a lab in which faults follow each other.

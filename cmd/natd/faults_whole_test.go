@@ -8,9 +8,9 @@ import (
 	"natd/internal/lab"
 )
 
-// TestNoFault has all that may look like a fault and is none: natctl diagnose must say nothing.
-func TestNoFault(t *testing.T) {
-	t.Parallel()
+// noFaults has all that may look like a fault and is none: natctl diagnose must say nothing.
+func noFaults(t *testing.T) {
+	t.Helper()
 	l := newFaultLab(t)
 	lab.Check(t, l.C.AddExtra(1))
 	nginx, err := l.C.StartNginx(t.Context(), netip.MustParseAddrPort("10.3.0.101:80"))
