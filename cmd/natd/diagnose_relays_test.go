@@ -45,7 +45,7 @@ to = ["10.3.0.77:80"]
 [[relay]]
 name = "silent"
 listen = "10.2.0.100:83"
-to = ["10.99.0.1:80"]
+to = ["10.3.0.100:83"]
 
 [[relay]]
 name = "disabled"
@@ -114,6 +114,7 @@ func TestDiagnoseRelays(t *testing.T) {
 	b := newBox(t)
 	_, err := b.C.StartNginx(t.Context(), netip.MustParseAddrPort("10.3.0.100:80"))
 	lab.Check(t, err)
+	lab.Check(t, b.C.Nft(t.Context(), "table inet f { chain input { type filter hook input priority 0; tcp dport 83 drop; }; }"))
 	_, err = b.C.EchoTCP("10.3.0.100:7")
 	lab.Check(t, err)
 	_, err = b.B.Listen("tcp", "10.2.0.100:89")

@@ -21,7 +21,7 @@ func faultsOfNetwork(t *testing.T) {
 	p, err := l.AddPrivate()
 	lab.Check(t, err)
 	l.hosts["P"] = p
-	l.suffer(t, networkFaults())
+	l.suffer(t, append(networkFaults(), linkFaults()...))
 }
 
 // restored is what iptables-restore takes, in B; the tables go with it.
@@ -46,38 +46,38 @@ func filterFaults() []fault {
 		forward(fault{name: "nft: policy drop at forward", harms: []harm{filter("B", "forward", "policy drop")}, shows: "policy drop", paste: "nft insert rule"}),
 		forward(fault{
 			name:  "nft: a rule deep in a jump drops",
-			harms: []harm{rules("B", "inet", "chain deep { tcp dport { 80, 443 } counter drop; }; chain zone { jump deep; }; chain forward { type filter hook forward priority 10; jump zone; };")},
+			harms: []harm{rules("inet", "chain deep { tcp dport { 80, 443 } counter drop; }; chain zone { jump deep; }; chain forward { type filter hook forward priority 10; jump zone; };")},
 			shows: "chain deep", paste: "nft insert rule",
 		}),
 		forward(fault{
-			name: "nft: a rule rejects", harms: []harm{rules("B", "ip", "chain forward { type filter hook forward priority 5; ip daddr 10.3.0.0/16 reject with icmp admin-prohibited; };")},
+			name: "nft: a rule rejects", harms: []harm{rules("ip", "chain forward { type filter hook forward priority 5; ip daddr 10.3.0.0/16 reject with icmp admin-prohibited; };")},
 			shows: "reject", paste: "nft insert rule",
 		}),
 		forward(fault{
-			name: "nft: postrouting drops", harms: []harm{rules("B", "inet", "chain post { type filter hook postrouting priority 0; ip daddr 10.3.0.100 tcp dport 80 drop; };")},
+			name: "nft: postrouting drops", harms: []harm{rules("inet", "chain post { type filter hook postrouting priority 0; ip daddr 10.3.0.100 tcp dport 80 drop; };")},
 			shows: "hook postrouting", paste: "nft insert rule",
 		}),
 		{
-			name: "nft: answers are dropped", harms: []harm{rules("B", "inet", "chain forward { type filter hook forward priority 0; tcp sport 80 drop; };")},
+			name: "nft: answers are dropped", harms: []harm{rules("inet", "chain forward { type filter hook forward priority 0; tcp sport 80 drop; };")},
 			want: diagnose.ForwardDrop, leg: diagnose.LegReturn, direction: diagnose.Egress, shows: "tcp sport 80 drop", paste: "nft insert rule",
 		},
 		forward(fault{name: "firewalld is strict", harms: []harm{firewalld}, shows: "firewalld"}),
 		forward(fault{name: "Docker drops", harms: []harm{restored(lab.DockerRules)}, shows: "docker", paste: "iptables -I DOCKER-USER"}),
 		forward(fault{name: "ufw drops", harms: []harm{restored(lab.UFWRules)}, shows: "ufw"}),
 		{
-			name: "nft: dropped before the translation", harms: []harm{rules("B", "inet", "chain pre { type filter hook prerouting priority raw; tcp dport 80 drop; };")},
+			name: "nft: dropped before the translation", harms: []harm{rules("inet", "chain pre { type filter hook prerouting priority raw; tcp dport 80 drop; };")},
 			want: diagnose.InputDrop, leg: diagnose.LegClient, direction: diagnose.Ingress, shows: "priority -300", paste: "nft insert rule",
 		},
 		{
-			name: "nft: dropped before the translation, watched", harms: []harm{rules("B", "inet", "chain pre { type filter hook prerouting priority raw; ip saddr 10.1.0.100 tcp dport 80 drop; };")},
+			name: "nft: dropped before the translation, watched", harms: []harm{rules("inet", "chain pre { type filter hook prerouting priority raw; ip saddr 10.1.0.100 tcp dport 80 drop; };")},
 			watch: true, want: diagnose.InputDrop, leg: diagnose.LegClient, direction: diagnose.Ingress,
 		},
 		{
-			name: "another translation comes first", harms: []harm{rules("B", "ip", "chain pre { type nat hook prerouting priority -150; tcp dport 80 dnat to 10.3.0.99:80; };")},
+			name: "another translation comes first", harms: []harm{rules("ip", "chain pre { type nat hook prerouting priority -150; tcp dport 80 dnat to 10.3.0.99:80; };")},
 			want: diagnose.NATShadowed, leg: diagnose.LegHost, direction: diagnose.Ingress, shows: "dnat to 10.3.0.99:80", paste: "nft delete rule",
 		},
 		{
-			name: "another program exempts it from tracking", harms: []harm{rules("B", "ip", "chain pre { type filter hook prerouting priority raw; tcp dport 80 notrack; };")},
+			name: "another program exempts it from tracking", harms: []harm{rules("ip", "chain pre { type filter hook prerouting priority raw; tcp dport 80 notrack; };")},
 			want: diagnose.NATShadowed, leg: diagnose.LegHost, direction: diagnose.Ingress, shows: "notrack",
 		},
 		forward(fault{name: "two: policy drop, and the target's service is down", harms: []harm{policy, stopNginx()}, also: []diagnose.Code{diagnose.TargetRefused}}),
@@ -87,32 +87,36 @@ func filterFaults() []fault {
 		}),
 		{
 			name:  "two: another translation comes first, and the target's firewall drops",
-			harms: []harm{rules("B", "ip", "chain pre { type nat hook prerouting priority -150; tcp dport 80 dnat to 10.3.0.99:80; };"), filter("C", "input", "tcp dport 80 drop")},
+			harms: []harm{rules("ip", "chain pre { type nat hook prerouting priority -150; tcp dport 80 dnat to 10.3.0.99:80; };"), filter("C", "input", "tcp dport 80 drop")},
 			want:  diagnose.NATShadowed, leg: diagnose.LegHost, direction: diagnose.Ingress, also: []diagnose.Code{diagnose.TargetNoReply},
 		},
 	}
 }
 
-// networkFaults are those of routes, interfaces and settings.
+// notForwarding keeps natd from turning forwarding on again.
+const notForwarding = "[host]\nip_forward = false\n"
+
+func forwardingOff() harm {
+	return on("B", "sysctl -qw net.ipv4.ip_forward=0", "sysctl -qw net.ipv4.ip_forward=1")
+}
+
+// networkFaults are those of routes and of settings of the kernel.
 func networkFaults() []fault {
 	route := func(f fault) fault {
 		f.want, f.leg = diagnose.NoRoute, diagnose.LegHost
 		return f
 	}
-	host := "[host]\nip_forward = false\n"
-	off := on("B", "sysctl -qw net.ipv4.ip_forward=0", "sysctl -qw net.ipv4.ip_forward=1")
-	private := usual + "[[relay]]\nname = \"private\"\nlisten = \"10.2.0.100:90\"\nto = [\"10.100.20.100:80\"]\n"
 	return []fault{
 		{
-			name: "forwarding is off", config: host + usual, harms: []harm{off}, paste: "sysctl -w",
+			name: "forwarding is off", config: notForwarding + usual, harms: []harm{forwardingOff()}, paste: "sysctl -w",
 			want: diagnose.IPForwardDisabled, leg: diagnose.LegHost, shows: "net.ipv4.ip_forward = 0",
 		},
 		{
-			name: "forwarding of the interface is off", config: host + usual, harms: []harm{on("B", "sysctl -qw net.ipv4.conf.ens5.forwarding=0", "sysctl -qw net.ipv4.conf.ens5.forwarding=1")},
+			name: "forwarding of the interface is off", config: notForwarding + usual, harms: []harm{on("B", "sysctl -qw net.ipv4.conf.ens5.forwarding=0", "sysctl -qw net.ipv4.conf.ens5.forwarding=1")},
 			want: diagnose.IPForwardDisabled, leg: diagnose.LegHost, shows: "ens5", paste: "sysctl -w",
 		},
 		{
-			name: "IPv6: forwarding is off", config: host + usual, harms: []harm{on("B", "sysctl -qw net.ipv6.conf.all.forwarding=0", "sysctl -qw net.ipv6.conf.all.forwarding=1")},
+			name: "IPv6: forwarding is off", config: notForwarding + usual, harms: []harm{on("B", "sysctl -qw net.ipv6.conf.all.forwarding=0", "sysctl -qw net.ipv6.conf.all.forwarding=1")},
 			dial: dial6, ask: []string{"web6"}, want: diagnose.IPForwardDisabled, leg: diagnose.LegHost, paste: "sysctl -w",
 		},
 		route(fault{name: "an unreachable route to the target", harms: []harm{on("B", "ip route add unreachable 10.3.0.0/16", "ip route flush 10.3.0.0/16; ip route flush 10.3.0.100/32")}, paste: "ip route add 10.3.0.100/32"}),
@@ -129,6 +133,13 @@ func networkFaults() []fault {
 			name: "no route back to the client", harms: []harm{on("B", "ip route add unreachable 10.1.0.0/16", "ip route del unreachable 10.1.0.0/16")},
 			want: diagnose.ReplyNotArrived, leg: diagnose.LegReturn, direction: diagnose.Egress,
 		},
+	}
+}
+
+// linkFaults are those of addresses and interfaces, and of routes and settings together with others.
+func linkFaults() []fault {
+	private := usual + "[[relay]]\nname = \"private\"\nlisten = \"10.2.0.100:90\"\nto = [\"10.100.20.100:80\"]\n"
+	return []fault{
 		{
 			name: "the listen address is gone", config: web(`listen = "10.2.0.101:80"`), dial: fetchFrom("10.2.0.101"),
 			want: diagnose.RelayAddressNotLocal, leg: diagnose.LegClient, direction: diagnose.Ingress,
@@ -148,7 +159,7 @@ func networkFaults() []fault {
 			name: "the target's neighbour is silent", config: web(`to = ["10.2.0.9:80"]`), want: diagnose.TargetUnreachable, leg: diagnose.LegTarget, direction: diagnose.Egress, shows: "10.2.0.9",
 		},
 		{
-			name: "two: forwarding is off, and the target's service is down", config: host + usual, harms: []harm{off, stopNginx()},
+			name: "two: forwarding is off, and the target's service is down", config: notForwarding + usual, harms: []harm{forwardingOff(), stopNginx()},
 			want: diagnose.IPForwardDisabled, leg: diagnose.LegHost, also: []diagnose.Code{diagnose.TargetRefused},
 		},
 		{

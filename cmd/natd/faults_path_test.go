@@ -71,7 +71,7 @@ func faultsOfTwoHosts(t *testing.T) {
 // second starts another natd, in host C.
 func (l *faultLab) second(config string) {
 	l.t.Helper()
-	dir, err := l.Lab.TempDir("second")
+	dir, err := l.TempDir("second")
 	lab.Check(l.t, err)
 	path := filepath.Join(dir, "natd.toml")
 	lab.Check(l.t, os.WriteFile(path, []byte(config), 0o600))

@@ -19,7 +19,7 @@ func faultsOfRelay(t *testing.T) {
 	l := newFaultLab(t)
 	_, err := l.C.EchoTCP("10.3.0.100:7")
 	lab.Check(t, err)
-	l.suffer(t, relayFaults())
+	l.suffer(t, append(relayFaults(), backendFaults()...))
 }
 
 // dialEcho speaks to an echo server by the relay on port 90.
@@ -145,6 +145,12 @@ func relayFaults() []fault {
 		limit(fault{
 			name: "rate is reached, watched", config: echoes(`rate = "1/m"`), harms: []harm{hold()}, ask: []string{"echo"}, watch: true,
 		}),
+	}
+}
+
+// backendFaults are those of where a relay leads, and of what becomes of the source.
+func backendFaults() []fault {
+	return []fault{
 		{
 			name: "a source address is not the host's", config: web(`snat = "10.2.0.55"`), want: diagnose.SNATNotLocal, leg: diagnose.LegHost, direction: diagnose.Egress, shows: "10.2.0.55",
 		},

@@ -74,8 +74,9 @@ func targetFaults() []fault {
 		{
 			// As long as the router knows its neighbour, a host that went down is silent.
 			name: "target's host is down",
-			harms: []harm{on("C", "ip address del 10.3.0.100/24 dev ens5", "ip address add 10.3.0.100/24 dev ens5; ip route add default via 10.3.0.1"),
-				on("R", "ip neigh flush dev c", "")},
+			harms: []harm{
+				on("C", "ip address del 10.3.0.100/24 dev ens5", "ip address add 10.3.0.100/24 dev ens5; ip route add default via 10.3.0.1"), on("R", "ip neigh flush dev c", ""),
+			},
 			want: diagnose.TargetUnreachable, leg: target, direction: egress, shows: "10.2.0.1",
 		},
 		{

@@ -55,9 +55,9 @@ type harm struct {
 // on is a harm by shell commands.
 func on(host, do, undo string) harm { return harm{on: host, do: do, undo: undo} }
 
-// rules is a harm by a table of nft, whose name is fault.
-func rules(host, family, text string) harm {
-	return on(host, fmt.Sprintf("nft -f - <<'END'\ntable %s fault {\n%s\n}\nEND\n", family, text), fmt.Sprintf("nft delete table %s fault", family))
+// rules is a harm by a table of nft on host B, whose name is fault.
+func rules(family, text string) harm {
+	return on("B", fmt.Sprintf("nft -f - <<'END'\ntable %s fault {\n%s\n}\nEND\n", family, text), fmt.Sprintf("nft delete table %s fault", family))
 }
 
 // area is a lab and the faults that it has, one after the other.
@@ -72,9 +72,9 @@ func areas() []area {
 		{faultsOfHost, filterFaults},
 		{faultsOfTarget, targetFaults},
 		{faultsOfRouter, routerFaults},
-		{faultsOfNetwork, networkFaults},
+		{faultsOfNetwork, func() []fault { return append(networkFaults(), linkFaults()...) }},
 		{faultsOfSize, sizeFaults},
-		{faultsOfRelay, relayFaults},
+		{faultsOfRelay, func() []fault { return append(relayFaults(), backendFaults()...) }},
 		{faultsOfDaemon, daemonFaults},
 		{faultsOfTwoHosts, twoHostFaults},
 		{faultsOfRoom, roomFaults},
@@ -175,7 +175,7 @@ func web(lines ...string) string {
 	for _, line := range lines { // a line replaces the one of its key
 		key, _, _ := strings.Cut(line, " ")
 		var kept []string
-		for _, l := range strings.Split(strings.TrimSpace(text), "\n") {
+		for l := range strings.SplitSeq(strings.TrimSpace(text), "\n") {
 			if !strings.HasPrefix(l, key+" ") {
 				kept = append(kept, l)
 			}
@@ -191,7 +191,6 @@ func newFaultLab(t *testing.T) *faultLab {
 	lab.Require(t, "nginx", "curl", "nft", "iptables", "ip6tables", "conntrack", "ip", "sysctl")
 	l := &faultLab{box: newBox(t)}
 	l.hosts = map[string]*lab.Host{"A": l.A, "B": l.B, "C": l.C, "R": l.R}
-	lab.Check(t, l.R.SetSysctl("net.ipv4.icmp_ratelimit", "0")) // it has more to refuse here than routers have in a day
 	var err error
 	l.nginx, err = l.C.StartNginx(t.Context(), netip.MustParseAddrPort("10.3.0.100:80"), netip.MustParseAddrPort("[fd00:10:3::100]:80"))
 	lab.Check(t, err)

@@ -41,7 +41,7 @@ func soundCases() []fault {
 		{name: "IPv6", dial: dial6, ask: []string{"web6"}},
 		{name: "firewalld as it comes", harms: []harm{firewalld}},
 		{name: "Docker, with the rule for DOCKER-USER", harms: []harm{docker}},
-		{name: "chains that drop others' packets", harms: []harm{rules("B", "inet", "chain forward { type filter hook forward priority 0; policy drop; ct state established,related accept;"+
+		{name: "chains that drop others' packets", harms: []harm{rules("inet", "chain forward { type filter hook forward priority 0; policy drop; ct state established,related accept;"+
 			" ip saddr 10.1.0.0/16 ip daddr 10.3.0.0/16 tcp dport { 80, 443 } accept; };"+
 			" chain input { type filter hook input priority 0; policy drop; ct state established,related accept; icmp type echo-request accept; };"+
 			" chain pre { type nat hook prerouting priority -110; tcp dport 8080 dnat ip to 10.3.0.99:80; };")}},

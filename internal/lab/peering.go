@@ -74,7 +74,8 @@ func (p *Peering) build(ctx context.Context) (err error) {
 	if p.R, err = p.Host("R"); err != nil {
 		return err
 	}
-	if err := errors.Join(p.R.Nft(ctx, peeringRules), p.R.forward()); err != nil {
+	// R has more to refuse within a second than the kernel's limit of one ICMP error per second and host lets it say (icmp(7)).
+	if err := errors.Join(p.R.Nft(ctx, peeringRules), p.R.forward(), p.R.SetSysctl("net.ipv4.icmp_ratelimit", "0")); err != nil {
 		return err
 	}
 	for _, h := range []struct {
