@@ -15,6 +15,7 @@ import (
 
 	"natd/internal/config"
 	"natd/internal/control"
+	"natd/internal/diagnose"
 )
 
 const (
@@ -28,6 +29,8 @@ type local struct {
 	rules func(context.Context, *config.Config, *control.Known) (string, error)           // the ruleset as nft text
 	plan  func(context.Context, *config.Config, *control.Known) (*control.Outcome, error) // what would change in the kernel, a line each
 	flush func(ctx context.Context, stateDir string) (*control.Outcome, error)            // removes what natd made
+
+	look func(context.Context, *diagnose.Looker, diagnose.Question) (*diagnose.Evidence, error) // gathers evidence
 }
 
 // app is one run of natctl.
@@ -137,8 +140,8 @@ Exit codes: 0 fine, 1 failed, 2 usage, 3 configuration invalid, 4 natd not reach
 	root.PersistentFlags().StringVar(&a.socket, "socket", defaultSocket, "the `path` of natd's socket")
 	root.PersistentFlags().BoolVar(&a.json, "json", false, "print JSON")
 	root.SetHelpCommand(helpCommand(root))
-	root.AddCommand(a.statusCommand(), a.connectionsCommand(), a.flowsCommand(), a.reloadCommand(), a.drainCommand(), a.enableCommand(), a.flushCommand(),
-		a.checkCommand(), a.planCommand(), a.rulesCommand(), a.versionCommand(), a.completionCommand())
+	root.AddCommand(a.statusCommand(), a.connectionsCommand(), a.flowsCommand(), a.diagnoseCommand(), a.reloadCommand(), a.drainCommand(),
+		a.enableCommand(), a.flushCommand(), a.checkCommand(), a.planCommand(), a.rulesCommand(), a.versionCommand(), a.completionCommand())
 	return root
 }
 

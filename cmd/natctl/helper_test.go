@@ -17,6 +17,7 @@ import (
 
 	"natd/internal/config"
 	"natd/internal/control"
+	"natd/internal/diagnose"
 )
 
 // helperEnv makes the test binary be natctl.
@@ -115,6 +116,9 @@ func noLocal() local {
 		rules: func(context.Context, *config.Config, *control.Known) (string, error) { return "", err },
 		plan:  func(context.Context, *config.Config, *control.Known) (*control.Outcome, error) { return nil, err },
 		flush: func(context.Context, string) (*control.Outcome, error) { return nil, err },
+		look: func(context.Context, *diagnose.Looker, diagnose.Question) (*diagnose.Evidence, error) {
+			return nil, err
+		},
 	}
 }
 

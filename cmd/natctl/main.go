@@ -12,6 +12,7 @@ import (
 	"time"
 
 	"natd/internal/daemon"
+	"natd/internal/diagnose"
 )
 
 func main() {
@@ -24,5 +25,5 @@ func main() {
 
 // here is what natctl does itself, in its own process.
 func here() local {
-	return local{rules: daemon.Rules, plan: daemon.Plan, flush: daemon.Flush}
+	return local{rules: daemon.Rules, plan: daemon.Plan, flush: daemon.Flush, look: diagnose.Here}
 }

@@ -14,6 +14,7 @@ const (
 	RelayLimitReached    Code = "RELAY_LIMIT_REACHED"
 	RelayAddressNotLocal Code = "RELAY_ADDRESS_NOT_LOCAL"
 	RelayPortShadows     Code = "RELAY_PORT_SHADOWS_SOCKET"
+	RelayNotReady        Code = "RELAY_NOT_READY"         // natd holds it back for a reason that has no code of its own
 	ENIAddress           Code = "ENI_ADDRESS_RESTRICTION" // AWS does not deliver the address to this instance
 
 	// On the host.
@@ -30,6 +31,7 @@ const (
 	RelayLoop         Code = "RELAY_LOOP"
 	SNATOutsideVPC    Code = "PCX_REQUIRES_ADDRESS_IN_VPC_CIDR"
 	SNATMissing       Code = "SNAT_MISSING"
+	SNATNotLocal      Code = "SNAT_ADDRESS_NOT_LOCAL"
 	SNATPortExhausted Code = "SNAT_PORT_EXHAUSTED"
 	ConntrackFull     Code = "CONNTRACK_TABLE_FULL"
 	ENAConntrack      Code = "ENA_CONNTRACK_ALLOWANCE_EXCEEDED"
@@ -49,3 +51,14 @@ const (
 	MTUBlackhole    Code = "MTU_BLACKHOLE"
 	StaleFlows      Code = "STALE_FLOWS"
 )
+
+// Codes lists all of them, along the way.
+func Codes() []Code {
+	return []Code{
+		NoPacketsFromClient, RelayNotConfigured, RelayDisabled, RelaySourceDenied, RelayLimitReached, RelayAddressNotLocal, RelayPortShadows, RelayNotReady, ENIAddress,
+		DaemonNotRunning, RulesetMissing, RulesetDrift, IPForwardDisabled, ForwardDrop, InputDrop, NATShadowed, RPFilterDrop, NoRoute, EgressDown, RelayLoop,
+		SNATOutsideVPC, SNATMissing, SNATNotLocal, SNATPortExhausted, ConntrackFull, ENAConntrack, ENAThroughput,
+		TargetRefused, TargetNoReply, TargetUnreachable, TargetNameUnknown, BackendsDrained,
+		NoReturnRoute, ReplyNotArrived, Asymmetric, MTUBlackhole, StaleFlows,
+	}
+}

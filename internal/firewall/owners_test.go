@@ -84,8 +84,8 @@ func TestOwners(t *testing.T) {
 				"-A FORWARD -i in -p tcp -j mine\n-A mine -p tcp -m multiport --dports 80,8000:8090 -m comment --comment web -j REJECT --reject-with icmp-admin-prohibited\nCOMMIT\n",
 			owner: "iptables-nft", table: "filter", chain: "mine", rule: "meta l4proto tcp th dport { 80, 8000-8090 } counter packets 0 bytes 0 reject", outcome: Reject,
 		},
-		"docker": {restore: dockerRules, owner: "docker", table: "filter", chain: "FORWARD", policy: true, outcome: Drop},
-		"ufw":    {restore: ufwRules, owner: "ufw", table: "filter", chain: "FORWARD", policy: true, outcome: Drop},
+		"docker": {restore: lab.DockerRules, owner: "docker", table: "filter", chain: "FORWARD", policy: true, outcome: Drop},
+		"ufw":    {restore: lab.UFWRules, owner: "ufw", table: "filter", chain: "FORWARD", policy: true, outcome: Drop},
 		"nft": {
 			script: "table inet fw { chain forward { type filter hook forward priority 0; policy drop; ct state established,related accept; }; }",
 			owner:  "nft", table: "fw", chain: "forward", policy: true, outcome: Drop,
@@ -94,7 +94,7 @@ func TestOwners(t *testing.T) {
 			script: "table inet fw { set ok { type inet_service; elements = { 22, 443 }; }; chain out { tcp dport != @ok drop; }; chain forward { type filter hook forward priority 0; jump out; }; }",
 			owner:  "nft", table: "fw", chain: "out", rule: "tcp dport != @ok drop", outcome: Drop,
 		},
-		"firewalld strict": {script: firewalldRules, owner: "firewalld", table: "firewalld", chain: "filter_FWD_public", rule: "reject with icmpx admin-prohibited", outcome: Reject},
+		"firewalld strict": {script: lab.FirewalldRules, owner: "firewalld", table: "firewalld", chain: "filter_FWD_public", rule: "reject with icmpx admin-prohibited", outcome: Reject},
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()

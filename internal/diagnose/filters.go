@@ -1,0 +1,117 @@
+package diagnose
+
+import "fmt"
+
+// The stations at which other programs' chains see the packets. An accept ends one chain only, and one drop is final.
+
+// filteredBefore is what happens to a client's packet before natd's translation sees it.
+func filteredBefore(w *walk) step {
+	return w.filtered(LegClient, "the chains that see a client's packet before it is translated", InputDrop, Ingress, BeforeDNAT)
+}
+
+// filteredForward is what happens on the way to the target.
+func filteredForward(w *walk) step {
+	return w.filtered(LegHost, "the other programs' chains on the way to the target", ForwardDrop, Ingress, AfterDNAT, Forward, BeforeSNAT)
+}
+
+// filteredReply is what happens to the answer.
+func filteredReply(w *walk) step {
+	s := w.filtered(LegReturn, "the other programs' chains on the way back", ForwardDrop, Egress, ReplyIn, ReplyForward, ReplyOut)
+	s.back = true
+	return s
+}
+
+// filtered looks at what filters do at some places.
+func (w *walk) filtered(leg Leg, looked string, code Code, direction Direction, places ...Place) step {
+	s := step{leg: leg, looked: looked, ref: ComponentRef{"nftables", "packet filter"}}
+	seen := 0
+	for _, place := range places {
+		for i := range w.way.Filters[place] {
+			f := &w.way.Filters[place][i]
+			seen++
+			switch {
+			case f.ends() && !w.blames(f):
+				s.causes = append(s.causes, dropped(w, f, code, leg, direction, place))
+				s.ref = f.ref()
+			case f.Outcome == "unknown":
+				s.unknown = true
+			}
+		}
+	}
+	for _, table := range w.ev.Host.Legacy {
+		s.unknown = true
+		s.found = fmt.Sprintf("; table %s of the old iptables cannot be read: iptables-legacy -S", table)
+	}
+	switch {
+	case len(s.causes) > 0:
+		s.found = s.causes[0].Evidence[0] + s.found
+	case seen == 0:
+		s.found = "there are none" + s.found
+	default:
+		s.found = fmt.Sprintf("%d chains let it pass", seen) + s.found
+	}
+	return s
+}
+
+// blames tells whether a chain is named already: one that drops the first packet drops the answer, too.
+func (w *walk) blames(f *Filter) bool {
+	for _, e := range w.causes {
+		if e.Component == f.ref() {
+			return true
+		}
+	}
+	return false
+}
+
+func dropped(w *walk, f *Filter, code Code, leg Leg, direction Direction, place Place) Explanation {
+	e := Explanation{
+		ExplanationCode: code, Direction: direction, Leg: leg, Confidence: sure(f.Certain && w.way.Client.How != Anyone || f.Certain && f.Policy), Component: f.ref(),
+		Summary: fmt.Sprintf("%s drops the packets of relay %s", f.ref().ID, w.way.Relay.Name), Evidence: []string{f.text(), "seen at " + string(place)},
+		Remedy: f.Remedy,
+	}
+	if f.Outcome == "reject" {
+		e.Summary = fmt.Sprintf("%s rejects the packets of relay %s", f.ref().ID, w.way.Relay.Name)
+	}
+	if f.Owner != "" {
+		e.Summary += "; it is made by " + f.Owner
+	}
+	if len(e.Remedy) == 0 {
+		e.Remedy = []string{fmt.Sprintf("nft insert rule %s %s ct status dnat accept", f.Table, f.Chain)}
+		if place == BeforeDNAT {
+			e.Remedy = []string{fmt.Sprintf("nft insert rule %s %s %s daddr %s %s dport %d accept", f.Table, f.Chain, family(w.way.Listen.Addr()), addrText(w.way.Listen),
+				w.way.Protocol, w.way.Listen.Port())}
+		}
+	}
+	return e
+}
+
+func (f *Filter) ref() ComponentRef {
+	return ComponentRef{ID: "chain " + f.Table + " " + f.Chain, Name: f.Chain}
+}
+
+// text is what the chain does, with the rule that does it.
+func (f *Filter) text() string {
+	text := fmt.Sprintf("table %s, chain %s, hook %s, priority %d: ", f.Table, f.Chain, f.Hook, f.Priority)
+	if f.Policy || f.Rule == "" {
+		return text + "policy " + f.Outcome
+	}
+	return text + f.Rule
+}
+
+// sure is certain where all was decided, and likely where a rule before could not be.
+func sure(certain bool) Confidence {
+	if certain {
+		return Certain
+	}
+	return Likely
+}
+
+// first is the first that is so, nil when none is.
+func first(all []Filter, is func(*Filter) bool) *Filter {
+	for i := range all {
+		if is(&all[i]) {
+			return &all[i]
+		}
+	}
+	return nil
+}

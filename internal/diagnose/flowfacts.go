@@ -1,0 +1,172 @@
+package diagnose
+
+import (
+	"cmp"
+	"net/netip"
+	"slices"
+	"time"
+
+	"natd/internal/control"
+	"natd/internal/flow"
+	"natd/nat"
+)
+
+// sighting is what one reading of the connection tracking table says of a way.
+type sighting struct {
+	newest   *Flow
+	halfOpen []Flow
+	flows    Flows
+	active   int
+	crowd    map[netip.Addr]int
+	ports    *control.PortUse
+}
+
+// flowsKept is how many connections of a kind are kept as examples.
+const flowsKept = 16
+
+// flows reads the connection tracking table once, for all ways.
+func (k *look) flows() (map[*Way]*sighting, error) {
+	seen := make(map[*Way]*sighting, len(k.ev.Ways))
+	byRelay := make(map[string][]*Way)
+	for i := range k.ev.Ways {
+		w := &k.ev.Ways[i]
+		seen[w] = &sighting{crowd: make(map[netip.Addr]int)}
+		byRelay[w.Relay.Name] = append(byRelay[w.Relay.Name], w)
+	}
+	var use flow.PortUse
+	err := k.conntrack.Entries(func(e *flow.Entry) {
+		i, ok := k.index.Relay(e.Listen())
+		if !ok || byRelay[k.spec.Relays[i].Name] == nil {
+			return
+		}
+		relay := k.spec.Relays[i].Name
+		use.Add(flow.Owner{Kind: flow.KindRelay, Name: relay}, e)
+		for _, w := range byRelay[relay] {
+			if w.Protocol == e.Proto {
+				k.meet(seen[w], w, e)
+			}
+		}
+	})
+	if err != nil {
+		return nil, err
+	}
+	for owner, u := range use.Worst() {
+		for _, w := range byRelay[owner.Name] {
+			seen[w].ports = &control.PortUse{Source: u.Source.String(), Target: u.Target.String(), Used: u.Used, Max: flow.SourcePorts}
+		}
+	}
+	return seen, nil
+}
+
+// meet takes one connection of the way's relay into account.
+func (k *look) meet(s *sighting, w *Way, e *flow.Entry) {
+	src := e.Orig.Src.Addr()
+	if e.Translated() && e.Replied() && !e.Over() {
+		s.active++
+		if w.Relay.MaxPerSource > 0 {
+			s.crowd[src]++
+		}
+	}
+	if k.index.Local(src) || w.Client.How == Met && src != w.Client.Addr || k.ev.Asked.Client.IsValid() && src != k.ev.Asked.Client {
+		return
+	}
+	f := k.flowOf(e)
+	if !e.Translated() {
+		if bypasses(w, e) {
+			keep(&s.flows.Bypassing, f)
+		}
+		return
+	}
+	k.sort(s, w, e, f)
+	if e.Reply.Src.Addr() == w.Target.Addr() {
+		s.reached(f)
+	}
+}
+
+// bypasses tells whether a connection that is not translated should be. One to a local service that is established is somebody's login.
+func bypasses(w *Way, e *flow.Entry) bool {
+	return w.InKernel && w.Relay.Admits(e.Orig.Src.Addr()) && (e.Proto == nat.UDP || !e.Assured() && !e.Over())
+}
+
+// sort finds out what is wrong with a translated connection, if anything is.
+func (k *look) sort(s *sighting, w *Way, e *flow.Entry, f Flow) {
+	switch src := e.Orig.Src.Addr(); {
+	case src == w.Target.Addr() && !e.Replied():
+		keep(&s.flows.Circling, f)
+	case k.elsewhere(w, e):
+		keep(&s.flows.Misled, f)
+	case e.Reply.Dst.Addr() == src && w.Relay.SNAT.Mode != nat.SNATOff && !k.index.Local(e.Reply.Src.Addr()):
+		keep(&s.flows.Unmasked, f)
+	}
+}
+
+// reached takes a connection to the way's own target into account.
+func (s *sighting) reached(f Flow) {
+	s.flows.Tracked++
+	if u := s.flows.Unheard; !f.Replied && (u == nil || f.Idle < u.Idle) {
+		s.flows.Unheard = &f
+	}
+	if s.newest == nil || f.Idle < s.newest.Idle || f.Idle == s.newest.Idle && f.Replied && !s.newest.Replied { // the kernel tells whole seconds
+		s.newest = &f
+	}
+	if f.State == "SYN_RECV" {
+		keep(&s.halfOpen, f)
+	}
+}
+
+// outlived tells whether the connection was never answered, and a later one of the way was: an attempt from before a change.
+func (s *sighting) outlived(f Flow) bool {
+	return !f.Replied && s.newest != nil && s.newest.Replied && s.newest.Idle <= f.Idle
+}
+
+func keep(list *[]Flow, f Flow) {
+	if len(*list) < flowsKept {
+		*list = append(*list, f)
+	}
+}
+
+// elsewhere tells whether the connection leads to where the relay does not lead. A backend that left the relay serves its last
+// connections, and natd lists it; without natd only what has no end or no answer is held against the configuration.
+func (k *look) elsewhere(w *Way, e *flow.Entry) bool {
+	to := e.Reply.Src.Addr()
+	if w.Status == nil {
+		sticks := e.Proto == nat.UDP || !e.Replied()
+		return sticks && !slices.ContainsFunc(k.targetsOf(w.Relay, nil), func(a aim) bool { return a.addr == to })
+	}
+	return !slices.ContainsFunc(w.Status.Backends, func(b control.Backend) bool {
+		addr, _, _ := splitPorts(b.Address)
+		return addr == to
+	}) && !e.Over()
+}
+
+func (k *look) flowOf(e *flow.Entry) Flow {
+	f := Flow{
+		Client: e.Orig.Src, Listen: e.Orig.Dst, Target: e.Reply.Src, Source: e.Reply.Dst, State: e.State(), Replied: e.Replied(),
+		ToTarget: e.ToTarget.Packets, ToClient: e.ToClient.Packets,
+	}
+	state := f.State
+	if e.Proto == nat.UDP && e.Assured() {
+		state = "ASSURED"
+	}
+	f.Idle = max(0, k.ages[state]-time.Duration(e.Timeout)*time.Second)
+	return f
+}
+
+// settle puts the second reading into the ways. What was half open at both is stuck.
+func (s *sighting) settle(w *Way, earlier *sighting) {
+	w.Flows = s.flows
+	w.Flows.Newest, w.Flows.Active, w.Ports = s.newest, s.active, s.ports
+	if w.Protocol != nat.UDP { // whose clients stick to their entries
+		w.Flows.Unmasked = slices.DeleteFunc(w.Flows.Unmasked, s.outlived)
+	}
+	for source, open := range s.crowd {
+		if c := &w.Flows.Crowd; cmp.Or(cmp.Compare(open, c.Open), source.Compare(c.Source)) > 0 {
+			*c = Crowd{source, open}
+		}
+	}
+	for _, f := range s.halfOpen {
+		if slices.ContainsFunc(earlier.halfOpen, func(o Flow) bool { return o.Client == f.Client && o.Listen == f.Listen }) {
+			w.Flows.Stuck = append(w.Flows.Stuck, f)
+		}
+	}
+}
