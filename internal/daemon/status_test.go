@@ -49,7 +49,7 @@ func TestJudgeState(t *testing.T) {
 	for _, tt := range tests {
 		t.Run(tt.name, func(t *testing.T) {
 			t.Parallel()
-			d := &Daemon{hostProblems: tt.host}
+			d := &Daemon{hostProblems: tt.host, flowlog: &flowLog{}}
 			s := &control.Status{Relays: tt.relays, Reasons: []string{}, Ruleset: control.Ruleset{InSync: tt.lost == "", LastError: tt.lost}}
 			d.judgeState(s)
 			if s.State != tt.state || !slices.Equal(s.Reasons, tt.reasons) {
@@ -125,6 +125,7 @@ func TestRulesetStatus(t *testing.T) {
 func TestHeadline(t *testing.T) {
 	t.Parallel()
 	d := &Daemon{
+		flowlog: &flowLog{},
 		cfg:    &config.Config{NAT: nat.Spec{Relays: []nat.Relay{relay("web", "10.2.0.100:80"), relay("ssh", "10.2.0.100:22")}}},
 		placed: placed{relays: make([]place, 2)},
 	}
