@@ -35,7 +35,7 @@ files    = $(BIN)/natd:$(PREFIX)/sbin/natd \
 	$(foreach file,prometheus/prometheus.yml prometheus/natd.rules.yml prometheus/natd.rules.test.yml grafana/natd.json,deploy/$(file):$(PREFIX)/share/natd/$(file)) \
 	deploy/packages/copyright:$(doc)/copyright \
 	$(BIN)/share/natd.toml:$(doc)/config.example.toml \
-	$(foreach file,README.md CHANGELOG.md LICENSE $(wildcard docs/*.md),$(file):$(doc)/$(file))
+	$(foreach file,README.md CHANGELOG.md LICENSE $(wildcard docs/*.md docs/images/*.png),$(file):$(doc)/$(file))
 config   = $(DESTDIR)/etc/natd/natd.toml
 # natd reads its configuration as a member of its group. A package build knows no such group: there the package gives it.
 access   = -m 0640 $(if $(DESTDIR),,$$(getent group natd >/dev/null && echo -g natd))

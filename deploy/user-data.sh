@@ -26,6 +26,8 @@ name   = "web"
 listen = "10.2.0.100:80"      # what clients dial: an address of this instance
 from   = ["10.1.0.0/16"]      # who may: VPC A
 to     = ["10.3.0.100:80"]    # the server in VPC C
+
+# [metrics]                   # Prometheus, health checks and a status page, on 127.0.0.1:9469; off without this table
 END
 }
 

@@ -140,8 +140,8 @@ Exit codes: 0 fine, 1 failed, 2 usage, 3 configuration invalid, 4 natd not reach
 	root.PersistentFlags().StringVar(&a.socket, "socket", defaultSocket, "the `path` of natd's socket")
 	root.PersistentFlags().BoolVar(&a.json, "json", false, "print JSON")
 	root.SetHelpCommand(helpCommand(root))
-	root.AddCommand(a.statusCommand(), a.connectionsCommand(), a.diagnoseCommand(), a.flowsCommand(), a.reloadCommand(), a.drainCommand(), a.enableCommand(), a.flushCommand(),
-		a.checkCommand(), a.planCommand(), a.rulesCommand(), a.versionCommand(), a.completionCommand())
+	root.AddCommand(a.statusCommand(), a.connectionsCommand(), a.flowsCommand(), a.diagnoseCommand(), a.reloadCommand(), a.drainCommand(),
+		a.enableCommand(), a.flushCommand(), a.checkCommand(), a.planCommand(), a.rulesCommand(), a.versionCommand(), a.completionCommand())
 	return root
 }
 

@@ -4,7 +4,6 @@ import (
 	"cmp"
 	"context"
 	"fmt"
-	"slices"
 	"strings"
 	"time"
 
@@ -96,9 +95,6 @@ func (a *app) statusText(s *control.Status) string {
 		if !words.HasRow(reason) {
 			field(&b, "reason", reason)
 		}
-	}
-	if s.FlowLog != nil && s.FlowLog.Error != "" && !slices.ContainsFunc(s.Reasons, func(reason string) bool { return strings.Contains(reason, s.FlowLog.Error) }) {
-		field(&b, "reason", "the flow log is not written: "+s.FlowLog.Error)
 	}
 	field(&b, "config", fmt.Sprintf("%s, loaded %s", s.Config.Path, words.Ago(now, s.Config.LoadedAt)))
 	if s.Config.Error != "" {

@@ -135,8 +135,9 @@ func TestFlowFullDisk(t *testing.T) {
 	path := filepath.Join(disk, "flow.log")
 	b.start(flowRelays() + strings.ReplaceAll(b.flowLogText(record.V2), b.flowPath(), path))
 	failing := func(s *control.Status) error {
-		if s.FlowLog == nil || !strings.Contains(s.FlowLog.Error, "no space left on device") {
-			return fmt.Errorf("the flow log is %+v", s.FlowLog)
+		if s.FlowLog == nil || !strings.Contains(s.FlowLog.Error, "no space left on device") ||
+			s.State != control.StateDegraded || !strings.Contains(strings.Join(s.Reasons, "\n"), "the flow log is not written: write the flow log: make room") {
+			return fmt.Errorf("natd is %s: %v; the flow log is %+v", s.State, s.Reasons, s.FlowLog)
 		}
 		return nil
 	}
@@ -178,6 +179,32 @@ func TestFlowFullDisk(t *testing.T) {
 		}
 		return nil
 	})
+}
+
+// TestFlowReadOnly lets the log lie where natd may not write, as the service's sandbox has it for most places. natd is degraded and says what
+// to do, the relays work, and it heals without a record to write.
+func TestFlowReadOnly(t *testing.T) {
+	t.Parallel()
+	b := newFlowBox(t, ipv4)
+	disk := t.TempDir()
+	b.B.Output(t, "mount", "-t", "tmpfs", "-o", "ro", "tmpfs", disk)
+	config := flowRelays() + fmt.Sprintf("\n[flow_log]\npath = %q\ninterval = \"10m\"\n", disk+"/log/flow.log")
+	b.configure(config)
+	b.launch()
+	words := "the flow log is not written: make the directory of the flow log: natd's service may not write there; make " + disk +
+		"/log and give it to the user natd, add ReadWritePaths=" + disk + "/log to the unit (systemctl edit natd) and restart it"
+	b.awaitDegraded(words)
+	b.step([]string{"status"}, control.CodeDegraded, words)
+	b.step([]string{"reload"}, control.CodeOK, "")
+	lab.Check(t, b.A.SayOnce(t.Context(), "10.2.0.100:7"))
+	b.B.Output(t, "mount", "-o", "remount,rw", disk)
+	b.awaitReady()
+	if text := b.read(disk + "/log/flow.log"); !strings.HasPrefix(text, "version srcaddr ") {
+		t.Errorf("the file has %q", text)
+	}
+	if n := strings.Count(b.natd.Log(), "the flow log is written again"); n != 1 {
+		t.Errorf("the end of it is said %d times:\n%s", n, b.natd.Log())
+	}
 }
 
 // TestFlowBehind holds the records of a gateway and of a static against what tcpdump counts on both of B's interfaces.

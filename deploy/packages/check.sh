@@ -68,9 +68,13 @@ contents() {
 		-rw-r--r-- root root /usr/share/bash-completion/completions/natctl
 		-rw-r--r-- root root /usr/share/doc/natd/config.example.toml
 		-rw-r--r-- root root /usr/share/doc/natd/copyright
+		-rw-r--r-- root root /usr/share/doc/natd/docs/images/status-page-healthy.png
+		-rw-r--r-- root root /usr/share/doc/natd/docs/status-page.md
 		-rw-r--r-- root root /usr/share/fish/vendor_completions.d/natctl.fish
 		-rw-r--r-- root root /usr/share/natd/grafana/natd.json
 		-rw-r--r-- root root /usr/share/natd/prometheus/natd.rules.yml
+		-rw-r--r-- root root /usr/share/natd/prometheus/natd.rules.test.yml
+		-rw-r--r-- root root /usr/share/natd/prometheus/prometheus.yml
 		-rw-r--r-- root root /usr/share/man/man5/natd.toml.5.gz
 		-rw-r--r-- root root /usr/share/man/man1/natctl.1.gz
 		-rw-r--r-- root root /usr/share/man/man8/natd.8.gz

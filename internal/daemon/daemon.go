@@ -149,7 +149,7 @@ func Run(ctx context.Context, o Options, reload <-chan os.Signal) error {
 		repairs: rate.NewLimiter(repairRate, repairBurst), wake: make(chan struct{}, 1), requests: make(chan func()),
 	}
 	d.resets = newResets(o.Log)
-	d.flowlog = newFlowLog(o.Log, os.Stdout)
+	d.flowlog = newFlowLog(o.Log, os.Stdout, d.poke)
 	d.meter = newMeter(d)
 	d.meter.sinks = []flow.Sink{d.flowlog}
 	d.metadata = newMetadata(o.Log, func() { d.network.Store(true); d.poke() })

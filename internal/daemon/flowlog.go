@@ -26,9 +26,10 @@ const (
 // flowLog keeps the flow log that the configuration asks for. It is the sink of the meter, which never waits for it; a goroutine
 // of its own writes.
 type flowLog struct {
-	log  *slog.Logger
-	out  io.Writer // of "stdout"
-	wake chan struct{}
+	log     *slog.Logger
+	out     io.Writer // of "stdout"
+	changed func()    // wakes the loop: the error in state says something else than before
+	wake    chan struct{}
 
 	wanted func()        // opens hear
 	hear   chan struct{} // open until there was a flow log for the first time
@@ -66,9 +67,9 @@ type lineWriter interface {
 	Close() error
 }
 
-func newFlowLog(log *slog.Logger, out io.Writer) *flowLog {
+func newFlowLog(log *slog.Logger, out io.Writer, changed func()) *flowLog {
 	f := &flowLog{
-		log: log, out: out, wake: make(chan struct{}, 1), hear: make(chan struct{}), idle: make(chan struct{}),
+		log: log, out: out, changed: changed, wake: make(chan struct{}, 1), hear: make(chan struct{}), idle: make(chan struct{}),
 	}
 	f.wanted = sync.OnceFunc(func() { close(f.hear) })
 	f.host.Store(flowlog.NewHost(flowlog.Facts{}))
@@ -236,10 +237,16 @@ func groupID(name string) int {
 	return id
 }
 
-// drain writes what waits, if a failure is not too short ago.
+// drain writes what waits, if a failure is not too short ago. When nothing waits after one, opening the file again tells whether it
+// is over: the next records may be minutes away.
 func (f *flowLog) drain() {
-	if l := f.current.Load(); l != nil && !time.Now().Before(f.retry) {
-		f.write(l)
+	l := f.current.Load()
+	if l == nil || time.Now().Before(f.retry) {
+		return
+	}
+	f.write(l)
+	if f.failing && len(f.backlog) == 0 {
+		f.report(f.to.Reopen())
 	}
 }
 
@@ -271,8 +278,12 @@ func (f *flowLog) report(err error) {
 		f.retry = time.Now().Add(flowLogPause)
 	}
 	f.mu.Lock()
+	same := f.status.Error == text
 	f.status.Error = text
 	f.mu.Unlock()
+	if !same {
+		f.changed()
+	}
 	switch {
 	case err != nil && !f.failing:
 		f.log.Warn("the flow log cannot be written: records wait, and are left out when they become too many", "error", err)

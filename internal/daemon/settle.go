@@ -90,10 +90,14 @@ func (d *Daemon) setting(changed bool, err error) bool {
 
 // problems is what is wrong with the host, and with what natd itself is besides relays.
 func (d *Daemon) problems() []string {
+	all := slices.Clone(d.hostProblems)
 	if m := d.web.status(); m != nil && m.Error != "" {
-		return append(slices.Clone(d.hostProblems), "metrics are not served: "+m.Error)
+		all = append(all, "metrics are not served: "+m.Error)
 	}
-	return d.hostProblems
+	if l := d.flowlog.state(); l != nil && l.Error != "" {
+		all = append(all, "the flow log is not written: "+l.Error)
+	}
+	return all
 }
 
 func (d *Daemon) problemf(format string, args ...any) {

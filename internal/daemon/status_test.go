@@ -49,7 +49,7 @@ func TestJudgeState(t *testing.T) {
 	for _, tt := range tests {
 		t.Run(tt.name, func(t *testing.T) {
 			t.Parallel()
-			d := &Daemon{hostProblems: tt.host}
+			d := &Daemon{hostProblems: tt.host, flowlog: &flowLog{}}
 			s := &control.Status{Relays: tt.relays, Reasons: []string{}, Ruleset: control.Ruleset{InSync: tt.lost == "", LastError: tt.lost}}
 			d.judgeState(s)
 			if s.State != tt.state || !slices.Equal(s.Reasons, tt.reasons) {
@@ -65,7 +65,7 @@ func TestJudgeStateIsShort(t *testing.T) {
 	for i := range s.Relays {
 		s.Relays[i].State = control.RelayDegraded
 	}
-	new(Daemon).judgeState(s)
+	(&Daemon{flowlog: &flowLog{}}).judgeState(s)
 	if want := fmt.Sprintf("and %d more relays", 100_000-relaysShown); len(s.Reasons) != relaysShown+1 || s.Reasons[relaysShown] != want {
 		t.Errorf("%d reasons, the last is %q, want %q", len(s.Reasons), s.Reasons[len(s.Reasons)-1], want)
 	}
@@ -125,8 +125,9 @@ func TestRulesetStatus(t *testing.T) {
 func TestHeadline(t *testing.T) {
 	t.Parallel()
 	d := &Daemon{
-		cfg:    &config.Config{NAT: nat.Spec{Relays: []nat.Relay{relay("web", "10.2.0.100:80"), relay("ssh", "10.2.0.100:22")}}},
-		placed: placed{relays: make([]place, 2)},
+		flowlog: &flowLog{},
+		cfg:     &config.Config{NAT: nat.Spec{Relays: []nat.Relay{relay("web", "10.2.0.100:80"), relay("ssh", "10.2.0.100:22")}}},
+		placed:  placed{relays: make([]place, 2)},
 	}
 	check := func(err error, want string) {
 		t.Helper()

@@ -10,6 +10,7 @@ import (
 	"path/filepath"
 
 	"github.com/DeRuina/timberjack"
+	"golang.org/x/sys/unix"
 )
 
 // Modes of what natd makes: its group may read.
@@ -48,17 +49,33 @@ func Open(o Options) (*File, error) {
 // open opens the file for what is to come. What is not wanted in it goes aside.
 func (f *File) open() error {
 	if err := os.MkdirAll(filepath.Dir(f.Path), directoryMode); err != nil {
-		return fmt.Errorf("make the directory of the flow log: %w", err)
+		return fmt.Errorf("make the directory of the flow log: %s%w", f.hint(err), err)
 	}
 	file, err := os.OpenFile(f.Path, os.O_CREATE|os.O_RDWR|os.O_APPEND, fileMode)
 	if err != nil {
-		return fmt.Errorf("open the flow log: %w", err)
+		return fmt.Errorf("open the flow log: %s%w", f.hint(err), err)
 	}
 	f.file = file
 	if err := f.adopt(); err != nil {
 		return errors.Join(err, f.shut())
 	}
 	return nil
+}
+
+// hint is what to do about an error, in the words before it. What a service may not write to is a read-only file system to it
+// (ProtectSystem= in systemd.exec(5)).
+func (f *File) hint(err error) string {
+	dir := filepath.Dir(f.Path)
+	switch {
+	case errors.Is(err, unix.EROFS):
+		return fmt.Sprintf("natd's service may not write there; make %[1]s and give it to the user natd, "+
+			"add ReadWritePaths=%[1]s to the unit (systemctl edit natd) and restart it: ", dir)
+	case errors.Is(err, fs.ErrPermission):
+		return fmt.Sprintf("natd runs as user %d, who may not write there; give %s to that user, and see that the unit does not hide it: ", os.Geteuid(), dir)
+	case errors.Is(err, unix.ENOSPC), errors.Is(err, unix.EDQUOT):
+		return "make room, or lower max_size and max_files: "
+	}
+	return ""
 }
 
 // adopt looks at what the file holds already.
@@ -131,7 +148,7 @@ func (f *File) append(text []byte) error {
 		f.size += int64(n)
 		return nil
 	}
-	err = fmt.Errorf("write the flow log: %w", err)
+	err = fmt.Errorf("write the flow log: %s%w", f.hint(err), err)
 	if n > 0 {
 		err = errors.Join(err, f.truncate(f.size))
 	}
@@ -175,7 +192,7 @@ func (f *File) rotate() error {
 		err = errors.Join(err, f.putAside())
 	}
 	if err != nil && !errors.Is(err, fs.ErrNotExist) {
-		return fmt.Errorf("put the flow log aside: %w", err)
+		return fmt.Errorf("put the flow log aside: %s%w", f.hint(err), err)
 	}
 	return f.open()
 }

@@ -21,11 +21,11 @@ const rootSize = 1600
 
 // rootPackages make a small Debian with a booted systemd and the programs that the tests use.
 const rootPackages = "systemd systemd-sysv dbus udev kmod procps iproute2 iputils-ping iptables ethtool sudo " +
-	"bind9-dnsutils cloud-init conntrack curl dnsmasq-base iperf3 jq netbase netcat-openbsd nftables nginx tcpdump"
+	"bind9-dnsutils cloud-init conntrack curl dnsmasq-base iperf3 jq logrotate netbase netcat-openbsd nftables nginx tcpdump"
 
 // masked are units that have nothing to do in a machine that lives for minutes, without a network and a terminal.
 const masked = "systemd-networkd-wait-online.service apt-daily.timer apt-daily-upgrade.timer dpkg-db-backup.timer " +
-	"e2scrub_all.timer e2scrub_reap.service fstrim.timer getty@tty1.service serial-getty@ttyS0.service serial-getty@ttyS1.service " +
+	"e2scrub_all.timer e2scrub_reap.service fstrim.timer logrotate.timer getty@tty1.service serial-getty@ttyS0.service serial-getty@ttyS1.service " +
 	"systemd-pstore.service nginx.service"
 
 // settings makes the image a machine: a name, an identity, a journal in memory that drops nothing, networkd, and the stages.

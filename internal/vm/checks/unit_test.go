@@ -129,7 +129,6 @@ func (h *host) reload() {
 
 // watchdog runs a natd with a planted bug that makes its loop hang once.
 func (h *host) watchdog() {
-	const dropIn = "/run/systemd/system/natd.service.d"
 	h.sh("mkdir -p " + dropIn + " && printf '[Service]\\nWatchdogSec=3s\\n' >" + dropIn + "/test.conf && systemctl daemon-reload")
 	h.sh("cp -a /usr/sbin/natd /usr/sbin/natd.good && cp hang/natd /usr/sbin/natd.next && mv /usr/sbin/natd.next /usr/sbin/natd")
 	h.sh("systemctl restart natd.service")

@@ -13,19 +13,22 @@ import (
 // TestUpgrade upgrades the package under load and back: no connection fails, and the administrator's configuration stays.
 func TestUpgrade(t *testing.T) {
 	h := newHost(t)
-	own := relays + "# kept\n"
+	own := relays + observed + "# kept\n"
 	h.configure(own)
 	h.sh("systemctl reload natd.service")
+	h.awaitState("ready")
+	h.works()
 	for _, age := range []string{"new", "old"} {
 		h.step(age, func(h *host) {
 			talk, load := h.converse(), h.A.Load(h.t, echo)
-			pid, before := h.property("MainPID"), load.Made()
+			pid, before, counted := h.property("MainPID"), load.Made(), h.counts()
 			h.t.Log(h.sh("dpkg --force-downgrade -i " + h.pkg(age) + " </dev/null"))
 			h.await("systemctl is-active natd.service || true", "active")
 			s := h.awaitState("ready")
 			h.more(load, before)
 			h.unharmed(load)
 			talk.End(h.t)
+			h.notFallen(counted)
 			if h.property("MainPID") == pid {
 				h.t.Error("it is the process from before")
 			}
@@ -53,13 +56,14 @@ func TestUpgrade(t *testing.T) {
 func TestRemove(t *testing.T) {
 	h := newHost(t)
 	h.sh("systemctl disable docker.service && rm /etc/systemd/system/docker.service && systemctl daemon-reload")
-	h.configure(relays + "# kept\n")
+	h.observe(observed + "# kept\n")
+	h.await("test -s "+flowLog+" && echo there", "there")
 	h.step("removed", func(h *host) {
 		h.t.Log(h.sh("dpkg -r natd"))
 		h.want("nft list tables", "")
 		h.want("sysctl -n net.ipv4.ip_forward", "0")
 		h.want("systemctl is-active natd.service || true", "inactive")
-		h.sh("test -e " + configPath)
+		h.sh("test -e " + configPath + " && test -s " + flowLog)
 	})
 	h.step("installed again", func(h *host) {
 		h.sh("dpkg -i " + h.pkg("new"))

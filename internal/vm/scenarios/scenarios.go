@@ -40,7 +40,7 @@ func scenarios() []scenario {
 	return []scenario{
 		{
 			name: "debian12", what: "package and unit on systemd 252: boot, watchdog, upgrade, removal", suite: "bookworm", kernel: "bookworm",
-			stages: []string{check("^TestInstall$"), "reboot", check("^TestBooted$"), check("^TestUnit$"), check("^TestUpgrade$"), check("^TestRemove$")},
+			stages: []string{check("^TestInstall$"), check("^TestObserve$"), "reboot", check("^TestBooted$"), check("^TestObserved$"), check("^TestUnit$"), check("^TestUpgrade$"), check("^TestRemove$")},
 		},
 		{
 			name: "debian12-data", what: "the data path on Amazon Linux 2023's series of kernels", suite: "bookworm", kernel: "bookworm",
@@ -52,11 +52,11 @@ func scenarios() []scenario {
 		},
 		{
 			name: "debian11", what: "package on systemd 247: boot and removal", suite: "bullseye", kernel: "bullseye",
-			stages: []string{check("^TestInstall$"), "reboot", check("^TestBooted$"), check("^TestRemove$")},
+			stages: []string{check("^TestInstall$"), check("^TestObserve$"), "reboot", check("^TestBooted$"), check("^TestObserved$"), check("^TestRemove$")},
 		},
 		{
 			name: "debian13", what: "package and unit on systemd 257, with a table that natd owns", suite: "trixie", kernel: "trixie",
-			stages: []string{check("^TestInstall$"), "reboot", check("^TestBooted$"), check("^TestUnit$")},
+			stages: []string{check("^TestInstall$"), check("^TestObserve$"), "reboot", check("^TestBooted$"), check("^TestObserved$"), check("^TestUnit$")},
 		},
 		{
 			name: "newest-data", what: "the data path on the newest kernel", suite: "trixie", kernel: "trixie-backports",
