@@ -125,9 +125,15 @@ func (m *meter) wants() metering {
 }
 
 // take takes the questions that wait.
-func (m *meter) take() []*question {
+func (m *meter) take() []*question { return m.takeIf(func(metering) bool { return true }) }
+
+// takeIf is take, or nothing where the plan is another.
+func (m *meter) takeIf(plan func(metering) bool) []*question {
 	m.mu.Lock()
 	defer m.mu.Unlock()
+	if !plan(m.plan) {
+		return nil
+	}
 	asks := m.asks
 	m.asks = nil
 	return asks
@@ -214,10 +220,8 @@ func (m *meter) rest(ctx context.Context) {
 
 // decline tells those who asked before the meter was turned off that there is no answer.
 func (m *meter) decline() {
-	if m.wants().on {
-		return // since a moment ago
-	}
-	for _, a := range m.take() {
+	// It may be on since a moment ago: then those who have asked since are not to be told.
+	for _, a := range m.takeIf(func(plan metering) bool { return !plan.on }) {
 		a.done <- nil
 		a.disk <- nil
 	}

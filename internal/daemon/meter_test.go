@@ -155,3 +155,24 @@ func TestMeterOff(t *testing.T) {
 	m.enable(on)
 	m.want(t, 2)
 }
+
+// Who asks a meter that was turned on again a moment ago is not told that it is off.
+func TestMeterDeclinesOnlyWhileOff(t *testing.T) {
+	t.Parallel()
+	for range 20000 {
+		m := new(meter)
+		done := make(chan struct{})
+		go func() {
+			defer close(done)
+			for !m.wants().on {
+				m.decline()
+			}
+		}()
+		m.enable(metering{on: true})
+		a := &question{each: func(*flow.Entry) {}}
+		m.put(a)
+		if <-done; len(a.done) > 0 {
+			t.Fatal("it was told so")
+		}
+	}
+}
