@@ -22,7 +22,7 @@ type metered struct {
 	stop func()
 }
 
-func startMeter(t *testing.T, host *lab.Host, dir string) *metered {
+func startMeter(t *testing.T, host *lab.Host, dir string, sinks ...flow.Sink) *metered {
 	t.Helper()
 	lab.Require(t, "conntrack")
 	for _, key := range []string{"events", "timestamp", "acct"} {
@@ -38,7 +38,7 @@ func startMeter(t *testing.T, host *lab.Host, dir string) *metered {
 	judge := &flow.Judge{Spec: spec, Index: nat.NewIndex(spec, []netip.Addr{netip.MustParseAddr("10.2.0.100")})}
 	m := &metered{host: host, meter: &meter{
 		log: slog.New(slog.DiscardHandler), judge: func() *flow.Judge { return judge },
-		timeout: func(string) time.Duration { return time.Minute },
+		timeout: func(string) time.Duration { return time.Minute }, sinks: sinks,
 		file:    newCountersFile(filepath.Join(dir, countersName), slog.New(slog.DiscardHandler)),
 	}}
 	m.enable(metering{on: true, window: time.Hour, keep: func(flow.Owner) bool { return true }})
@@ -174,5 +174,34 @@ func TestMeterDeclinesOnlyWhileOff(t *testing.T) {
 		if <-done; len(a.done) > 0 {
 			t.Fatal("it was told so")
 		}
+	}
+}
+
+// windows is a sink that hears of windows.
+type windows chan time.Duration
+
+func (windows) Sample(*flow.Sample) {}
+
+func (w windows) Window(from, until time.Time, _ bool) {
+	select {
+	case w <- until.Sub(from):
+	default:
+	}
+}
+
+// A window that is made shorter does not wait for the end of the long one.
+func TestMeterWindowShortens(t *testing.T) {
+	t.Parallel()
+	heard := make(windows, 1)
+	m := startMeter(t, lab.NewHost(t), t.TempDir(), heard)
+	m.track(t, "1001")
+	m.want(t, 1)
+	plan := m.wants()
+	plan.window = 10 * time.Millisecond
+	m.enable(plan)
+	select {
+	case <-heard:
+	case <-time.After(10 * time.Second):
+		t.Error("no window ends")
 	}
 }

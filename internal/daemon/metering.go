@@ -80,6 +80,9 @@ func (s *session) turn(ctx context.Context) error {
 		return err
 	}
 	now := time.Now()
+	if sooner := now.Add(s.wants().window); sooner.Before(s.ends) {
+		s.ends = sooner // the configuration has made windows shorter
+	}
 	atEnd := !now.Before(s.ends)
 	read := true
 	if atEnd || looks || s.unsure && now.Sub(s.dumped) >= lossPause {
