@@ -188,17 +188,36 @@ func (s *session) finish() error {
 	return err
 }
 
+// judgesHeld bounds what is remembered of the judges of a window.
+const judgesHeld = 8
+
 // owners finds what connections belong to. A connection that began under what was judged before is judged as it was then: a relay
 // that a reload removes still has those that end with it.
 type owners struct {
-	is, was *flow.Judge
-	changed time.Time
+	is  *flow.Judge
+	was []former // the oldest first
+}
+
+// former is a judge, and until when it was the one.
+type former struct {
+	*flow.Judge
+	until time.Time
 }
 
 func (o *owners) change(to *flow.Judge, now time.Time) {
-	if to != o.is {
-		o.is, o.was, o.changed = to, o.is, now
+	if to == o.is {
+		return
 	}
+	if o.is != nil {
+		o.was = append(o.was, former{o.is, now})
+	}
+	o.is = to
+	if len(o.was) <= judgesHeld {
+		return
+	}
+	// One of the same configuration, of which there is another for each backend whose health changes, is missed least.
+	least := max(0, slices.IndexFunc(o.was, func(f former) bool { return f.Spec == to.Spec }))
+	o.was = slices.Delete(o.was, least, least+1)
 }
 
 // forget lets go of what was: a dump has found all that lived then.
@@ -206,8 +225,8 @@ func (o *owners) forget() { o.was = nil }
 
 func (o *owners) of(e *flow.Entry) flow.Owner {
 	owner := o.is.Owner(e)
-	if owner == (flow.Owner{}) && o.was != nil && e.Began().Before(o.changed) {
-		return o.was.Owner(e)
+	for i := len(o.was) - 1; i >= 0 && owner == (flow.Owner{}) && e.Began().Before(o.was[i].until); i-- {
+		owner = o.was[i].Owner(e)
 	}
 	return owner
 }
