@@ -20,7 +20,9 @@ import (
 
 // sampleOf is a connection of a packet each way.
 func sampleOf(port uint16) *flow.Sample {
-	end := func(addr string, port uint16) netip.AddrPort { return netip.AddrPortFrom(netip.MustParseAddr(addr), port) }
+	end := func(addr string, port uint16) netip.AddrPort {
+		return netip.AddrPortFrom(netip.MustParseAddr(addr), port)
+	}
 	return &flow.Sample{
 		Entry: &flow.Entry{
 			Proto: nat.UDP, Orig: flow.Tuple{Src: end("10.1.0.5", port), Dst: end("10.2.0.100", 80)},

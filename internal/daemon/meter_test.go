@@ -39,7 +39,7 @@ func startMeter(t *testing.T, host *lab.Host, dir string, sinks ...flow.Sink) *m
 	m := &metered{host: host, meter: &meter{
 		log: slog.New(slog.DiscardHandler), judge: func() *flow.Judge { return judge },
 		timeout: func(string) time.Duration { return time.Minute }, sinks: sinks,
-		file:    newCountersFile(filepath.Join(dir, countersName), slog.New(slog.DiscardHandler)),
+		file: newCountersFile(filepath.Join(dir, countersName), slog.New(slog.DiscardHandler)),
 	}}
 	m.enable(metering{on: true, window: time.Hour, keep: func(flow.Owner) bool { return true }})
 	ctx, cancel := context.WithCancel(t.Context())
