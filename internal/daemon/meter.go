@@ -29,6 +29,7 @@ type meter struct {
 	timeout func(key string) time.Duration // how long the kernel remembers, see flow.TimeoutKeys
 	sinks   []flow.Sink
 	file    *countersFile
+	left    *flow.Saved // of its goroutine: by a session that has ended, for the next one, whatever the disk does; nil for none
 
 	mu        sync.Mutex
 	plan      metering

@@ -3,6 +3,7 @@ package daemon
 import (
 	"context"
 	"encoding/json"
+	"errors"
 	"log/slog"
 	"net/netip"
 	"os"
@@ -159,7 +160,7 @@ func TestMeterOff(t *testing.T) {
 // Who asks a meter that was turned on again a moment ago is not told that it is off.
 func TestMeterDeclinesOnlyWhileOff(t *testing.T) {
 	t.Parallel()
-	for range 20000 {
+	for range 3000 {
 		m := new(meter)
 		done := make(chan struct{})
 		go func() {
@@ -204,4 +205,30 @@ func TestMeterWindowShortens(t *testing.T) {
 	case <-time.After(10 * time.Second):
 		t.Error("no window ends")
 	}
+}
+
+// A meter that is turned off and on while nothing can be written goes on from what it had, not from what is on disk.
+func TestMeterOffWithoutADisk(t *testing.T) {
+	t.Parallel()
+	dir := t.TempDir()
+	m := startMeter(t, lab.NewHost(t), dir)
+	m.track(t, "1001")
+	m.want(t, 1)
+	lab.Check(t, m.secure(t.Context()))
+	lab.Check(t, os.Mkdir(filepath.Join(dir, countersName+".new"), 0o700)) // where it is written first
+	m.track(t, "1002")
+	m.want(t, 2)
+	m.host.Output(t, "conntrack", "-D", "-p", "udp", "--sport", "1002")
+	on := m.wants()
+	m.enable(metering{})
+	lab.Eventually(t, 10*time.Second, func() error {
+		if m.file.mu.Lock(); m.file.next == nil {
+			m.file.mu.Unlock()
+			return errors.New("nothing waits to be written")
+		}
+		m.file.mu.Unlock()
+		return nil
+	})
+	m.enable(on)
+	m.want(t, 2)
 }

@@ -44,7 +44,11 @@ func (s *session) begin() {
 // resume is a meter that goes on from the file, or begins anew where that does not help.
 func (s *session) resume(plan metering, now time.Time) *flow.Meter {
 	fresh := func() *flow.Meter { return flow.NewMeter(s.owners.of, now) }
-	saved, err := s.file.load()
+	s.file.begin()
+	saved, err := s.left, error(nil)
+	if s.left = nil; saved == nil {
+		saved, err = s.file.load()
+	}
 	if saved == nil {
 		if err != nil {
 			s.log.Warn("the counts of connections cannot be read: they begin anew", "error", err)
@@ -185,6 +189,7 @@ func (s *session) finish() error {
 	asks := s.take()
 	err := s.drain()
 	s.answer(asks, s.dump(time.Now(), true, asks), true)
+	s.left = s.count.Save()
 	return err
 }
 
