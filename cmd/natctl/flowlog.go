@@ -2,6 +2,7 @@ package main
 
 import (
 	"cmp"
+	"compress/gzip"
 	"context"
 	"errors"
 	"fmt"
@@ -38,6 +39,8 @@ type flowReader struct {
 	lacks  []string // what the last header does not have
 	wrong  int      // lines that are not understood
 	first  error    // the first of these
+
+	damaged []error // of parts that cannot be read to their end
 }
 
 // line takes the next line of a file, and its number; 0 where lines are not counted.
@@ -158,12 +161,32 @@ func (l *flowLog) readPart(ctx context.Context, r *flowReader, path string) erro
 	switch {
 	case errors.Is(err, fs.ErrNotExist):
 		return nil // deleted for its age, or compressed a moment ago: then the log has moved on
+	case errors.Is(err, gzip.ErrHeader), errors.Is(err, io.EOF), errors.Is(err, io.ErrUnexpectedEOF):
+		r.damaged = append(r.damaged, err)
+		return nil
 	case err != nil:
 		return l.openError(err)
 	}
 	defer f.Close()
-	return readLines(ctx, f, path, r)
+	err = readLines(ctx, f, path, r)
+	if broken, ok := errors.AsType[*readError](err); ok {
+		r.damaged = append(r.damaged, broken)
+		return r.idle()
+	}
+	return err
 }
+
+// readError is a file that cannot be read on.
+type readError struct {
+	path string
+	err  error
+}
+
+// Error names the file.
+func (e *readError) Error() string { return fmt.Sprintf("read %s: %v", e.path, e.err) }
+
+// Unwrap returns what is wrong with it.
+func (e *readError) Unwrap() error { return e.err }
 
 func readLines(ctx context.Context, from io.Reader, path string, r *flowReader) error {
 	lines := logfile.NewLines(from)
@@ -176,7 +199,7 @@ func readLines(ctx context.Context, from io.Reader, path string, r *flowReader) 
 			return r.idle()
 		}
 		if err != nil {
-			return fmt.Errorf("read %s: %w", path, err)
+			return &readError{path, err}
 		}
 		if err := r.line(line, path, n); err != nil {
 			return err

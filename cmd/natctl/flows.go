@@ -179,8 +179,11 @@ func (a *app) flows(ctx context.Context, f *flowsFlags, filter *flowFilter) erro
 	return nil
 }
 
-// warnLines tells of lines that could not be understood: a full disk cuts them off.
+// warnLines tells of lines that could not be understood, because a full disk cut them off, and of parts that could not be read.
 func (a *app) warnLines(r *flowReader) {
+	for _, err := range r.damaged {
+		fmt.Fprintf(a.stderr, "natctl: a part of the log is damaged: %s\n", printable(err.Error()))
+	}
 	if r.wrong > 0 {
 		fmt.Fprintf(a.stderr, "natctl: %s not understood; the first: %s\n", words.Count(r.wrong, "line"), printable(r.first.Error()))
 	}

@@ -175,6 +175,33 @@ func TestFlowsDamaged(t *testing.T) {
 	}
 }
 
+// The machine lost power while a part was compressed. What can be read of it and the parts behind it are shown.
+func TestFlowsDamagedPart(t *testing.T) {
+	t.Parallel()
+	for name, keep := range map[string]int{"cut off": 60, "empty": 0, "no gzip": -1} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			f, log := logging(t, logText(t, record.V5, flowAt(40002, 60)))
+			part := filepath.Join(filepath.Dir(log), "flow-2026-03-01T07-49-30.000-full.log.gz")
+			writeLog(t, part, logText(t, record.V5, flowAt(40000, 0)), 1)
+			text, err := os.ReadFile(part)
+			if err != nil {
+				t.Fatal(err)
+			}
+			if text = text[:max(keep, 0)]; keep < 0 {
+				text = []byte("natd was not here, but something else of some length was")
+			}
+			if err := os.WriteFile(part, text, 0o600); err != nil {
+				t.Fatal(err)
+			}
+			got := run(t, "flows", "--socket", serve(t, f))
+			if got.code != 0 || !strings.Contains(got.stdout, "10.1.0.100:40002") || !strings.Contains(got.stderr, "natctl: a part of the log is damaged: read "+part+": ") {
+				t.Errorf("%+v", got)
+			}
+		})
+	}
+}
+
 func TestFlowsErrors(t *testing.T) {
 	t.Parallel()
 	off := serve(t, &fake{status: healthy()})

@@ -18,6 +18,8 @@ func TestParseMoment(t *testing.T) {
 		"07:49":                        {time.Date(2026, 11, 21, 7, 49, 0, 0, zone), minute},
 		"07:49:10":                     {time.Date(2026, 11, 21, 7, 49, 10, 0, zone), second},
 		"23:59:59":                     {time.Date(2026, 11, 20, 23, 59, 59, 0, zone), second}, // still to come today
+		"12:00:40":                     {time.Date(2026, 11, 21, 12, 0, 40, 0, zone), second},  // by a clock that is ahead
+		"12:02":                        {time.Date(2026, 11, 20, 12, 2, 0, 0, zone), minute},
 		"2026-11-21 07:49:10":          {time.Date(2026, 11, 21, 7, 49, 10, 0, zone), second},
 		"2026-11-21 07:49":             {time.Date(2026, 11, 21, 7, 49, 0, 0, zone), minute},
 		"2026-11-21T07:49:10Z":         {time.Date(2026, 11, 21, 7, 49, 10, 0, time.UTC), second},
@@ -53,5 +55,17 @@ func TestParseMomentSummerTime(t *testing.T) {
 	got, err := parseMoment("23:30", time.Date(2026, 3, 29, 12, 0, 0, 0, zone))
 	if err != nil || got.from.Format(time.RFC3339) != "2026-03-28T23:30:00+01:00" {
 		t.Errorf("got %v, %v", got.from, err)
+	}
+	// What there was twice, or never, is no answer to which client it was.
+	now := time.Date(2026, 10, 25, 12, 0, 0, 0, zone)
+	for text, want := range map[string]string{
+		"02:30": "was twice", "2026-10-25 02:00:00": "was twice", "2026-10-25T02:59:59": "was twice",
+		"2026-03-29 02:30": "never was",
+		"01:59:59":         "", "03:00": "", "2026-10-25T02:30:00+01:00": "", "2026-03-29 03:00": "", "2026-03-29 01:59:59": "",
+	} {
+		got, err := parseMoment(text, now)
+		if (err == nil) != (want == "") || err != nil && !strings.Contains(err.Error(), want) {
+			t.Errorf("%q is %v: %v, want it to be said that it %q", text, got.from, err, want)
+		}
 	}
 }

@@ -45,6 +45,7 @@ func (a *app) whoWas(ctx context.Context, log *flowLog, names *owners, filter *f
 		return err
 	}
 	a.warnLines(r)
+	missing = missing || len(r.damaged) > 0
 	all := a.withOpen(ctx, find, filter, names)
 	fits, others := sift(all)
 	a.show(whoDocument(filter, fits, others, missing), whoText(filter, fits, others, missing))

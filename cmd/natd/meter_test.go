@@ -1,6 +1,7 @@
 package main
 
 import (
+	"context"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -10,6 +11,7 @@ import (
 	"os"
 	"path/filepath"
 	"strings"
+	"sync"
 	"testing"
 	"time"
 
@@ -371,5 +373,34 @@ func TestTotalLeavesOutTheRefused(t *testing.T) {
 	r := b.relay("echo")
 	if r.Connections.Total != 2 || r.Connections.Active != 2 || r.Refused.Connections < 3 {
 		t.Errorf("%+v, kept out %+v, want 2 and 3", r.Connections, r.Refused)
+	}
+}
+
+// A meter that hangs, here because the file with its counts cannot be read, does not keep natd from its work, however often it is asked.
+func TestRepairsWhileTheMeterHangs(t *testing.T) {
+	t.Parallel()
+	b := newBox(t)
+	lab.Check(t, errors.Join(os.Mkdir(filepath.Join(b.dir, "state"), 0o750), unix.Mkfifo(filepath.Join(b.dir, "state", "counters.json"), 0o600)))
+	b.configure("[daemon]\nprotect = \"guard\"\n" + b.metered())
+	b.launch()
+	b.awaitReady()
+	ctx, cancel := context.WithCancel(t.Context())
+	var asking sync.WaitGroup
+	defer func() { cancel(); asking.Wait(); b.kill() }() // it waits for the file
+	asking.Go(func() {
+		for ctx.Err() == nil {
+			if s, err := b.tryStatus(); err != nil || s.Accounting.Exact {
+				t.Errorf("status is %+v: %v", s, err)
+				return
+			}
+		}
+	})
+	for range 3 {
+		b.nft("flush ruleset")
+		began := time.Now()
+		lab.Eventually(t, patience, func() error { _, err := b.B.Run(t.Context(), "nft", "list", "chain", "inet", "natd", "prerouting"); return err })
+		if took := time.Since(began); took > 4*slow {
+			t.Errorf("the repair took %v", took)
+		}
 	}
 }

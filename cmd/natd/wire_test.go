@@ -4,9 +4,6 @@ import (
 	"errors"
 	"fmt"
 	"net/netip"
-	"path/filepath"
-	"regexp"
-	"strconv"
 	"strings"
 	"time"
 
@@ -14,47 +11,38 @@ import (
 	"natd/internal/lab"
 )
 
-// wire is a tcpdump on host B that counts the packets and bytes of each leg.
+// wire is a tcpdump on host B, which what status says is held against.
 type wire struct {
-	b    *box
-	file string
-	proc *lab.Process
+	*lab.Tap
+	b *box
 }
 
 func (b *box) watchWire() *wire {
 	b.t.Helper()
 	lab.Require(b.t, "tcpdump")
 	lab.Check(b.t, b.NoOffload())
-	w := &wire{b: b, file: filepath.Join(b.dir, "wire.pcap")}
-	var err error
-	w.proc, err = b.B.Start("tcpdump", "-i", lab.Device, "-nn", "-U", "--immediate-mode", "-s", "128", "-B", "16384", "-Z", "root", "-w", w.file, "ip")
-	lab.Check(b.t, err)
-	lab.Check(b.t, w.proc.AwaitLog(b.t.Context(), patience, "listening on"))
-	return w
+	return &wire{b.tap(lab.Device, "ip"), b}
 }
-
-var ipPacket = regexp.MustCompile(`(?m)^IP \(.*length (\d+)\)\s+(\d+\.\d+\.\d+\.\d+)\S* > (\d+\.\d+\.\d+\.\d+)`)
 
 // carried is the volume from client to target and back, as tcpdump counted it on both legs.
 func (w *wire) carried() (bytes, packets control.Volume, err error) {
-	out, err := w.b.B.Run(w.b.t.Context(), "tcpdump", "-r", w.file, "-nn", "-v", "-t")
-	if err != nil && !strings.Contains(err.Error(), "truncated dump file") {
+	counted, err := w.Count()
+	if err != nil {
 		return bytes, packets, err
 	}
-	sum, count := make(map[string]uint64), make(map[string]uint64)
-	network := func(addr string) string { return strings.Split(addr, ".")[1] }
-	for _, m := range ipPacket.FindAllStringSubmatch(out, -1) {
-		n, _ := strconv.ParseUint(m[1], 10, 64)
-		leg := network(m[2]) + ">" + network(m[3])
-		sum[leg] += n
-		count[leg]++
+	legs := make(map[string]lab.Volume)
+	network := func(at netip.AddrPort) string { return strings.Split(at.Addr().String(), ".")[1] }
+	for on, v := range counted {
+		leg := network(on.Src) + ">" + network(on.Dst)
+		legs[leg] = lab.Volume{Packets: legs[leg].Packets + v.Packets, Bytes: legs[leg].Bytes + v.Bytes}
 	}
 	for _, pair := range [][2]string{{"1>2", "2>3"}, {"3>2", "2>1"}} {
-		if sum[pair[0]] != sum[pair[1]] || count[pair[0]] != count[pair[1]] {
-			return bytes, packets, fmt.Errorf("the legs differ: %v bytes, %v packets", sum, count)
+		if legs[pair[0]] != legs[pair[1]] {
+			return bytes, packets, fmt.Errorf("the legs differ: %v", legs)
 		}
 	}
-	return control.Volume{ToTarget: sum["1>2"], ToClient: sum["2>1"]}, control.Volume{ToTarget: count["1>2"], ToClient: count["2>1"]}, nil
+	there, back := legs["1>2"], legs["2>1"]
+	return control.Volume{ToTarget: there.Bytes, ToClient: back.Bytes}, control.Volume{ToTarget: there.Packets, ToClient: back.Packets}, nil
 }
 
 // sums is the sum over all relays, and checks that backends add up to their relay.

@@ -43,10 +43,6 @@ func newCountersFile(path string, log *slog.Logger) *countersFile {
 // load is what an earlier natd saved; nil when there is nothing, with an error when it cannot be had. A file that is damaged is set
 // aside: that counts begin anew is less of a harm than a natd that does not start.
 func (f *countersFile) load() (*flow.Saved, error) {
-	f.flush() // what a meter that was turned off has left
-	f.mu.Lock()
-	f.version = 0
-	f.mu.Unlock()
 	file, err := os.Open(f.path)
 	if errors.Is(err, fs.ErrNotExist) {
 		return nil, nil
@@ -69,6 +65,13 @@ func (f *countersFile) setAside() string {
 		return ""
 	}
 	return aside
+}
+
+// begin is told that another meter counts from now on, whose versions are others.
+func (f *countersFile) begin() {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	f.version = 0
 }
 
 // put hands over what was counted, if it is new, and who waits for it to be on disk. It does not block.

@@ -24,9 +24,10 @@ type count struct {
 	targets        map[netip.AddrPort]*count // of a relay only
 }
 
-// counts reads the counts of everything. What cannot be read is left out: the next pass reports it.
-func (d *Daemon) counts() *counts {
-	c, exact := d.metered()
+// counts reads the counts of everything that the meter, nil where it does not tell, has none of. What cannot be read is left out: the
+// next pass reports it.
+func (d *Daemon) counts(metered *counts) *counts {
+	c, exact := metered, metered != nil
 	if !exact {
 		c = d.tracked()
 	}
@@ -43,15 +44,15 @@ func (d *Daemon) counts() *counts {
 	return c
 }
 
-// metered is what the meter has counted; false when it does not run.
-func (d *Daemon) metered() (*counts, bool) {
+// metered is what the meter has counted; nil when it does not run, or not in time. It is for any goroutine but the loop's, since it waits.
+func (d *Daemon) metered() *counts {
 	c, judge := d.newCounts(), d.judge.Load()
 	if judge == nil {
-		return c, false
+		return nil
 	}
 	counted := d.meter.look(func(e *flow.Entry) { c.add(judge, e) })
 	if counted == nil {
-		return nil, false // what it was to fill may still be filled
+		return nil // what it was to fill may still be filled
 	}
 	c.accounting = control.Accounting{Exact: true, Since: counted.since, Lost: counted.losses}
 	for _, one := range c.owners {
@@ -64,7 +65,7 @@ func (d *Daemon) metered() (*counts, bool) {
 			c.of(t.Owner, t.Target).tally(&t.Totals)
 		}
 	}
-	return c, true
+	return c
 }
 
 // tracked is what connection tracking says of the connections that it has now.

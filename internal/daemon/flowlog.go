@@ -35,6 +35,7 @@ type flowLog struct {
 	hear   chan struct{} // open until there was a flow log for the first time
 	idle   chan struct{} // open while run writes
 
+	using   sync.RWMutex                // held by who uses current, and for a moment when it becomes another one
 	current atomic.Pointer[flowlog.Log] // nil for none
 	host    atomic.Pointer[flowlog.Host]
 
@@ -103,18 +104,21 @@ func (f *flowLog) know(h *flowlog.Host, err error) error {
 	return err
 }
 
-// Sample and Window make it a flow.Sink, also while there is no log.
-func (f *flowLog) Sample(s *flow.Sample) {
+// use calls do with the current log, if there is one. That is not ended meanwhile, so what it is told is written.
+func (f *flowLog) use(do func(*flowlog.Log)) {
+	f.using.RLock()
+	defer f.using.RUnlock()
 	if l := f.current.Load(); l != nil {
-		l.Sample(s)
+		do(l)
 	}
 }
 
+// Sample and Window make it a flow.Sink, also while there is no log.
+func (f *flowLog) Sample(s *flow.Sample) { f.use(func(l *flowlog.Log) { l.Sample(s) }) }
+
 // Window is of flow.Sink.
 func (f *flowLog) Window(from, until time.Time, lossy bool) {
-	if l := f.current.Load(); l != nil {
-		l.Window(from, until, lossy)
-	}
+	f.use(func(l *flowlog.Log) { l.Window(from, until, lossy) })
 }
 
 // run writes until ctx ends. A disk that hangs must not keep natd from stopping.
@@ -170,15 +174,26 @@ func (f *flowLog) turn() {
 	f.drain()
 }
 
-// change ends one log, and begins another.
+// change ends one log, and begins another. The next one takes samples from the instant at which the old one does not: that files are
+// compressed before they are closed, or a slow disk, must not cost records.
 func (f *flowLog) change(plan flowLogPlan) {
-	skipped := false
-	if old := f.current.Swap(nil); old != nil {
-		skipped = f.end(old)
+	var next *flowlog.Log
+	var format *record.Format
+	if plan.On() {
+		var err error
+		if format, err = record.ParseFormat(plan.Format); err == nil { // the configuration was read with the same words
+			next = flowlog.New(format, f.host.Load, f.poke, time.Now())
+		}
+	}
+	f.using.Lock()
+	old := f.current.Swap(next)
+	f.using.Unlock()
+	if old != nil && f.end(old) && next != nil {
+		next.Skip()
 	}
 	f.runs, f.to, f.backlog, f.failing, f.retry = plan, nil, nil, false, time.Time{}
-	if plan.On() {
-		f.begin(plan, skipped)
+	if next != nil {
+		f.report(f.begin(plan, format.Header()))
 	}
 }
 
@@ -200,28 +215,17 @@ func (f *flowLog) end(l *flowlog.Log) (skipped bool) {
 	return skipped
 }
 
-// begin opens what the lines go to, and takes samples from now on.
-func (f *flowLog) begin(plan flowLogPlan, skipped bool) {
-	format, err := record.ParseFormat(plan.Format)
-	if err != nil {
-		f.report(err) // the configuration was read with the same words
-		return
-	}
+// begin opens what the lines go to. A file that cannot be opened is tried again when there are lines.
+func (f *flowLog) begin(plan flowLogPlan, header string) error {
 	if plan.Path == config.Stdout {
-		f.to = &flowlog.Stream{To: f.out, Header: format.Header()}
-	} else {
-		var file *flowlog.File
-		file, err = flowlog.Open(flowlog.Options{
-			Path: plan.Path, Header: format.Header(), MaxSize: int64(plan.MaxSize) << 20, Keep: plan.MaxFiles, Group: groupID(plan.group),
-		})
-		f.to = file
+		f.to = &flowlog.Stream{To: f.out, Header: header}
+		return nil
 	}
-	l := flowlog.New(format, f.host.Load, f.poke, time.Now())
-	if skipped {
-		l.Skip()
-	}
-	f.current.Store(l)
-	f.report(err)
+	file, err := flowlog.Open(flowlog.Options{
+		Path: plan.Path, Header: header, MaxSize: int64(plan.MaxSize) << 20, Keep: plan.MaxFiles, Group: groupID(plan.group),
+	})
+	f.to = file
+	return err
 }
 
 // groupID is the number of a group, -1 for one that is not there.

@@ -36,13 +36,15 @@ func inLoop[T any](ctx context.Context, d *Daemon, f func() (T, error)) (T, erro
 	}
 }
 
-// Status looks before it answers, so that what it says is what the kernel says.
+// Status looks before it answers, so that what it says is what the kernel says. The loop does not wait for the meter, which may have a
+// full table to read, or hang.
 func (h handler) Status(ctx context.Context) (*control.Status, error) {
+	metered := h.d.metered()
 	return inLoop(ctx, h.d, func() (*control.Status, error) {
 		if err := h.d.pass(); err != nil {
 			h.d.poke()
 		}
-		return h.d.status(), nil
+		return h.d.status(metered), nil
 	})
 }
 

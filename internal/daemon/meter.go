@@ -29,6 +29,7 @@ type meter struct {
 	timeout func(key string) time.Duration // how long the kernel remembers, see flow.TimeoutKeys
 	sinks   []flow.Sink
 	file    *countersFile
+	left    *flow.Saved // of its goroutine: by a session that has ended, for the next one, whatever the disk does; nil for none
 
 	mu        sync.Mutex
 	plan      metering
@@ -125,9 +126,15 @@ func (m *meter) wants() metering {
 }
 
 // take takes the questions that wait.
-func (m *meter) take() []*question {
+func (m *meter) take() []*question { return m.takeIf(func(metering) bool { return true }) }
+
+// takeIf is take, or nothing where the plan is another.
+func (m *meter) takeIf(plan func(metering) bool) []*question {
 	m.mu.Lock()
 	defer m.mu.Unlock()
+	if !plan(m.plan) {
+		return nil
+	}
 	asks := m.asks
 	m.asks = nil
 	return asks
@@ -214,10 +221,8 @@ func (m *meter) rest(ctx context.Context) {
 
 // decline tells those who asked before the meter was turned off that there is no answer.
 func (m *meter) decline() {
-	if m.wants().on {
-		return // since a moment ago
-	}
-	for _, a := range m.take() {
+	// It may be on since a moment ago: then those who have asked since are not to be told.
+	for _, a := range m.takeIf(func(plan metering) bool { return !plan.on }) {
 		a.done <- nil
 		a.disk <- nil
 	}

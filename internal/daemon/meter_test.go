@@ -3,6 +3,7 @@ package daemon
 import (
 	"context"
 	"encoding/json"
+	"errors"
 	"log/slog"
 	"net/netip"
 	"os"
@@ -22,7 +23,7 @@ type metered struct {
 	stop func()
 }
 
-func startMeter(t *testing.T, host *lab.Host, dir string) *metered {
+func startMeter(t *testing.T, host *lab.Host, dir string, sinks ...flow.Sink) *metered {
 	t.Helper()
 	lab.Require(t, "conntrack")
 	for _, key := range []string{"events", "timestamp", "acct"} {
@@ -38,8 +39,8 @@ func startMeter(t *testing.T, host *lab.Host, dir string) *metered {
 	judge := &flow.Judge{Spec: spec, Index: nat.NewIndex(spec, []netip.Addr{netip.MustParseAddr("10.2.0.100")})}
 	m := &metered{host: host, meter: &meter{
 		log: slog.New(slog.DiscardHandler), judge: func() *flow.Judge { return judge },
-		timeout: func(string) time.Duration { return time.Minute },
-		file:    newCountersFile(filepath.Join(dir, countersName), slog.New(slog.DiscardHandler)),
+		timeout: func(string) time.Duration { return time.Minute }, sinks: sinks,
+		file: newCountersFile(filepath.Join(dir, countersName), slog.New(slog.DiscardHandler)),
 	}}
 	m.enable(metering{on: true, window: time.Hour, keep: func(flow.Owner) bool { return true }})
 	ctx, cancel := context.WithCancel(t.Context())
@@ -152,6 +153,82 @@ func TestMeterOff(t *testing.T) {
 	}
 	lab.Check(t, m.secure(t.Context()))
 	m.track(t, "1002")
+	m.enable(on)
+	m.want(t, 2)
+}
+
+// Who asks a meter that was turned on again a moment ago is not told that it is off.
+func TestMeterDeclinesOnlyWhileOff(t *testing.T) {
+	t.Parallel()
+	for range 3000 {
+		m := new(meter)
+		done := make(chan struct{})
+		go func() {
+			defer close(done)
+			for !m.wants().on {
+				m.decline()
+			}
+		}()
+		m.enable(metering{on: true})
+		a := &question{each: func(*flow.Entry) {}}
+		m.put(a)
+		if <-done; len(a.done) > 0 {
+			t.Fatal("it was told so")
+		}
+	}
+}
+
+// windows is a sink that hears of windows.
+type windows chan time.Duration
+
+func (windows) Sample(*flow.Sample) {}
+
+func (w windows) Window(from, until time.Time, _ bool) {
+	select {
+	case w <- until.Sub(from):
+	default:
+	}
+}
+
+// A window that is made shorter does not wait for the end of the long one.
+func TestMeterWindowShortens(t *testing.T) {
+	t.Parallel()
+	heard := make(windows, 1)
+	m := startMeter(t, lab.NewHost(t), t.TempDir(), heard)
+	m.track(t, "1001")
+	m.want(t, 1)
+	plan := m.wants()
+	plan.window = 10 * time.Millisecond
+	m.enable(plan)
+	select {
+	case <-heard:
+	case <-time.After(10 * time.Second):
+		t.Error("no window ends")
+	}
+}
+
+// A meter that is turned off and on while nothing can be written goes on from what it had, not from what is on disk.
+func TestMeterOffWithoutADisk(t *testing.T) {
+	t.Parallel()
+	dir := t.TempDir()
+	m := startMeter(t, lab.NewHost(t), dir)
+	m.track(t, "1001")
+	m.want(t, 1)
+	lab.Check(t, m.secure(t.Context()))
+	lab.Check(t, os.Mkdir(filepath.Join(dir, countersName+".new"), 0o700)) // where it is written first
+	m.track(t, "1002")
+	m.want(t, 2)
+	m.host.Output(t, "conntrack", "-D", "-p", "udp", "--sport", "1002")
+	on := m.wants()
+	m.enable(metering{})
+	lab.Eventually(t, 10*time.Second, func() error {
+		if m.file.mu.Lock(); m.file.next == nil {
+			m.file.mu.Unlock()
+			return errors.New("nothing waits to be written")
+		}
+		m.file.mu.Unlock()
+		return nil
+	})
 	m.enable(on)
 	m.want(t, 2)
 }

@@ -44,7 +44,11 @@ func (s *session) begin() {
 // resume is a meter that goes on from the file, or begins anew where that does not help.
 func (s *session) resume(plan metering, now time.Time) *flow.Meter {
 	fresh := func() *flow.Meter { return flow.NewMeter(s.owners.of, now) }
-	saved, err := s.file.load()
+	s.file.begin()
+	saved, err := s.left, error(nil)
+	if s.left = nil; saved == nil {
+		saved, err = s.file.load()
+	}
 	if saved == nil {
 		if err != nil {
 			s.log.Warn("the counts of connections cannot be read: they begin anew", "error", err)
@@ -80,6 +84,9 @@ func (s *session) turn(ctx context.Context) error {
 		return err
 	}
 	now := time.Now()
+	if sooner := now.Add(s.wants().window); sooner.Before(s.ends) {
+		s.ends = sooner // the configuration has made windows shorter
+	}
 	atEnd := !now.Before(s.ends)
 	read := true
 	if atEnd || looks || s.unsure && now.Sub(s.dumped) >= lossPause {
@@ -182,20 +189,40 @@ func (s *session) finish() error {
 	asks := s.take()
 	err := s.drain()
 	s.answer(asks, s.dump(time.Now(), true, asks), true)
+	s.left = s.count.Save()
 	return err
 }
+
+// judgesHeld bounds what is remembered of the judges of a window.
+const judgesHeld = 8
 
 // owners finds what connections belong to. A connection that began under what was judged before is judged as it was then: a relay
 // that a reload removes still has those that end with it.
 type owners struct {
-	is, was *flow.Judge
-	changed time.Time
+	is  *flow.Judge
+	was []former // the oldest first
+}
+
+// former is a judge, and until when it was the one.
+type former struct {
+	*flow.Judge
+	until time.Time
 }
 
 func (o *owners) change(to *flow.Judge, now time.Time) {
-	if to != o.is {
-		o.is, o.was, o.changed = to, o.is, now
+	if to == o.is {
+		return
 	}
+	if o.is != nil {
+		o.was = append(o.was, former{o.is, now})
+	}
+	o.is = to
+	if len(o.was) <= judgesHeld {
+		return
+	}
+	// One of the same configuration, of which there is another for each backend whose health changes, is missed least.
+	least := max(0, slices.IndexFunc(o.was, func(f former) bool { return f.Spec == to.Spec }))
+	o.was = slices.Delete(o.was, least, least+1)
 }
 
 // forget lets go of what was: a dump has found all that lived then.
@@ -203,8 +230,8 @@ func (o *owners) forget() { o.was = nil }
 
 func (o *owners) of(e *flow.Entry) flow.Owner {
 	owner := o.is.Owner(e)
-	if owner == (flow.Owner{}) && o.was != nil && e.Began().Before(o.changed) {
-		return o.was.Owner(e)
+	for i := len(o.was) - 1; i >= 0 && owner == (flow.Owner{}) && e.Began().Before(o.was[i].until); i-- {
+		owner = o.was[i].Owner(e)
 	}
 	return owner
 }

@@ -5,6 +5,7 @@ import (
 	"time"
 
 	"natd/internal/flow"
+	"natd/internal/flowlog"
 )
 
 // refusals tells the flow log of packets that the rules refuse, until ctx ends.
@@ -29,17 +30,12 @@ func (d *Daemon) refusals(ctx context.Context) error {
 
 // noteRefused finds out whose the packet was.
 func (d *Daemon) noteRefused(p *flow.Refused) {
-	l, judge := d.flowlog.current.Load(), d.judge.Load()
-	if l == nil || judge == nil {
+	judge := d.judge.Load()
+	if judge == nil {
 		return
 	}
-	owner := judge.Refused(p)
-	l.Refused(p, owner, time.Now())
+	d.flowlog.use(func(l *flowlog.Log) { l.Refused(p, judge.Refused(p), time.Now()) })
 }
 
 // skip notes that records are missing.
-func (f *flowLog) skip() {
-	if l := f.current.Load(); l != nil {
-		l.Skip()
-	}
-}
+func (f *flowLog) skip() { f.use((*flowlog.Log).Skip) }

@@ -8,6 +8,7 @@ import (
 	"io/fs"
 	"os"
 	"path/filepath"
+	"syscall"
 
 	"github.com/DeRuina/timberjack"
 	"golang.org/x/sys/unix"
@@ -37,6 +38,7 @@ type File struct {
 
 	file    *os.File // nil while it could not be opened
 	size    int64
+	links   uint64 // its names; 0 for one that was removed
 	rotator *timberjack.Logger
 }
 
@@ -100,7 +102,10 @@ func (f *File) setSize() error {
 	case !info.Mode().IsRegular():
 		return fmt.Errorf("%s is not a file: the flow log needs one of its own", f.Path)
 	}
-	f.size = info.Size()
+	f.size, f.links = info.Size(), 1
+	if stat, ok := info.Sys().(*syscall.Stat_t); ok {
+		f.links = uint64(stat.Nlink) //nolint:unconvert // it has 32 bits on arm64
+	}
 	return nil
 }
 
@@ -166,10 +171,8 @@ func (f *File) truncate(size int64) error {
 // Write appends lines, all of them or none, in a new file when this one has no room for them. After an error it may be tried again
 // with the same lines.
 func (f *File) Write(lines []byte) error {
-	if f.file == nil {
-		if err := f.open(); err != nil {
-			return err
-		}
+	if err := f.present(); err != nil {
+		return err
 	}
 	full := f.size+int64(len(lines)) > f.MaxSize && f.size > int64(len(f.Header))
 	if full {
@@ -181,6 +184,20 @@ func (f *File) Write(lines []byte) error {
 		return err
 	}
 	return f.append(lines)
+}
+
+// present makes sure that there is a file, and that what is known of it is so: somebody may have emptied or removed it to make room on a
+// full disk.
+func (f *File) present() error {
+	if f.file != nil {
+		if err := f.setSize(); err != nil {
+			return err
+		}
+		if f.links > 0 {
+			return nil
+		}
+	}
+	return errors.Join(f.shut(), f.open())
 }
 
 // rotate puts the file aside and begins another one.

@@ -241,3 +241,31 @@ func TestStream(t *testing.T) {
 		t.Errorf("got %v", err)
 	}
 }
+
+// Somebody empties the file because the disk is full, or removes it, without telling natd. The next lines are behind a header, in a file
+// that has the name.
+func TestFileIsTakenAway(t *testing.T) {
+	t.Parallel()
+	for name, take := range map[string]func(path string) error{
+		"emptied": func(path string) error { return os.Truncate(path, 0) },
+		"removed": os.Remove,
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			path := filepath.Join(t.TempDir(), "flow.log")
+			f := open(t, path, "header\n", 1)
+			write(t, f, line+line)
+			if err := take(path); err != nil {
+				t.Fatal(err)
+			}
+			write(t, f, line)
+			write(t, f, line)
+			if got := contents(t, path); got != "header\n"+line+line {
+				t.Errorf("the file has %q", got)
+			}
+			if names, _ := filepath.Glob(strings.TrimSuffix(path, ".log") + "-*"); len(names) > 0 {
+				t.Errorf("put aside is %v", names)
+			}
+		})
+	}
+}

@@ -29,7 +29,7 @@ type Tap struct {
 
 // Tap starts a tcpdump that writes to the file, and returns once it really listens.
 func (h *Host) Tap(ctx context.Context, dev, filter, file string) (*Tap, error) {
-	p, err := h.Start("tcpdump", "-i", dev, "-nn", "-U", "--immediate-mode", "-s", "128", "-B", "8192", "-Z", "root", "-w", file, filter)
+	p, err := h.Start("tcpdump", "-i", dev, "-nn", "-U", "--immediate-mode", "-s", "128", "-B", "16384", "-Z", "root", "-w", file, filter)
 	if err != nil {
 		return nil, err
 	}
