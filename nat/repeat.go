@@ -35,7 +35,7 @@ func (r *repeats) unanswered() []Rule {
 	if r == nil {
 		return nil
 	}
-	return []Rule{rule("reports repetitions without an answer that are not counted", ctNew(), ctConfirmed(), ctTranslated(), ctSentOnce(), r.report())}
+	return []Rule{rule("reports repetitions without an answer that are not counted", ctNew(), ctConfirmed(), ctTranslated(), ctSentOnce(), reportRepeated())}
 }
 
 // answered reports what is sent again before the connection is established.
@@ -44,7 +44,7 @@ func (r *repeats) answered() []Rule {
 		return nil
 	}
 	rules := []Rule{rule("reports repeated SYN that is not counted", tcpFlags("syn / syn,ack", tcpSYN|tcpACK, expr.CmpOpEq, tcpSYN),
-		ctStateIs("established", expr.CtStateBitESTABLISHED), ctTranslated(), ctFrom("original", 0), r.report())}
+		ctStateIs("established", expr.CtStateBitESTABLISHED), ctTranslated(), ctFrom("original", 0), reportRepeated())}
 	// What was counted has just renewed the timeout. SYN-ACK is repeated after a second or more (RFC 6298, section 2), and what happens
 	// between the two hooks takes some microseconds.
 	const moment = 500 * time.Millisecond
@@ -52,10 +52,10 @@ func (r *repeats) answered() []Rule {
 		return rules
 	}
 	return append(rules, rule("reports repeated SYN-ACK that is not counted", tcpFlags("syn,ack / syn,ack", tcpSYN|tcpACK, expr.CmpOpEq, tcpSYN|tcpACK),
-		ctStateIs("established", expr.CtStateBitESTABLISHED), ctTranslated(), ctFrom("reply", 1), ctExpiresWithin(r.answer-moment), r.report()))
+		ctStateIs("established", expr.CtStateBitESTABLISHED), ctTranslated(), ctFrom("reply", 1), ctExpiresWithin(r.answer-moment), reportRepeated()))
 }
 
-func (r *repeats) report() part { return join(rateWithin(RepeatedBurst), logTo(RepeatedGroup)) }
+func reportRepeated() part { return join(rateWithin(RepeatedBurst), logTo(RepeatedGroup)) }
 
 // ctConfirmed matches packets of a connection whose first packet has left the host.
 func ctConfirmed() part { return ctStatusHas("confirmed", ipsConfirmed) }

@@ -21,6 +21,7 @@ func TestMeterCountsRepeated(t *testing.T) {
 	t.Parallel()
 	m := newMetered(t)
 	e := m.track("a", "10.1.0.5:1000", 1)
+	e.state, e.Timeout = 1, 57 // SYN_SENT, as it is three of sixty seconds after its first packet
 	carry(e, 1, 60)
 	twice := func(second int) { m.At(when(second)).Repeated(again(e, Volume{1, 60}, Volume{2, 120})) }
 	twice(2)
