@@ -26,6 +26,9 @@ const (
 func Build(spec *Spec, places *Placements) *Ruleset {
 	b := newBuilder()
 	b.reports = spec.ReportRefused
+	if spec.ReportRepeated {
+		b.repeats = &repeats{answer: places.Answered}
+	}
 	for i := range spec.Relays {
 		if r, p := &spec.Relays[i], &places.Relays[i]; r.Enabled && !p.Held {
 			b.relay(r, p, i)
@@ -52,6 +55,7 @@ type builder struct {
 	chosen   map[chooser]bool
 	pools    map[string]*pool // by the name of the chain
 	reports  bool             // what is refused, see Spec.ReportRefused
+	repeats  *repeats         // what is reported of what is not counted; nil for nothing
 }
 
 // familyUse is what is in use of one family.

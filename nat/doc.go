@@ -58,6 +58,8 @@
 //
 // Where a Spec asks for it, what limits, relays without a backend and the strict policy refuse is reported to an nflog group first.
 //
+// Likewise, packets of connections that begin are reported where connection tracking does not count them: see Spec.ReportRepeated.
+//
 // Limits count what clients dial, each address, protocol and port for itself. A client that is refused is told: by a reset for
 // TCP, else by an ICMP error.
 //

@@ -174,13 +174,22 @@ func ctCountOver(n int) part {
 }
 
 // rateOver matches what is more than the rate. What was saved up is at most one unit's worth.
-func rateOver(r Rate) part {
+func rateOver(r Rate) part { return rateLimit(r, true) }
+
+// rateWithin matches up to that many packets a second, and what is not more at once.
+func rateWithin(perSecond int) part { return rateLimit(Rate{perSecond, time.Second}, false) }
+
+func rateLimit(r Rate, over bool) part {
 	unit := map[time.Duration]string{time.Second: "second", time.Minute: "minute", time.Hour: "hour"}[r.Per]
-	text := fmt.Sprintf("limit rate over %d/%s", r.Count, unit)
+	text := "limit rate "
+	if over {
+		text += "over "
+	}
+	text += fmt.Sprintf("%d/%s", r.Count, unit)
 	if r.Count != 5 { // what nft takes a burst to be, and does not print
 		text += fmt.Sprintf(" burst %d packets", r.Count)
 	}
 	return part{text, []expr.Any{&expr.Limit{
-		Type: expr.LimitTypePkts, Rate: uint64(r.Count), Over: true, Unit: expr.LimitTime(r.Per / time.Second), Burst: uint32(r.Count),
+		Type: expr.LimitTypePkts, Rate: uint64(r.Count), Over: over, Unit: expr.LimitTime(r.Per / time.Second), Burst: uint32(r.Count),
 	}}}
 }

@@ -3,6 +3,7 @@ package nat
 import (
 	"net/netip"
 	"slices"
+	"time"
 )
 
 // Placements is what the host decides about everything in a Spec: the n-th of each kind is about the n-th in the Spec.
@@ -10,6 +11,10 @@ type Placements struct {
 	Relays   []Placement
 	Gateways []Placement // of which only Held counts, and Addrs: those of its pool that the host has
 	Statics  []Placement // likewise
+
+	// Answered is how long connection tracking remembers a connection after the first answer, if nothing more comes
+	// (net.netfilter.nf_conntrack_tcp_timeout_syn_recv); 0 = not known. Only Spec.ReportRepeated needs it.
+	Answered time.Duration
 }
 
 // Placement is what the host decides about a relay, gateway or static.

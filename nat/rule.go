@@ -33,8 +33,8 @@ func encodeExprs(exprs []expr.Any) []byte {
 }
 
 func encodeExpr(e expr.Any) []byte {
-	if ct, ok := e.(*expr.Ct); ok && (ct.Key == unix.NFT_CT_DST_IP || ct.Key == unix.NFT_CT_DST_IP6) {
-		return encodeCtDstIP(ct)
+	if ct, ok := e.(*expr.Ct); ok && slices.Contains([]expr.CtKey{unix.NFT_CT_DST_IP, unix.NFT_CT_DST_IP6, expr.CtKeyPKTS}, ct.Key) {
+		return encodeCtDirected(ct)
 	}
 	data, err := expr.Marshal(unix.NFPROTO_INET, e)
 	if err != nil {
@@ -44,8 +44,9 @@ func encodeExpr(e expr.Any) []byte {
 	return data
 }
 
-// encodeCtDstIP writes what the library cannot: it leaves out the direction for these keys, and the kernel wants it.
-func encodeCtDstIP(ct *expr.Ct) []byte {
+// encodeCtDirected writes what the library cannot: it leaves out the direction for these keys, and the kernel wants it, or takes
+// both together.
+func encodeCtDirected(ct *expr.Ct) []byte {
 	var b nfnl.Builder
 	b.String(unix.NFTA_EXPR_NAME, "ct")
 	data := b.Nest(unix.NFTA_EXPR_DATA)

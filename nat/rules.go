@@ -68,12 +68,12 @@ func (b *builder) chains(policy Forwarding) []Chain {
 		}
 		return all
 	}
-	forward := slices.Concat([]Rule{rule("established connections", ctAssured(), ctTranslated(), accept())}, each(b.clamping),
-		[]Rule{rule("connections that begin, and errors", ctEstablished(), ctTranslated(), accept())}, each(b.forward))
+	forward := slices.Concat([]Rule{rule("established connections", ctAssured(), ctTranslated(), accept())}, each(b.clamping), b.repeats.answered(),
+		[]Rule{rule("connections that begin, and errors", ctEstablished(), ctTranslated(), accept())}, b.repeats.unanswered(), each(b.forward))
 	if b.reports && policy == ForwardStrict {
 		forward = append(forward, rule("reports what the policy refuses", logTo(RefusedGroup)))
 	}
-	input := slices.Concat([]Rule{rule("established connections", ctEstablished(), accept())}, each(b.input))
+	input := slices.Concat([]Rule{rule("established connections", ctEstablished(), accept())}, b.repeats.unanswered(), each(b.input))
 	postrouting := slices.Concat(each(b.relaySNAT), b.ownSNAT(), each(b.staticSNAT), each(b.gatewaySNAT))
 	if redirects := each((*familyUse).redirects); len(redirects) > 0 {
 		chains = append(chains, outputChain(redirects))

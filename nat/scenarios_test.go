@@ -112,6 +112,11 @@ func otherScenarios() map[string]scenario {
 		}, places: map[string]func(*Placement){"dark": weights(0)}, gateways: []Gateway{
 			{Name: "private", From: prefixes("10.100.20.0/24"), To: prefixes("0.0.0.0/0"), Enabled: true},
 		}},
+		"repeats": {answered: time.Minute, relays: []Relay{
+			relayOf("web", 80, "10.3.0.100"), relayOf("v6", 80, "fd00:10:3::100", listen(hostAddr6)),
+		}, gateways: []Gateway{
+			{Name: "private", From: prefixes("10.100.20.0/24"), To: prefixes("0.0.0.0/0"), Enabled: true},
+		}},
 		"mss": {relays: []Relay{
 			relayOf("auto", 80, "10.3.0.100"), relayOf("off", 81, "10.3.0.100", mss(MSS{Off: true})),
 			relayOf("number", 82, "10.3.0.100", mss(MSS{Size: 1360})),

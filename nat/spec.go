@@ -280,5 +280,6 @@ type Spec struct {
 	Gateways   []Gateway
 	Statics    []Static
 
-	ReportRefused bool // what the rules refuse goes to RefusedGroup, too
+	ReportRefused  bool // what the rules refuse goes to RefusedGroup, too
+	ReportRepeated bool // what connection tracking does not count goes to RepeatedGroup, too
 }

@@ -4,6 +4,7 @@ import (
 	"net/netip"
 	"slices"
 	"testing"
+	"time"
 )
 
 // clientNet is where the clients of tests are, and hostAddr what the host is called by them.
@@ -91,6 +92,7 @@ type scenario struct {
 	gateways []Gateway
 	statics  []Static
 	reports  bool
+	answered time.Duration // more than 0: what is repeated is reported
 }
 
 func (s scenario) build() *Ruleset {
@@ -98,6 +100,7 @@ func (s scenario) build() *Ruleset {
 		Relays:   make([]Placement, len(s.relays)),
 		Gateways: make([]Placement, len(s.gateways)),
 		Statics:  make([]Placement, len(s.statics)),
+		Answered: s.answered,
 	}
 	for i := range s.relays {
 		places.Relays[i] = placed(&s.relays[i])
@@ -111,7 +114,7 @@ func (s scenario) build() *Ruleset {
 	for i := range s.statics {
 		places.Statics[i].Addrs = s.statics[i].SNAT.Addrs
 	}
-	return Build(&Spec{s.policy, s.relays, s.gateways, s.statics, s.reports}, places)
+	return Build(&Spec{s.policy, s.relays, s.gateways, s.statics, s.reports, s.answered > 0}, places)
 }
 
 // placed is the usual placement: the relay listens where it says or at the host's address, every backend takes

@@ -120,12 +120,19 @@ func (s *Set) flagsText() string {
 	return strings.Join(flags, ",")
 }
 
-// timeText is whole minutes or hours.
+// timeText is a time as nft has it: the units that there are some of, down to milliseconds.
 func timeText(d time.Duration) string {
-	if d%time.Hour == 0 {
-		return fmt.Sprintf("%dh", d/time.Hour)
+	var text strings.Builder
+	for _, u := range []struct {
+		name string
+		size time.Duration
+	}{{"d", 24 * time.Hour}, {"h", time.Hour}, {"m", time.Minute}, {"s", time.Second}, {"ms", time.Millisecond}} {
+		if n := d / u.size; n > 0 {
+			fmt.Fprintf(&text, "%d%s", n, u.name)
+			d -= n * u.size
+		}
 	}
-	return fmt.Sprintf("%dm", d/time.Minute)
+	return text.String()
 }
 
 // text is the element in nft syntax.

@@ -195,11 +195,7 @@ func TestSCTPSockets(t *testing.T) {
 // sctpSocket is a socket of the host that was bound or connected. The test is skipped where the kernel has none.
 func sctpSocket(t *testing.T, h *lab.Host, addr string, begin func(fd int, addr unix.Sockaddr) error) *os.File {
 	t.Helper()
-	to := netip.MustParseAddrPort(addr)
-	domain, sockaddr := unix.AF_INET6, unix.Sockaddr(&unix.SockaddrInet6{Port: int(to.Port()), Addr: to.Addr().As16()})
-	if to.Addr().Is4() {
-		domain, sockaddr = unix.AF_INET, &unix.SockaddrInet4{Port: int(to.Port()), Addr: to.Addr().As4()}
-	}
+	domain, sockaddr := sockaddrOf(netip.MustParseAddrPort(addr))
 	var file *os.File
 	err := h.Do(func() error {
 		fd, err := unix.Socket(domain, unix.SOCK_STREAM|unix.SOCK_CLOEXEC, unix.IPPROTO_SCTP)
@@ -216,4 +212,12 @@ func sctpSocket(t *testing.T, h *lab.Host, addr string, begin func(fd int, addr 
 	lab.Check(t, err)
 	t.Cleanup(func() { _ = file.Close() })
 	return file
+}
+
+// sockaddrOf is the address as system calls take it, and its family.
+func sockaddrOf(a netip.AddrPort) (domain int, sockaddr unix.Sockaddr) {
+	if a.Addr().Is4() {
+		return unix.AF_INET, &unix.SockaddrInet4{Port: int(a.Port()), Addr: a.Addr().As4()}
+	}
+	return unix.AF_INET6, &unix.SockaddrInet6{Port: int(a.Port()), Addr: a.Addr().As16()}
 }

@@ -81,6 +81,7 @@ func Parse(path string, data []byte) (*Config, error) {
 	c.FlowLog = flowLogOf(doc.table("flow_log", flowLogKeys))
 	c.NAT.ReportRefused = c.FlowLog.On()
 	c.Metrics = metricsOf(doc.table("metrics", metricsKeys))
+	c.NAT.ReportRepeated = c.Counts()
 	in := &written{
 		relays:   doc.tables(string(Relay), relayKeys),
 		gateways: doc.tables(string(Gateway), gatewayKeys),

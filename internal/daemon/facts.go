@@ -4,6 +4,7 @@ import (
 	"errors"
 	"net/netip"
 	"slices"
+	"strconv"
 	"time"
 
 	"natd/internal/probe"
@@ -18,6 +19,7 @@ type facts struct {
 	egress    map[via]way        // where the configuration names the interface
 	noIPv6    error              // why the host has no IPv6; nil when it has
 	instance  *instance          // nil where none is known
+	answered  time.Duration      // see nat.Placements.Answered
 	live      live
 }
 
@@ -49,9 +51,22 @@ func gather(host *netconf.Host, sysctls *netconf.Sysctls, spec *nat.Spec, l live
 	}
 	f := &facts{
 		addresses: addresses, ways: make(map[netip.Addr]way), egress: make(map[via]way),
-		noIPv6: sysctls.IPv6(""), live: l,
+		noIPv6: sysctls.IPv6(""), live: l, answered: answered(sysctls),
 	}
 	return f, f.lookUp(host, spec)
+}
+
+// answered is how long the kernel remembers a connection after the first answer: the least of the times that it may take, of which
+// it takes another when segments were repeated or wait to be acknowledged.
+func answered(sysctls *netconf.Sysctls) time.Duration {
+	least := time.Minute // as it comes
+	for _, which := range []string{"syn_recv", "max_retrans", "unacknowledged"} {
+		text, err := sysctls.Get(sysctlConntrackPrefix + "tcp_timeout_" + which)
+		if seconds, bad := strconv.Atoi(text); err == nil && bad == nil && (which == "syn_recv" || time.Duration(seconds)*time.Second < least) {
+			least = time.Duration(seconds) * time.Second
+		}
+	}
+	return least
 }
 
 // lookUp asks for the ways that are not known yet.

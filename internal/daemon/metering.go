@@ -38,6 +38,9 @@ func (s *session) begin() {
 		s.count.Sink = fan(s.sinks)
 	}
 	s.readTimeouts()
+	if err := s.events.Deaf(); err != nil {
+		s.log.Warn("what connections repeat before they are established will not be counted", "error", err)
+	}
 	s.dump(now, false, nil)
 }
 
@@ -119,10 +122,9 @@ func (s *session) wait(ctx context.Context) error {
 	return nil
 }
 
-// drain counts everything that has ended.
+// drain counts everything that has ended, and what was repeated.
 func (s *session) drain() error {
-	now := time.Now()
-	lost, err := s.events.Take(func(e *flow.Entry) { s.count.Ended(e, now) })
+	lost, err := s.events.Take(s.count.At(time.Now()))
 	if lost {
 		s.unsure = true
 		s.count.Lost()

@@ -35,6 +35,7 @@ func (p *placed) same(o *placed) bool {
 func (p *placed) placements() *nat.Placements {
 	return &nat.Placements{
 		Relays: relayPlacements(p.relays), Gateways: spotPlacements(p.gateways), Statics: spotPlacements(p.statics),
+		Answered: p.facts.answered,
 	}
 }
 

@@ -36,6 +36,12 @@ func (c *tracker) listen() *Events {
 	return events
 }
 
+// ended is a Hearer of ends alone.
+type ended func(*Entry)
+
+func (f ended) Ended(e *Entry)   { f(e) }
+func (ended) Repeated(*Repeated) {}
+
 // The end of a connection is heard of, whether it began before or after somebody listened.
 func TestEvents(t *testing.T) {
 	t.Parallel()
@@ -59,7 +65,7 @@ func TestEvents(t *testing.T) {
 		}
 	}
 	heard := make(map[string]bool)
-	lost, err := events.Take(func(e *Entry) {
+	lost, err := events.Take(ended(func(e *Entry) {
 		heard[fmt.Sprintf("%s %v>%v %v>%v", e.Proto, e.Orig.Src, e.Orig.Dst, e.Reply.Src, e.Reply.Dst)] = true
 		if was, ok := began[binary.BigEndian.Uint32(e.id)]; !ok || was != e.began {
 			t.Errorf("%v began at %d when it was tracked, and at %d when it ended", e.Orig, was, e.began)
@@ -67,7 +73,7 @@ func TestEvents(t *testing.T) {
 		if !e.Dying() || e.ended == 0 || e.ended < e.began || !e.Assured() {
 			t.Errorf("%v: dying %t, from %d to %d, assured %t", e.Orig, e.Dying(), e.began, e.ended, e.Assured())
 		}
-	})
+	}))
 	if lost || err != nil {
 		t.Errorf("Take: %t, %v", lost, err)
 	}
@@ -125,7 +131,7 @@ func TestEventsAreNotLost(t *testing.T) {
 				done <- err
 				return
 			}
-			lost, err := events.Take(func(e *Entry) { m.Ended(e, time.Now()) })
+			lost, err := events.Take(m.At(time.Now()))
 			if err != nil {
 				done <- err
 				return
@@ -144,7 +150,7 @@ func TestEventsAreNotLost(t *testing.T) {
 	took := time.Since(began)
 	cancel()
 	lab.Check(t, <-done)
-	_, err := events.Take(func(e *Entry) { m.Ended(e, time.Now()) })
+	_, err := events.Take(m.At(time.Now()))
 	lab.Check(t, err)
 	t.Logf("%.0f connections a second", count/took.Seconds())
 	if got := m.Tallies()[0].Begun; got != count || m.Losses() != 0 {
@@ -166,7 +172,7 @@ func TestEventsOverrun(t *testing.T) {
 	lab.Check(t, m.Dump(time.Now(), true, c.Entries))
 	churn(t, c.socket, overrun)
 	c.host.Output(t, "conntrack", "-D", "-f", "ipv4")
-	lost, err := events.Take(func(e *Entry) { m.Ended(e, time.Now()) })
+	lost, err := events.Take(m.At(time.Now()))
 	lab.Check(t, err)
 	if !lost {
 		t.Fatal("nothing was lost")

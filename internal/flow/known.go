@@ -55,8 +55,8 @@ func (v *Volume) add(more Volume) {
 // known is what is kept of a connection while it lives, without a pointer, for there may be as many as nf_conntrack_max: with its place
 // in the map some 230 bytes.
 type known struct {
-	counted carried // in the totals
-	sampled carried // handed to the sink
+	counted carried // of what the kernel counts, in the totals
+	sampled carried // handed to the sink, less what the kernel does not count: counted.since(sampled) is what it is still to get
 	last    int64   // its last packet, in ns since 1970; 0 while that is not known
 	seen    uint64  // the number of the last dump that it was in
 

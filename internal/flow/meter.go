@@ -42,6 +42,7 @@ type Meter struct {
 	Sink Sink
 
 	live    map[key]*known
+	repeats repeats
 	tallies []Tally
 	places  map[tallied]uint32
 	since   time.Time // the beginning of all that was counted
@@ -58,7 +59,7 @@ type Meter struct {
 func NewMeter(owner func(*Entry) Owner, now time.Time) *Meter {
 	return &Meter{
 		Owner: owner, live: make(map[key]*known), places: make(map[tallied]uint32),
-		since: now, began: now, window: now,
+		repeats: newRepeats(), since: now, began: now, window: now,
 	}
 }
 
@@ -82,6 +83,24 @@ func (m *Meter) Lost() {
 	m.version++
 }
 
+// At is the Meter as one who is told at that time what Events hears.
+func (m *Meter) At(now time.Time) Hearer { return meterAt{m, now} }
+
+type meterAt struct {
+	meter *Meter
+	now   time.Time
+}
+
+// Ended is told of a connection that the kernel has forgotten.
+func (m meterAt) Ended(e *Entry) { m.meter.Ended(e, m.now) }
+
+// Repeated is told of a packet that the kernel has let through and does not count. Its connection counts it when it is read again.
+func (m meterAt) Repeated(r *Repeated) {
+	if !m.meter.repeats.add(r, m.meter.dumps, m.now) {
+		m.meter.Lost()
+	}
+}
+
 // Ended is told of a connection that the kernel has forgotten.
 func (m *Meter) Ended(e *Entry, now time.Time) {
 	id := keyOf(e)
@@ -102,6 +121,7 @@ func (m *Meter) Dump(now time.Time, atEnd bool, entries func(each func(*Entry)) 
 		return err
 	}
 	m.bury()
+	m.repeats.forget(m.dumps)
 	m.looked = true
 	if atEnd {
 		if m.Sink != nil {
@@ -175,12 +195,16 @@ func (m *Meter) place(owner Owner, e *Entry) uint32 {
 
 // count adds what the connection has carried since it was counted last.
 func (m *Meter) count(id key, k *known, e *Entry, now time.Time) {
-	if more := carriedBy(e).since(k.counted); more != (carried{}) {
-		k.last = m.Timeouts.lastPacket(e, m.first(id, k), now).UnixNano()
+	more := carriedBy(e).since(k.counted)
+	repeated, at := m.repeats.take(e)
+	if more != (carried{}) || repeated != (carried{}) {
+		k.last = max(m.Timeouts.lastPacket(e, m.first(id, k), now).UnixNano(), at)
 		t := &m.tallies[k.tally]
-		t.ToTarget.add(more.toTarget)
-		t.ToClient.add(more.toClient)
-		k.counted = carriedBy(e)
+		for _, c := range []carried{more, repeated} {
+			t.ToTarget.add(c.toTarget)
+			t.ToClient.add(c.toClient)
+		}
+		k.counted, k.sampled = carriedBy(e), k.sampled.since(repeated)
 		m.version++
 	}
 	k.note(e)

@@ -15,10 +15,12 @@ import (
 
 // Numbers of linux/netfilter/nfnetlink_log.h.
 const (
+	msgLogPacket = 0 // NFULNL_MSG_PACKET
 	msgLogConfig = 1 // NFULNL_MSG_CONFIG
 
 	cfgCommand = 1 // NFULA_CFG_CMD
 	cfgMode    = 2 // NFULA_CFG_MODE
+	cfgBuffer  = 3 // NFULA_CFG_NLBUFSIZ
 	cfgTimeout = 4 // NFULA_CFG_TIMEOUT
 	cfgAtOnce  = 5 // NFULA_CFG_QTHRESH
 	cfgFlags   = 6 // NFULA_CFG_FLAGS
@@ -65,6 +67,14 @@ func bindGroup(group uint16, reported string, more func(*nfnl.Builder)) (*nfnl.S
 	if err != nil {
 		return nil, err
 	}
+	if err := bindTo(s, group, reported, more); err != nil {
+		return nil, errors.Join(err, s.Close())
+	}
+	return s, nil
+}
+
+// bindTo is bindGroup with a socket that there is.
+func bindTo(s *nfnl.Socket, group uint16, reported string, more func(*nfnl.Builder)) error {
 	var b nfnl.Builder
 	b.Begin(nfnl.Type(unix.NFNL_SUBSYS_ULOG, msgLogConfig), unix.NLM_F_ACK, unix.AF_UNSPEC, group)
 	b.Bytes(cfgCommand, []byte{commandBind})
@@ -73,10 +83,9 @@ func bindGroup(group uint16, reported string, more func(*nfnl.Builder)) (*nfnl.S
 	b.End()
 	var refused error
 	if err := s.Do(&b, func(e *nfnl.Error) { refused = e }); err != nil || refused != nil {
-		err = fmt.Errorf("bind nflog group %d, which %s are reported by and only one program can have: %w", group, reported, errors.Join(err, refused))
-		return nil, errors.Join(err, s.Close())
+		return fmt.Errorf("bind nflog group %d, which %s are reported by and only one program can have: %w", group, reported, errors.Join(err, refused))
 	}
-	return s, nil
+	return nil
 }
 
 // Close ends the subscription.

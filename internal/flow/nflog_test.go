@@ -98,8 +98,8 @@ func apply(t *testing.T, p *lab.Peering, edit func(*nat.Relay), reports bool) {
 	edit(&r)
 	own := []netip.Addr{p.B.Addr}
 	target := nat.Target{Addr: p.C.Addr, Ports: r.Backends[0].Ports, Weight: 1, SNAT: own}
-	places := &nat.Placements{Relays: []nat.Placement{{Addrs: own, Targets: []nat.Target{target}}}}
-	want := nat.Build(&nat.Spec{Relays: []nat.Relay{r}, ReportRefused: reports}, places)
+	places := &nat.Placements{Relays: []nat.Placement{{Addrs: own, Targets: []nat.Target{target}}}, Answered: time.Minute}
+	want := nat.Build(&nat.Spec{Relays: []nat.Relay{r}, ReportRefused: reports, ReportRepeated: reports}, places)
 	lab.Check(t, p.B.Do(func() error {
 		k, err := nat.Open()
 		if err != nil {

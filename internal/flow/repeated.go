@@ -1,0 +1,111 @@
+package flow
+
+import (
+	"net/netip"
+	"time"
+
+	"natd/internal/nfnl"
+	"natd/nat"
+)
+
+// repeatedSize is the room that the kernel takes for a report at once, in bytes; it takes more where that is not enough.
+const repeatedSize = 512
+
+// maxRepeated bounds the connections whose repeated packets wait for them to be read.
+const maxRepeated = 1 << 16
+
+// Repeated is a packet that the kernel has let through and does not count, see nat.Spec.ReportRepeated.
+type Repeated struct {
+	ends   ends
+	volume carried
+}
+
+// ends is how a connection looks between the two translations: its client, and its target. A client that dials one target through two
+// relays at the same time from the same port has two that look the same; what the one repeats may then count for the other.
+type ends struct {
+	proto          nat.Protocol
+	client, target netip.AddrPort
+}
+
+// decodeRepeated reads a report.
+func decodeRepeated(attrs []byte, r *Repeated) bool {
+	var p Refused
+	p.decode(nfnl.Attr(attrs, logPayload))
+	sent := Volume{Packets: 1, Bytes: p.Bytes}
+	const synACK = 0x12 // RFC 9293, section 3.1: of all packets that are reported only the target sends it
+	if p.Flags&synACK == synACK {
+		*r = Repeated{ends{p.Proto, p.Target, p.From}, carried{toClient: sent}}
+	} else {
+		*r = Repeated{ends{p.Proto, p.From, p.Target}, carried{toTarget: sent}}
+	}
+	return p.From.Addr().IsValid()
+}
+
+// repeats is what was repeated, until its connection is read.
+type repeats struct {
+	waiting map[ends]*repeat
+
+	second   time.Time // the last one that began
+	inSecond int       // how many packets were repeated in it
+	full     bool      // some had no room, since the last dump
+}
+
+type repeat struct {
+	volume carried
+	last   int64  // packet, in ns since 1970
+	dumps  uint64 // that there were before it
+}
+
+func newRepeats() repeats { return repeats{waiting: make(map[ends]*repeat)} }
+
+// add keeps what was repeated; false when something is missing, which is told once. What the rules do not report because it is too much
+// nobody tells, but it takes half a burst in some second.
+func (w *repeats) add(r *Repeated, dumps uint64, now time.Time) bool {
+	if now.Sub(w.second) >= time.Second {
+		w.second, w.inSecond = now, 0
+	}
+	w.inSecond++
+	all := w.inSecond != nat.RepeatedBurst/2
+	one := w.waiting[r.ends]
+	if one == nil {
+		if len(w.waiting) >= maxRepeated {
+			told := w.full
+			w.full = true
+			return told && all
+		}
+		one = &repeat{}
+		w.waiting[r.ends] = one
+	}
+	one.volume.toTarget.add(r.volume.toTarget)
+	one.volume.toClient.add(r.volume.toClient)
+	one.last, one.dumps = now.UnixNano(), dumps
+	return all
+}
+
+// take is what the connection has repeated since it was read last, and when it did so last. One that the kernel does not count at all is
+// not counted here either.
+func (w *repeats) take(e *Entry) (volume carried, last int64) {
+	if len(w.waiting) == 0 {
+		return carried{}, 0
+	}
+	id := ends{e.Proto, e.Orig.Src, e.Reply.Src}
+	r := w.waiting[id]
+	if r == nil {
+		return carried{}, 0
+	}
+	delete(w.waiting, id)
+	if carriedBy(e) == (carried{}) {
+		return carried{}, 0
+	}
+	return r.volume, r.last
+}
+
+// forget lets go of what two dumps have found no connection for: it is none of natd's, or its end was not heard of.
+func (w *repeats) forget(dumps uint64) {
+	w.full = false
+	for id, r := range w.waiting {
+		if r.dumps+1 < dumps {
+			delete(w.waiting, id)
+		}
+	}
+}
