@@ -147,14 +147,13 @@ func (h *handler) document(w http.ResponseWriter, r *http.Request) {
 	defer cancel()
 	w.Header().Set("Content-Type", "application/json")
 	answer, err := h.asker.ask(ctx)
-	var document any
 	if err != nil {
 		w.WriteHeader(http.StatusServiceUnavailable)
-		document = map[string]any{"schema_version": control.SchemaVersion, "error": err.Error()}
-	} else {
-		document = answer.status
+		out := json.NewEncoder(w)
+		out.SetIndent("", "  ")
+		_ = out.Encode(map[string]any{"schema_version": control.SchemaVersion, "error": err.Error()}) // a reader who has gone away is no error
+		return
 	}
-	out := json.NewEncoder(w)
-	out.SetIndent("", "  ")
-	_ = out.Encode(document) // a reader who has gone away is no error
+	_ = answer.status.WriteJSON(w, "  ") // likewise
+	_, _ = io.WriteString(w, "\n")
 }
