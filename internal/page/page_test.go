@@ -134,6 +134,7 @@ func TestEscaped(t *testing.T) {
 	h := page.New(source(func(now time.Time) *control.Status {
 		s := degrade(onEC2(now), control.RelayDown, evil)
 		s.Reasons, s.State, s.Version, s.Config.Path, s.Config.Error = []string{evil}, evil, evil, evil, evil
+		s.FlowLog.Path, s.FlowLog.Format, s.FlowLog.Error, s.Relays[0].Faults = evil, evil, evil, control.Faults{Host: evil, Target: evil}
 		s.Ruleset.LastError, s.Ruleset.LastDrift.By, s.Ruleset.LastDrift.What = evil, evil, evil
 		s.Host.Instance.ID, s.Host.Instance.Error, s.Host.Instance.Interfaces[0].VPC = evil, evil, evil
 		r := &s.Relays[0]

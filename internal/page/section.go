@@ -203,7 +203,7 @@ func (r relay) cells() [3]string {
 
 func (r relay) notes() []string { return words.RelayNotes(r.Relay) }
 
-func (r relay) detail(a *answer) *detail { return relayDetail(r.Relay, a.status.Ruleset.InSync, a.at) }
+func (r relay) detail(a *answer) *detail { return relayDetail(r.Relay, a.at) }
 
 type gateway struct{ *control.Gateway }
 
@@ -217,7 +217,7 @@ func (g gateway) cells() [3]string {
 
 func (g gateway) notes() []string { return words.Notes(g.Name, g.Reason, g.Connections) }
 
-func (g gateway) detail(a *answer) *detail { return gatewayDetail(g.Gateway, a.status.Ruleset.InSync) }
+func (g gateway) detail(a *answer) *detail { return gatewayDetail(g.Gateway) }
 
 type static struct{ *control.Static }
 
@@ -229,7 +229,7 @@ func (s static) cells() [3]string { return [3]string{s.External, s.Internal, any
 
 func (s static) notes() []string { return words.Notes(s.Name, s.Reason, s.Connections) }
 
-func (s static) detail(a *answer) *detail { return staticDetail(s.Static, a.status.Ruleset.InSync) }
+func (s static) detail(a *answer) *detail { return staticDetail(s.Static) }
 
 // anyone is who may use something, in the width of about one network.
 func anyone(from []string) string { return cmp.Or(words.List(from), "any") }
