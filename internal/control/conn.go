@@ -149,22 +149,45 @@ func (s *Server) audit(p peer, r *request, err error) {
 	log.Info("control socket: change made", "peer", p)
 }
 
-// answer writes the answer, in one piece, to a client that may be slow or gone. Neither is natd's concern.
+// answer writes the answer to a client that may be slow or gone. Neither is natd's concern.
 func (s *Server) answer(ctx context.Context, conn net.Conn, data any, err error) {
 	a := answer{Version: ProtocolVersion, OK: err == nil, Data: data}
 	if err != nil {
 		a.Data, a.Error = nil, AsError(err)
 	}
-	e := json.NewEncoder(writerFunc(func(p []byte) (int, error) { return s.write(ctx, conn, p) }))
-	e.SetEscapeHTML(false)
-	if err := e.Encode(a); err != nil {
+	latest := time.Now().Add(pieces * s.limits.write)
+	if err := a.write(writerFunc(func(p []byte) (int, error) { return s.write(ctx, conn, p, latest) })); err != nil {
 		s.log.Debug("control socket: an answer was not taken", "error", err)
 	}
 }
 
+// write writes the answer: a status piece by piece, everything else in one.
+func (a *answer) write(w io.Writer) error {
+	if status, ok := a.Data.(*Status); ok && status != nil {
+		if _, err := fmt.Fprintf(w, `{"version":%d,"ok":%t,"data":`, a.Version, a.OK); err != nil {
+			return err
+		}
+		if err := status.WriteJSON(w, ""); err != nil {
+			return err
+		}
+		_, err := io.WriteString(w, "}\n")
+		return err
+	}
+	e := json.NewEncoder(w)
+	e.SetEscapeHTML(false)
+	return e.Encode(a)
+}
+
+// pieces is how many times as long a client may take for all pieces of an answer as for one of them.
+const pieces = 6
+
 // write gives the client its time from now on: a long answer takes a while to encode, which is not the client's fault.
-func (s *Server) write(ctx context.Context, conn net.Conn, p []byte) (int, error) {
-	_ = conn.SetWriteDeadline(time.Now().Add(s.limits.write))
+func (s *Server) write(ctx context.Context, conn net.Conn, p []byte, latest time.Time) (int, error) {
+	deadline := time.Now().Add(s.limits.write)
+	if latest.Before(deadline) {
+		deadline = latest
+	}
+	_ = conn.SetWriteDeadline(deadline)
 	stop := context.AfterFunc(ctx, func() { _ = conn.SetWriteDeadline(time.Now().Add(s.limits.stopping)) })
 	defer stop()
 	return conn.Write(p)

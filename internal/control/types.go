@@ -221,11 +221,19 @@ type Drift struct {
 	What string    `json:"what"` // what was found changed
 }
 
+// Faults is where no new connection goes on, and why: a part of the reason. A state may have a reason and no fault: connections go on, with
+// a reservation.
+type Faults struct {
+	Host   string `json:"host"`   // on this host, or with its addresses; "" = not there
+	Target string `json:"target"` // between this host and every target; "" = to one at least they go
+}
+
 // Relay is one relay as the kernel holds it.
 type Relay struct {
 	Name        string      `json:"name"`
 	State       string      `json:"state"`
 	Reason      string      `json:"reason"`
+	Faults      Faults      `json:"faults"`
 	Listen      []string    `json:"listen"`
 	Protocol    []string    `json:"protocol"`
 	From        []string    `json:"from"`
@@ -299,6 +307,7 @@ type Gateway struct {
 	Name        string      `json:"name"`
 	State       string      `json:"state"` // as that of a relay
 	Reason      string      `json:"reason"`
+	Faults      Faults      `json:"faults"`
 	From        []string    `json:"from"`
 	To          []string    `json:"to"`
 	SNAT        []string    `json:"snat"`   // "auto" or addresses
@@ -314,6 +323,7 @@ type Static struct {
 	Name        string      `json:"name"`
 	State       string      `json:"state"` // as that of a relay
 	Reason      string      `json:"reason"`
+	Faults      Faults      `json:"faults"`
 	External    string      `json:"external"`
 	Internal    string      `json:"internal"`
 	From        []string    `json:"from"`

@@ -22,6 +22,7 @@ type backend struct {
 	check   probe.Check  // zero when nothing checks it
 	state   string       // as status has it
 	why     string       // it is not as configured, in a sentence
+	ours    bool         // this host is to blame for why, not the way to the backend
 	lacks   string       // what its pool of source addresses lacks
 	since   time.Time    // zero when nobody noted it
 	fit     bool         // packets can be sent to it as the configuration asks
@@ -110,6 +111,7 @@ func checkOf(r *nat.Relay, b *backend) probe.Check {
 // findWay finds the interface towards the backend.
 func (f *facts) findWay(r *nat.Relay, b *backend) bool {
 	if b.addr.Is6() && f.noIPv6 != nil {
+		b.ours = true
 		b.why = fmt.Sprintf("backend %s cannot be reached: %s", b.addr, f.noIPv6)
 		return false
 	}
@@ -127,12 +129,14 @@ func (f *facts) findWay(r *nat.Relay, b *backend) bool {
 	if r.Egress == "" || r.Egress == w.route.Link {
 		return true
 	}
+	b.ours = true
 	switch named := f.egress[via{b.addr, r.Egress}]; {
 	case named.err != nil:
 		b.why = fmt.Sprintf("egress %s: %s", r.Egress, errors.Unwrap(named.err))
 	case named.route.Index == 0 || named.route.Index != w.route.Index:
 		b.why = fmt.Sprintf("the route to backend %s leaves by %s, not by egress %s", b.addr, w.route.Link, r.Egress)
 	default:
+		b.ours = false
 		return true // another name of the same interface
 	}
 	return false
@@ -144,12 +148,12 @@ func (f *facts) findSource(r *nat.Relay, b *backend) bool {
 	case r.SNAT.Mode == nat.SNATOff:
 	case r.SNAT.Mode == nat.SNATFixed:
 		if b.sources, b.lacks = f.pool(r.SNAT.Addrs, b.addr.Is4()); len(b.sources) == 0 {
-			b.why = b.lacks
+			b.why, b.ours = b.lacks, true
 			return false
 		}
 	case b.route.Local: // packets to the host itself do not leave it: there is no source to choose
 	case !b.route.Source.IsValid():
-		b.why = b.route.Link + " has no address to send from: give it one"
+		b.why, b.ours = b.route.Link+" has no address to send from: give it one", true
 		return false
 	default:
 		b.sources = []netip.Addr{b.route.Source}

@@ -1,12 +1,14 @@
 package daemon
 
 import (
+	"cmp"
 	"errors"
 	"fmt"
 	"net/netip"
 	"slices"
 	"strings"
 
+	"natd/internal/control"
 	"natd/nat"
 	"natd/netconf"
 )
@@ -16,11 +18,13 @@ type spot struct {
 	nat.Placement
 	links   []string // the interfaces that it sends by, as far as that can be told
 	reasons []string // why it is not as configured
+	faults  control.Faults
 }
 
 func (s *spot) hold(format string, args ...any) {
 	s.Held = true
-	s.reasons = add(s.reasons, fmt.Sprintf(format, args...))
+	why := fmt.Sprintf(format, args...)
+	s.reasons, s.faults.Host = add(s.reasons, why), cmp.Or(s.faults.Host, why)
 }
 
 // reason is why it is not as configured, in one line; "" when it is.
@@ -74,7 +78,9 @@ func (f *facts) needFamilies(s *spot, prefixes []netip.Prefix) {
 		return
 	}
 	s.reasons = add(s.reasons, f.noIPv6.Error())
-	s.Held = s.Held || !slices.ContainsFunc(prefixes, is4)
+	if !slices.ContainsFunc(prefixes, is4) {
+		s.hold("%s", f.noIPv6)
+	}
 }
 
 // lacks tells whether the host does not have the address's family: then there is nothing to say about the address.
@@ -90,7 +96,9 @@ func (f *facts) needPool(s *spot, snat nat.SNAT) {
 			s.reasons = add(s.reasons, lacks)
 		}
 	}
-	s.Held = s.Held || len(wanted) > 0 && len(s.Addrs) == 0
+	if len(wanted) > 0 && len(s.Addrs) == 0 {
+		s.hold("%s", s.reasons[len(s.reasons)-1])
+	}
 }
 
 // needWay notes a network that nothing leads to, and an interface that is not there.
@@ -100,7 +108,8 @@ func (f *facts) needWay(s *spot, to netip.Prefix, egress string) {
 	}
 	host := someHost(to)
 	if w := f.ways[host]; w.err != nil {
-		s.reasons = add(s.reasons, fmt.Sprintf("%s cannot be reached: %s", to, errors.Unwrap(w.err)))
+		why := fmt.Sprintf("%s cannot be reached: %s", to, errors.Unwrap(w.err))
+		s.reasons, s.faults.Target = add(s.reasons, why), cmp.Or(s.faults.Target, why)
 	} else if !w.route.Local {
 		s.links = add(s.links, w.route.Link)
 	}
@@ -109,7 +118,8 @@ func (f *facts) needWay(s *spot, to netip.Prefix, egress string) {
 	}
 	s.links = add(s.links, egress)
 	if w := f.egress[via{host, egress}]; w.err != nil && !errors.Is(w.err, netconf.ErrNoRoute) {
-		s.reasons = add(s.reasons, fmt.Sprintf("egress %s: %s", egress, errors.Unwrap(w.err)))
+		why := fmt.Sprintf("egress %s: %s", egress, errors.Unwrap(w.err))
+		s.reasons, s.faults.Host = add(s.reasons, why), cmp.Or(s.faults.Host, why)
 	}
 }
 

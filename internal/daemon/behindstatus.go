@@ -19,7 +19,7 @@ func (d *Daemon) gatewayStatus(all *counts) []control.Gateway {
 			Name: g.Name, From: texts(g.From), To: texts(g.To), SNAT: snatTexts(g.SNAT), Egress: cmp.Or(g.Egress, "auto"),
 			Connections: c.connections, Bytes: c.bytes, Packets: c.packets, Ports: all.uses[owner],
 		}
-		gateways[i].State, gateways[i].Reason = d.spotState(g.Enabled, d.placed.gateways, i, g.From...)
+		gateways[i].State, gateways[i].Reason, gateways[i].Faults = d.spotState(g.Enabled, d.placed.gateways, i, g.From...)
 	}
 	return gateways
 }
@@ -34,7 +34,7 @@ func (d *Daemon) staticStatus(all *counts) []control.Static {
 			Name: st.Name, External: st.External.String(), Internal: st.Internal.String(), From: texts(st.From), SNAT: snatTexts(st.SNAT),
 			Connections: c.connections, Bytes: c.bytes, Packets: c.packets, Ports: all.uses[owner],
 		}
-		statics[i].State, statics[i].Reason = d.spotState(st.Enabled, d.placed.statics, i, st.External)
+		statics[i].State, statics[i].Reason, statics[i].Faults = d.spotState(st.Enabled, d.placed.statics, i, st.External)
 	}
 	return statics
 }
@@ -52,20 +52,26 @@ func snatTexts(s nat.SNAT) []string {
 }
 
 // spotState is the state of the i-th of the spots, which forwards packets of the families of the networks.
-func (d *Daemon) spotState(enabled bool, spots []spot, i int, networks ...netip.Prefix) (state, reason string) {
-	switch {
-	case !enabled:
-		return control.RelayDisabled, "enabled = false"
-	case d.flushed:
-		return control.RelayDown, flushedReason
-	case i >= len(spots) || !d.sync.verified:
-		return control.RelayDown, "it is not in the kernel: " + d.sync.err
-	case spots[i].reason() != "":
-		return control.RelayDegraded, spots[i].reason()
-	case d.unforwardedOf(networks) != "":
-		return control.RelayDegraded, "the host does not forward " + d.unforwardedOf(networks)
+func (d *Daemon) spotState(enabled bool, spots []spot, i int, networks ...netip.Prefix) (state, reason string, faults control.Faults) {
+	if !enabled {
+		return control.RelayDisabled, "enabled = false", faults
 	}
-	return control.RelayReady, ""
+	if absent := d.absent(len(spots) > i); absent != "" {
+		return control.RelayDown, absent, control.Faults{Host: absent}
+	}
+	reason, faults = spots[i].reason(), spots[i].faults
+	if family := d.unforwardedOf(networks); family != "" && !spots[i].Held {
+		off := "the host does not forward " + family
+		faults.Host = cmp.Or(faults.Host, off)
+		if reason != "" {
+			off = reason + "; " + off
+		}
+		reason = off
+	}
+	if reason != "" {
+		return control.RelayDegraded, reason, faults
+	}
+	return control.RelayReady, "", faults
 }
 
 // unforwardedOf is the family of the networks that the host does not forward; "" when it forwards all.

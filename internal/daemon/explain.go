@@ -37,12 +37,27 @@ func (p *place) explainBackends(r *nat.Relay) {
 		}
 	}
 	p.reasons = append(p.reasons, first(unfit)...)
+	p.explainUnfit(fit)
 	if p.down = fit > 0 && len(down)+len(drained) == fit; !p.down {
 		p.unwell = append(p.unwell, first(down)...)
 		p.explainFamilies()
 		return
 	}
-	p.ail("%s", outage(r, down, len(drained)))
+	p.unreached = outage(r, down, len(drained))
+	p.ail("%s", p.unreached)
+}
+
+// explainUnfit says where a relay breaks that has no backend to send to.
+func (p *place) explainUnfit(fit int) {
+	for i := range p.backends {
+		switch b := &p.backends[i]; {
+		case fit > 0:
+		case b.ours:
+			p.faults = add(p.faults, b.why)
+		case p.unreached == "":
+			p.unreached = b.why
+		}
+	}
 }
 
 // outage says why no backend of the relay is well, what becomes of new connections, and what a person can undo.

@@ -18,6 +18,9 @@ type place struct {
 	reasons  []string // why it is not as configured, of what the host's network is to blame for
 	unwell   []string // the same, of backends that are down or drained and of names without an answer
 
+	unreached string   // why none of its backends can be reached; "" when one can, or this host is to blame for it
+	faults    []string // those of the reasons, and of undelivered, because of which no connection passes this host
+
 	undelivered []string // why AWS does not deliver its packets, though all is as configured here
 }
 
@@ -75,7 +78,7 @@ func (f *facts) placeInVPC(r *nat.Relay, p *place) {
 	}
 	note := func(why string) {
 		if why != "" {
-			p.undelivered = add(p.undelivered, why)
+			p.undelivered, p.faults = add(p.undelivered, why), add(p.faults, why)
 		}
 	}
 	if !r.Listen.Any() {
@@ -99,7 +102,8 @@ func (p *place) hold(format string, args ...any) {
 }
 
 func (p *place) notef(format string, args ...any) {
-	p.reasons = append(p.reasons, fmt.Sprintf(format, args...))
+	why := fmt.Sprintf(format, args...)
+	p.reasons, p.faults = append(p.reasons, why), append(p.faults, why)
 }
 
 // ail notes a reason that the network is not to blame for.

@@ -28,7 +28,7 @@ func (d *Daemon) relayStatus(all *counts) []control.Relay {
 			Refused: control.Refused{Connections: kept.Connections, PerSource: kept.Sources, Rate: kept.Rate},
 		}
 		s.Backends = d.backendStatus(i, c)
-		s.State, s.Reason = d.relayState(i, s.Ports)
+		s.State, s.Reason, s.Faults = d.relayState(i, s.Ports)
 		if i < len(d.placed.relays) && !d.flushed {
 			s.Egress = strings.Join(d.placed.relays[i].links(), ",")
 			s.SNAT = texts(d.placed.relays[i].sources())
@@ -125,25 +125,47 @@ func (d *Daemon) sinceOf(name string) time.Time {
 // of them without a sound.
 const portsWarned = 75
 
-func (d *Daemon) relayState(i int, ports *control.PortUse) (state, reason string) {
-	switch {
-	case !d.cfg.NAT.Relays[i].Enabled:
-		return control.RelayDisabled, "enabled = false"
-	case d.flushed:
-		return control.RelayDown, flushedReason
-	case i >= len(d.placed.relays) || !d.sync.verified:
-		return control.RelayDown, "it is not in the kernel: " + d.sync.err
-	case d.placed.relays[i].down:
-		return control.RelayDown, d.placed.relays[i].reason()
-	case d.placed.relays[i].reason() != "":
-		return control.RelayDegraded, d.placed.relays[i].reason()
-	case !d.placed.relays[i].here() && !d.forwardsTo(i):
-		return control.RelayDegraded, "the host does not forward " + d.unforwarded(i)
-	case ports != nil && ports.Used*100 >= ports.Max*portsWarned:
-		return control.RelayDegraded, fmt.Sprintf("%d of %d source ports of %s towards %s are in use: add addresses to snat, or backends",
-			ports.Used, ports.Max, ports.Source, ports.Target)
+func (d *Daemon) relayState(i int, ports *control.PortUse) (state, reason string, faults control.Faults) {
+	if !d.cfg.NAT.Relays[i].Enabled {
+		return control.RelayDisabled, "enabled = false", faults
 	}
-	return control.RelayReady, ""
+	if absent := d.absent(len(d.placed.relays) > i); absent != "" {
+		return control.RelayDown, absent, control.Faults{Host: absent}
+	}
+	p := &d.placed.relays[i]
+	reasons := []string{p.reason()}
+	faults.Target = p.unreached
+	if len(p.faults) > 0 {
+		faults.Host = p.faults[0]
+	}
+	if !p.here() && !d.forwardsTo(i) {
+		off := "the host does not forward " + d.unforwarded(i)
+		reasons, faults.Host = append(reasons, off), cmp.Or(faults.Host, off)
+	}
+	if ports != nil && ports.Used*100 >= ports.Max*portsWarned {
+		reasons = append(reasons, fmt.Sprintf("%d of %d source ports of %s towards %s are in use: add addresses to snat, or backends",
+			ports.Used, ports.Max, ports.Source, ports.Target))
+	}
+	reason = strings.Join(slices.DeleteFunc(reasons, func(why string) bool { return why == "" }), "; ")
+	switch {
+	case p.down:
+		return control.RelayDown, reason, faults
+	case reason != "":
+		return control.RelayDegraded, reason, faults
+	}
+	return control.RelayReady, "", faults
+}
+
+// absent is why something that is to be in the kernel is not, whatever the host's network is like; "" when it may be. There is a
+// place for it from the first pass on.
+func (d *Daemon) absent(placed bool) string {
+	switch {
+	case d.flushed:
+		return flushedReason
+	case !placed || !d.sync.verified:
+		return "it is not in the kernel: " + d.sync.err
+	}
+	return ""
 }
 
 // flushedReason is why nothing is in the kernel after a flush.

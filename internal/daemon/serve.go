@@ -11,8 +11,6 @@ import (
 	"sync"
 	"time"
 
-	"golang.org/x/net/netutil"
-
 	"natd/internal/control"
 )
 
@@ -24,6 +22,7 @@ const (
 	webReadTimeout  = 10 * time.Second
 	webWriteTimeout = time.Minute // from the end of the request: the time for the status, and for a slow client
 	webIdleTimeout  = 2 * time.Minute
+	webGrace        = time.Second // at the end
 )
 
 // webRetry is the pause before another try to listen: the address may come to the host, or another program may leave it.
@@ -141,12 +140,14 @@ func (w *web) serve(ctx context.Context, listen netip.AddrPort) error {
 	if err != nil {
 		return err
 	}
+	visitors := newVisitors(webConnections)
 	server := &http.Server{
-		Handler: w.site, MaxHeaderBytes: webHeaderBytes, ReadTimeout: webReadTimeout, WriteTimeout: webWriteTimeout, IdleTimeout: webIdleTimeout,
+		Handler: visitors.handler(w.site), ConnState: visitors.state, ConnContext: withVisitor,
+		MaxHeaderBytes: webHeaderBytes, ReadTimeout: webReadTimeout, WriteTimeout: webWriteTimeout, IdleTimeout: webIdleTimeout,
 		ErrorLog: slog.NewLogLogger(w.log.Handler(), slog.LevelWarn),
 	}
 	ended := make(chan error, 1)
-	go func() { ended <- server.Serve(netutil.LimitListener(listener, webConnections)) }()
+	go func() { ended <- server.Serve(listener) }()
 	w.log.Info("metrics are served", "listen", listen.String())
 	w.note(listen, nil)
 	for listen == w.place() {
@@ -159,7 +160,7 @@ func (w *web) serve(ctx context.Context, listen netip.AddrPort) error {
 		}
 		break
 	}
-	err = server.Close()
+	err = finish(ctx, server)
 	if ended := <-ended; !errors.Is(ended, http.ErrServerClosed) {
 		err = errors.Join(err, ended)
 	}
@@ -168,4 +169,14 @@ func (w *web) serve(ctx context.Context, listen netip.AddrPort) error {
 		return fmt.Errorf("end to serve metrics at %v: %w", listen, err)
 	}
 	return nil
+}
+
+// finish ends a server. Who is being answered may have the rest, for a moment: whoever waits for natd to stop, or to listen elsewhere, waits too.
+func finish(ctx context.Context, server *http.Server) error {
+	grace, cancel := context.WithTimeout(context.WithoutCancel(ctx), webGrace)
+	defer cancel()
+	if err := server.Shutdown(grace); err == nil || !errors.Is(err, context.DeadlineExceeded) {
+		return err
+	}
+	return server.Close()
 }

@@ -96,7 +96,8 @@ func TestWebRetries(t *testing.T) {
 	served(t, first, true)
 }
 
-// TestWebLimits sends a header that nobody needs, and holds more connections than there may be.
+// TestWebLimits sends a header that nobody needs, and holds more connections than there may be: half of them silent, half with a
+// request that does not end. Whoever asks meanwhile is answered.
 func TestWebLimits(t *testing.T) {
 	t.Parallel()
 	w, first, _ := testWeb(t)
@@ -122,12 +123,57 @@ func TestWebLimits(t *testing.T) {
 	for range 2 * webConnections {
 		c, err := new(net.Dialer).DialContext(t.Context(), "tcp", first.String())
 		lab.Check(t, err)
-		held = append(held, c)
-	}
-	for _, c := range held {
-		lab.Check(t, c.Close())
+		defer c.Close()
+		if held = append(held, c); len(held)%2 == 0 {
+			_, _ = io.WriteString(c, "GET / HTTP/1.1\r\nHost: x\r\n") // the first of them are closed by now
+		}
 	}
 	if code, err := ask(""); code != http.StatusOK {
-		t.Errorf("after %d connections: %d, %v", len(held), code, err)
+		t.Errorf("beside %d connections: %d, %v", len(held), code, err)
 	}
+}
+
+// TestWebFinishes has natd stop listening there while somebody is answered, who gets all of it.
+func TestWebFinishes(t *testing.T) {
+	t.Parallel()
+	asked, answer := make(chan struct{}), make(chan struct{})
+	l, err := new(net.ListenConfig).Listen(t.Context(), "tcp4", "127.0.0.1:0")
+	lab.Check(t, err)
+	at := l.Addr().(*net.TCPAddr).AddrPort()
+	lab.Check(t, l.Close())
+	w := new(web)
+	w.open(slog.New(slog.DiscardHandler), http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		if r.URL.Path == "/" {
+			close(asked)
+			select {
+			case <-answer:
+			case <-r.Context().Done():
+			}
+		}
+		_, _ = io.WriteString(w, "all of it")
+	}), func() {})
+	w.follow(at)
+	ctx, stop := context.WithCancel(t.Context())
+	done := make(chan error, 1)
+	go func() { done <- w.run(ctx) }()
+	served(t, at, true)
+	got := make(chan string, 1)
+	go func() {
+		r, err := http.Get("http://" + at.String())
+		if err != nil {
+			got <- err.Error()
+			return
+		}
+		defer r.Body.Close()
+		body, err := io.ReadAll(r.Body)
+		got <- fmt.Sprint(string(body), err)
+	}()
+	<-asked
+	stop()
+	served(t, at, false)
+	close(answer)
+	if text := <-got; text != "all of it<nil>" {
+		t.Errorf("got %q", text)
+	}
+	lab.Check(t, <-done)
 }

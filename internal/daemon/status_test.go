@@ -93,17 +93,21 @@ func TestRelayState(t *testing.T) {
 		{"placed with a reason", func(d *Daemon) { d.placed.relays[0].notef("address %d", 1) }, control.RelayDegraded, "address 1"},
 		{"held", func(d *Daemon) { d.placed.relays[0].hold("no route") }, control.RelayDegraded, "no route"},
 		{"no forwarding", func(d *Daemon) { d.forwarding = false }, control.RelayDegraded, "does not forward"},
+		{"a reason, and no forwarding", func(d *Daemon) { d.forwarding = false; d.placed.relays[0].ail("one is down") }, control.RelayDegraded, "one is down; the host does not forward"},
 		{"no forwarding needed", func(d *Daemon) { d.forwarding = false; d.placed.relays[0].backends[0].route.Local = true }, control.RelayReady, ""},
 	}
 	for used, want := range map[int]string{48383: control.RelayReady, 48384: control.RelayDegraded, 64512: control.RelayDegraded} {
-		if state, reason := good().relayState(0, &control.PortUse{Used: used, Max: 64512}); state != want {
+		if state, reason, _ := good().relayState(0, &control.PortUse{Used: used, Max: 64512}); state != want {
 			t.Errorf("with %d of 64512 ports in use: %s %q, want %s", used, state, reason, want)
 		}
 	}
 	for _, tt := range tests {
 		d := good()
 		tt.change(d)
-		state, reason := d.relayState(0, nil)
+		state, reason, faults := d.relayState(0, nil)
+		if here := tt.reason != "" && tt.state != control.RelayDisabled; here != (faults.Host != "") || !strings.Contains(reason, faults.Host) || faults.Target != "" {
+			t.Errorf("%s: %q has the faults %+v", tt.name, reason, faults)
+		}
 		if state != tt.state || !strings.Contains(reason, tt.reason) || (reason == "") != (tt.reason == "") {
 			t.Errorf("%s: %s %q, want %s %q", tt.name, state, reason, tt.state, tt.reason)
 		}

@@ -1,13 +1,11 @@
 package daemon
 
 import (
-	"compress/gzip"
 	"context"
 	"fmt"
 	"io"
 	"net/http"
 	"strconv"
-	"strings"
 	"sync/atomic"
 	"time"
 
@@ -43,20 +41,28 @@ func (d *Daemon) lastingStatus(ctx context.Context) (*control.Status, error) {
 
 // handler answers GET and HEAD alone.
 func (s *site) handler() http.Handler {
+	free := make(chan struct{}, turns)
+	busy := http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) {
+		reply(w, http.StatusServiceUnavailable, "too many ask at the same time\n")
+	})
+	silent := http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) { s.writeMetrics(w, nil) })
 	mux := http.NewServeMux()
-	mux.HandleFunc("/metrics", s.metrics)
+	mux.Handle("/metrics", pack(inTurn(free, http.HandlerFunc(s.metrics), silent)))
 	mux.HandleFunc("/healthz", s.healthz)
 	mux.HandleFunc("/readyz", s.readyz)
 	mux.HandleFunc("/readyz/{name}", s.readyzOf)
-	mux.Handle("/", s.page)
+	mux.Handle("/", pack(inTurn(free, s.page, busy)))
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		w.Header().Set("X-Content-Type-Options", "nosniff")
-		if r.Method != http.MethodGet && r.Method != http.MethodHead {
+		switch {
+		case r.Method != http.MethodGet && r.Method != http.MethodHead:
 			w.Header().Set("Allow", "GET, HEAD")
 			http.Error(w, "natd is only for reading here", http.StatusMethodNotAllowed)
-			return
+		case strangeName(r):
+			http.Error(w, "on the loopback interface natd answers to addresses and to localhost, not to other names", http.StatusMisdirectedRequest)
+		default:
+			mux.ServeHTTP(w, r)
 		}
-		mux.ServeHTTP(w, r)
 	})
 }
 
@@ -73,17 +79,15 @@ func (s *site) metrics(w http.ResponseWriter, r *http.Request) {
 	ctx, cancel := context.WithTimeout(r.Context(), patienceOf(r))
 	defer cancel()
 	status, _ := s.status(ctx) // natd_up says so
+	s.writeMetrics(w, status)
+}
+
+// writeMetrics writes what the status says; nil = there is none.
+func (s *site) writeMetrics(w http.ResponseWriter, status *control.Status) {
 	w.Header().Set("Content-Type", metrics.ContentType)
 	w.Header().Set("Cache-Control", "no-store")
-	var out io.Writer = w
-	if strings.Contains(r.Header.Get("Accept-Encoding"), "gzip") {
-		w.Header().Set("Content-Encoding", "gzip")
-		z, _ := gzip.NewWriterLevel(w, gzip.BestSpeed) // the level is one that there is
-		defer z.Close()                                //nolint:errcheck // whoever scrapes is gone
-		out = z
-	}
-	if metrics.Write(out, s.version, status) == nil {
-		_ = s.runtime.Write(out) // whoever scrapes is gone
+	if metrics.Write(w, s.version, status) == nil {
+		_ = s.runtime.Write(w) // whoever scrapes is gone
 	}
 }
 

@@ -53,7 +53,7 @@ func (c *choice) Open() string { return strings.Join(c.open, ",") }
 func (c *choice) Chosen() bool { return c.chosen }
 
 // admits tells whether something with these texts is to be shown.
-func (c *choice) admits(state string, texts ...string) bool {
+func (c *choice) admits(state string, texts func() []string) bool {
 	if c.Unwell && level(state) != levelWarn && level(state) != levelBad {
 		return false
 	}
@@ -61,7 +61,7 @@ func (c *choice) admits(state string, texts ...string) bool {
 		return true
 	}
 	want := strings.ToLower(c.Filter)
-	return slices.ContainsFunc(texts, func(text string) bool { return strings.Contains(strings.ToLower(text), want) })
+	return slices.ContainsFunc(texts(), func(text string) bool { return strings.Contains(strings.ToLower(text), want) })
 }
 
 // toggle is the address of the page with one more open, or one less, of those that are.

@@ -37,8 +37,8 @@ func newDetail(w *way, facts ...cell) *detail {
 	return &detail{Way: w, Pictures: []scene{wide(w), tall(w)}, Facts: facts}
 }
 
-func relayDetail(r *control.Relay, inSync bool, now time.Time) *detail {
-	d := newDetail(relayWay(r, inSync),
+func relayDetail(r *control.Relay, now time.Time) *detail {
+	d := newDetail(relayWay(r),
 		cell{"From", cmp.Or(strings.Join(r.From, ", "), "anyone who reaches the address")},
 		cell{"Source towards backends", strings.Join(r.SNAT, ", ")},
 		cell{"Leaves by", r.Egress},
@@ -77,8 +77,8 @@ func newBackendRow(b *control.Backend, known bool, now time.Time) backendRow {
 	}
 }
 
-func gatewayDetail(g *control.Gateway, inSync bool) *detail {
-	return newDetail(gatewayWay(g, inSync),
+func gatewayDetail(g *control.Gateway) *detail {
+	return newDetail(gatewayWay(g),
 		cell{"From", strings.Join(g.From, ", ")},
 		cell{"To", strings.Join(g.To, ", ")},
 		cell{"Source", strings.Join(g.SNAT, ", ")},
@@ -88,8 +88,8 @@ func gatewayDetail(g *control.Gateway, inSync bool) *detail {
 	)
 }
 
-func staticDetail(s *control.Static, inSync bool) *detail {
-	return newDetail(staticWay(s, inSync),
+func staticDetail(s *control.Static) *detail {
+	return newDetail(staticWay(s),
 		cell{"From", cmp.Or(strings.Join(s.From, ", "), "anyone who reaches the addresses")},
 		cell{"Source", strings.Join(s.SNAT, ", ")},
 		cell{"Without an answer", some(s.Connections.Unreplied)},

@@ -21,6 +21,10 @@ func healthy(now time.Time) *control.Status {
 			InSync: true, Protect: "own", LastSync: now, DriftRepairs: 1,
 			LastDrift: &control.Drift{At: now.Add(-9 * time.Minute), By: "nft (pid 20424)", What: "table inet natd was gone: made again"},
 		},
+		Accounting: control.Accounting{Exact: true, Since: now.Add(-9 * 24 * time.Hour)},
+		FlowLog: &control.FlowLog{
+			Path: "/var/log/natd/flow.log", Format: "vpc-v5", Interval: "1m0s", Records: 1220, LastWrite: now.Add(-20 * time.Second),
+		},
 		Tunnels: []any{}, Routes: []any{},
 	}
 	s.Relays = []control.Relay{web(now), database(now)}
@@ -77,6 +81,12 @@ func degrade(s *control.Status, state, reason string) *control.Status {
 	return s
 }
 
+// degradeHere is degrade for a reason because of which nothing passes the host.
+func degradeHere(s *control.Status, reason string) *control.Status {
+	s.Relays[0].Faults.Host = reason
+	return degrade(s, control.RelayDegraded, reason)
+}
+
 func fell(b *control.Backend, now time.Time, reason string) {
 	b.State, b.Reason, b.Since, b.InUse, b.Active = control.BackendDown, reason, now.Add(-12*time.Minute), false, 0
 }
@@ -110,7 +120,7 @@ func drained(now time.Time) *control.Status {
 }
 
 func addressMissing(now time.Time) *control.Status {
-	return degrade(healthy(now), control.RelayDegraded, "listen address 10.2.0.100 is on no interface: add it to one, or correct listen")
+	return degradeHere(healthy(now), "listen address 10.2.0.100 is on no interface: add it to one, or correct listen")
 }
 
 func withheld(now time.Time) *control.Status {
@@ -119,7 +129,7 @@ func withheld(now time.Time) *control.Status {
 		s.Relays[0].Backends[i].InUse = false
 	}
 	s.Relays[0].Connections, s.Relays[0].Egress, s.Relays[0].SNAT = control.Connections{}, "", nil
-	return degrade(s, control.RelayDegraded, "port 80/tcp belongs to a local service (a socket of uid 0 on 0.0.0.0): stop it (ss -lntup names it), "+
+	return degradeHere(s, "port 80/tcp belongs to a local service (a socket of uid 0 on 0.0.0.0): stop it (ss -lntup names it), "+
 		"choose another port, or set override_local = true")
 }
 
@@ -142,6 +152,7 @@ func notInSync(now time.Time) *control.Status {
 	s.Ruleset.InSync, s.Ruleset.LastError = false, why
 	for i := range s.Relays {
 		s.Relays[i].State, s.Relays[i].Reason = control.RelayDown, "it is not in the kernel: "+why
+		s.Relays[i].Faults.Host = s.Relays[i].Reason
 	}
 	s.Gateways, s.Statics = nil, nil
 	return s
@@ -153,9 +164,18 @@ func forwardOff(now time.Time) *control.Status {
 	s.Reasons = []string{"net.ipv4.ip_forward is 0 and [host] ip_forward = false forbids natd to turn it on: relays cannot work"}
 	for i := range s.Relays {
 		s.Relays[i].State, s.Relays[i].Reason = control.RelayDegraded, "the host does not forward IPv4"
+		s.Relays[i].Faults.Host = s.Relays[i].Reason
 		s.Reasons = append(s.Reasons, "relay "+s.Relays[i].Name+": the host does not forward IPv4")
 	}
 	s.Gateways, s.Statics = nil, nil
+	return s
+}
+
+// diskFull has a flow log that is not written, and lost count of connections.
+func diskFull(now time.Time) *control.Status {
+	s := healthy(now)
+	s.State, s.Accounting.Lost = control.StateDegraded, 3
+	s.FlowLog.Dropped, s.FlowLog.Error = 512, "write /var/log/natd/flow.log: no space left on device"
 	return s
 }
 

@@ -44,6 +44,7 @@ func scenes() map[string]scene {
 		"not-in-sync":     {notInSync, []string{"✕ failed", "not in sync", "keeps changing natd's table", "It breaks on this host."}},
 		"forward-off":     {forwardOff, []string{"✕ off", "forbids natd to turn it on", "It breaks on this host."}},
 		"refused":         {onEC2, []string{"The last reload was refused", "port 70000", "i-0123456789abcdef0"}},
+		"disk-full":       {diskFull, []string{"✕ /var/log/natd/flow.log", "512 dropped", "no space left on device", "dropped events 3 times"}},
 		"thirty":          {func(now time.Time) *control.Status { return many(now, 30) }, []string{"1 degraded, 29 ready", "service-00029"}},
 	}
 }

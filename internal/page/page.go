@@ -2,7 +2,6 @@ package page
 
 import (
 	"bytes"
-	"compress/gzip"
 	"context"
 	"crypto/sha256"
 	"embed"
@@ -12,7 +11,6 @@ import (
 	"html/template"
 	"io"
 	"net/http"
-	"strings"
 	"time"
 
 	"natd/internal/control"
@@ -119,26 +117,8 @@ func (h *handler) page(w http.ResponseWriter, r *http.Request) {
 		return
 	}
 	w.Header().Set("Content-Type", "text/html; charset=utf-8")
-	w.Header().Set("Vary", "Accept-Encoding")
-	if strings.Contains(r.Header.Get("Accept-Encoding"), "gzip") {
-		w.Header().Set("Content-Encoding", "gzip")
-		w.WriteHeader(code)
-		squeeze(w, b.Bytes())
-		return
-	}
 	w.WriteHeader(code)
 	_, _ = w.Write(b.Bytes()) // a reader who has gone away is no error
-}
-
-// squeeze writes the rows of 1,000 relays, which are much alike, in a twentieth of the bytes: a page that comes anew every few
-// seconds is also read from afar.
-func squeeze(w io.Writer, page []byte) {
-	out, err := gzip.NewWriterLevel(w, gzip.BestSpeed)
-	if err != nil {
-		panic(err) // there is no such level
-	}
-	_, _ = out.Write(page) // a reader who has gone away is no error
-	_ = out.Close()        // likewise
 }
 
 // document writes the status as "natctl status --json" does.
@@ -147,14 +127,13 @@ func (h *handler) document(w http.ResponseWriter, r *http.Request) {
 	defer cancel()
 	w.Header().Set("Content-Type", "application/json")
 	answer, err := h.asker.ask(ctx)
-	var document any
 	if err != nil {
 		w.WriteHeader(http.StatusServiceUnavailable)
-		document = map[string]any{"schema_version": control.SchemaVersion, "error": err.Error()}
-	} else {
-		document = answer.status
+		out := json.NewEncoder(w)
+		out.SetIndent("", "  ")
+		_ = out.Encode(map[string]any{"schema_version": control.SchemaVersion, "error": err.Error()}) // a reader who has gone away is no error
+		return
 	}
-	out := json.NewEncoder(w)
-	out.SetIndent("", "  ")
-	_ = out.Encode(document) // a reader who has gone away is no error
+	_ = answer.status.WriteJSON(w, "  ") // likewise
+	_, _ = io.WriteString(w, "\n")
 }

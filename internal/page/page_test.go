@@ -1,10 +1,8 @@
 package page_test
 
 import (
-	"compress/gzip"
 	"context"
 	"encoding/json"
-	"io"
 	"net/http"
 	"net/http/httptest"
 	"os"
@@ -136,6 +134,7 @@ func TestEscaped(t *testing.T) {
 	h := page.New(source(func(now time.Time) *control.Status {
 		s := degrade(onEC2(now), control.RelayDown, evil)
 		s.Reasons, s.State, s.Version, s.Config.Path, s.Config.Error = []string{evil}, evil, evil, evil, evil
+		s.FlowLog.Path, s.FlowLog.Format, s.FlowLog.Error, s.Relays[0].Faults = evil, evil, evil, control.Faults{Host: evil, Target: evil}
 		s.Ruleset.LastError, s.Ruleset.LastDrift.By, s.Ruleset.LastDrift.What = evil, evil, evil
 		s.Host.Instance.ID, s.Host.Instance.Error, s.Host.Instance.Interfaces[0].VPC = evil, evil, evil
 		r := &s.Relays[0]
@@ -153,27 +152,6 @@ func TestEscaped(t *testing.T) {
 	}
 	if body := text(t, h, "/"); !strings.Contains(body, "&lt;script&gt;alert(1)") {
 		t.Error("the text is not in the page at all")
-	}
-}
-
-// TestGzip wants the same page in fewer bytes for those who take it so.
-func TestGzip(t *testing.T) {
-	t.Parallel()
-	h := page.New(source(func(now time.Time) *control.Status { return many(now, 200) }))
-	plain := text(t, h, "/?part=main")
-	request := httptest.NewRequestWithContext(t.Context(), http.MethodGet, "/?part=main", nil)
-	request.Header.Set("Accept-Encoding", "gzip, br")
-	w := httptest.NewRecorder()
-	h.ServeHTTP(w, request)
-	if n := w.Body.Len(); n > len(plain)/10 {
-		t.Errorf("%d bytes of %d", n, len(plain))
-	}
-	in, err := gzip.NewReader(w.Body)
-	lab.Check(t, err)
-	got, err := io.ReadAll(in)
-	lab.Check(t, err)
-	if string(got) != plain || w.Header().Get("Content-Encoding") != "gzip" {
-		t.Error("it is another page")
 	}
 }
 

@@ -46,15 +46,20 @@ type item struct {
 	index             int // among its kind
 	connections       control.Connections
 	bytes             control.Volume
-	texts             []string // what the filter looks at
-	cells             func() [3]string
-	notes             func() []string
-	detail            func() *detail
+	thing
+}
+
+// thing is what is made of an item only when somebody looks at it.
+type thing interface {
+	texts() []string // what the filter looks at
+	cells() [3]string
+	notes() []string
+	detail(a *answer) *detail
 }
 
 func sections(a *answer, c *choice) (all []section) {
 	s := a.status
-	relays, gateways, statics := relayItems(a), gatewayItems(s), staticItems(s)
+	relays, gateways, statics := relayItems(s), gatewayItems(s), staticItems(s)
 	open := opened(c, relays, gateways, statics)
 	for _, kind := range []struct {
 		section
@@ -109,7 +114,7 @@ func urgency(state string) int {
 // fill makes the rows of what the reader wants to see. Of too many, those that are not well come first.
 func (s *section) fill(a *answer, c *choice, items []item, open []string) {
 	s.All, s.Summary = len(items), summary(items)
-	items = slices.DeleteFunc(items, func(it item) bool { return !c.admits(it.state, it.texts...) })
+	items = slices.DeleteFunc(items, func(it item) bool { return !c.admits(it.state, it.texts) })
 	s.Found = len(items)
 	if s.Rest = len(items) - rowsShown; s.Rest > 0 {
 		slices.SortStableFunc(items, func(x, y item) int { return cmp.Compare(urgency(x.state), urgency(y.state)) })
@@ -130,7 +135,7 @@ func (s *section) fill(a *answer, c *choice, items []item, open []string) {
 			r.Cells[j] = cell{s.Heads[j], text}
 		}
 		if r.Open {
-			r.Detail = it.detail()
+			r.Detail = it.detail(a)
 		}
 	}
 }
@@ -155,43 +160,20 @@ func summary(items []item) string {
 	return strings.Join(append(parts, fmt.Sprintf("%d open", active)), ", ")
 }
 
-func relayItems(a *answer) []item {
-	s := a.status
+func relayItems(s *control.Status) []item {
 	items := make([]item, len(s.Relays))
 	for i := range s.Relays {
 		r := &s.Relays[i]
-		items[i] = item{
-			kind: control.KindRelay, name: r.Name, state: r.State, index: i, connections: r.Connections, bytes: r.Bytes,
-			texts: relayTexts(r),
-			cells: func() [3]string {
-				return [3]string{words.List(r.Listen), strings.Join(r.Protocol, ", "), words.Backends(r.Backends)}
-			},
-			notes:  func() []string { return words.RelayNotes(r) },
-			detail: func() *detail { return relayDetail(r, s.Ruleset.InSync, a.at) },
-		}
+		items[i] = item{control.KindRelay, r.Name, r.State, i, r.Connections, r.Bytes, relay{r}}
 	}
 	return items
-}
-
-func relayTexts(r *control.Relay) []string {
-	texts := append([]string{r.Name, r.State, r.Reason}, r.Listen...)
-	for i := range r.Backends {
-		texts = append(texts, r.Backends[i].Address, r.Backends[i].Name)
-	}
-	return texts
 }
 
 func gatewayItems(s *control.Status) []item {
 	items := make([]item, len(s.Gateways))
 	for i := range s.Gateways {
 		g := &s.Gateways[i]
-		items[i] = item{
-			kind: control.KindGateway, name: g.Name, state: g.State, index: i, connections: g.Connections, bytes: g.Bytes,
-			texts:  slices.Concat([]string{g.Name, g.State, g.Reason}, g.From, g.To, g.SNAT),
-			cells:  func() [3]string { return [3]string{words.List(g.From), words.List(g.To), words.List(g.SNAT)} },
-			notes:  func() []string { return words.Notes(g.Name, g.Reason, g.Connections) },
-			detail: func() *detail { return gatewayDetail(g, s.Ruleset.InSync) },
-		}
+		items[i] = item{control.KindGateway, g.Name, g.State, i, g.Connections, g.Bytes, gateway{g}}
 	}
 	return items
 }
@@ -200,16 +182,54 @@ func staticItems(s *control.Status) []item {
 	items := make([]item, len(s.Statics))
 	for i := range s.Statics {
 		st := &s.Statics[i]
-		items[i] = item{
-			kind: control.KindStatic, name: st.Name, state: st.State, index: i, connections: st.Connections, bytes: st.Bytes,
-			texts:  slices.Concat([]string{st.Name, st.State, st.Reason, st.External, st.Internal}, st.From),
-			cells:  func() [3]string { return [3]string{st.External, st.Internal, anyone(st.From)} },
-			notes:  func() []string { return words.Notes(st.Name, st.Reason, st.Connections) },
-			detail: func() *detail { return staticDetail(st, s.Ruleset.InSync) },
-		}
+		items[i] = item{control.KindStatic, st.Name, st.State, i, st.Connections, st.Bytes, static{st}}
 	}
 	return items
 }
+
+type relay struct{ *control.Relay }
+
+func (r relay) texts() []string {
+	texts := append([]string{r.Name, r.State, r.Reason}, r.Listen...)
+	for i := range r.Backends {
+		texts = append(texts, r.Backends[i].Address, r.Backends[i].Name)
+	}
+	return texts
+}
+
+func (r relay) cells() [3]string {
+	return [3]string{words.List(r.Listen), strings.Join(r.Protocol, ", "), words.Backends(r.Backends)}
+}
+
+func (r relay) notes() []string { return words.RelayNotes(r.Relay) }
+
+func (r relay) detail(a *answer) *detail { return relayDetail(r.Relay, a.at) }
+
+type gateway struct{ *control.Gateway }
+
+func (g gateway) texts() []string {
+	return slices.Concat([]string{g.Name, g.State, g.Reason}, g.From, g.To, g.SNAT)
+}
+
+func (g gateway) cells() [3]string {
+	return [3]string{words.List(g.From), words.List(g.To), words.List(g.SNAT)}
+}
+
+func (g gateway) notes() []string { return words.Notes(g.Name, g.Reason, g.Connections) }
+
+func (g gateway) detail(a *answer) *detail { return gatewayDetail(g.Gateway) }
+
+type static struct{ *control.Static }
+
+func (s static) texts() []string {
+	return slices.Concat([]string{s.Name, s.State, s.Reason, s.External, s.Internal}, s.From)
+}
+
+func (s static) cells() [3]string { return [3]string{s.External, s.Internal, anyone(s.From)} }
+
+func (s static) notes() []string { return words.Notes(s.Name, s.Reason, s.Connections) }
+
+func (s static) detail(a *answer) *detail { return staticDetail(s.Static) }
 
 // anyone is who may use something, in the width of about one network.
 func anyone(from []string) string { return cmp.Or(words.List(from), "any") }

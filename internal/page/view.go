@@ -64,7 +64,10 @@ func newView(a *answer, c choice) *view {
 	v := &view{
 		State: s.State, Level: level(s.State), At: a.at.UTC(), Refused: s.Config.Error,
 		About: fmt.Sprintf("version %s, up %s, pid %d", s.Version, words.Span(a.at.Sub(s.StartedAt)), s.PID),
-		Facts: []fact{rulesetFact(&s.Ruleset, a.at), configFact(&s.Config, a.at), hostFact(&s.Host)},
+		Facts: []fact{rulesetFact(&s.Ruleset, a.at), configFact(&s.Config, a.at), hostFact(&s.Host), accountingFact(&s.Accounting, a.at)},
+	}
+	if s.FlowLog != nil {
+		v.Facts = append(v.Facts, flowLogFact(s.FlowLog, a.at))
 	}
 	for _, reason := range s.Reasons {
 		if !words.HasRow(reason) {
@@ -126,6 +129,38 @@ func hostFact(h *control.Host) fact {
 	}
 	if n := len(h.Sysctls); n > 0 {
 		f.More = append(f.More, words.Count(n, "sysctl")+" changed by natd")
+	}
+	return f
+}
+
+// accountingFact says what the counts of connections and bytes are worth.
+func accountingFact(c *control.Accounting, now time.Time) fact {
+	f := fact{Label: "Counts", Text: "of the connections tracked now"}
+	if c.Exact {
+		f.Text = "of all connections"
+	}
+	if !c.Since.IsZero() {
+		f.More = append(f.More, "for "+words.Span(now.Sub(c.Since)))
+	}
+	if c.Lost > 0 {
+		f.Level = levelWarn
+		f.More = append(f.More, fmt.Sprintf("not exact: the kernel dropped events %d times", c.Lost))
+	}
+	return f
+}
+
+func flowLogFact(l *control.FlowLog, now time.Time) fact {
+	f := fact{Label: "Flow log", Text: l.Path, More: []string{
+		fmt.Sprintf("%s, every %s", l.Format, l.Interval),
+		fmt.Sprintf("%d records, last %s", l.Records, words.Ago(now, l.LastWrite)),
+	}}
+	if l.Dropped > 0 {
+		f.Level = levelWarn
+		f.More = append(f.More, fmt.Sprintf("%d dropped", l.Dropped))
+	}
+	if l.Error != "" {
+		f.Level = levelBad
+		f.More = append(f.More, l.Error)
 	}
 	return f
 }

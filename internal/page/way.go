@@ -29,13 +29,9 @@ type stop struct {
 // targetsShown is how many targets a picture has.
 const targetsShown = 6
 
-// relayWay finds out where the way of a relay is broken.
-func relayWay(r *control.Relay, inSync bool) *way {
-	fault := hostFault(r.State, r.Reason, inSync)
-	if fault == "" && wrong(r.State) && !aboutTarget(r.Reason) && !slices.ContainsFunc(r.Backends, func(b control.Backend) bool { return words.Wellness(&b) < 3 }) {
-		fault = r.Reason
-	}
-	w := newWay(r.State, fault, r.Connections, r.From)
+// relayWay is the way of a relay. Each of its backends says what is wrong with the link to it.
+func relayWay(r *control.Relay) *way {
+	w := newWay(r.State, r.Faults.Host, r.Connections, r.From)
 	w.Host.Lines = append(nonempty(labelled("listen ", r.Listen), labelled("source ", r.SNAT)), w.Host.Lines...)
 	backends := slices.Clone(r.Backends)
 	if len(backends) > targetsShown {
@@ -89,33 +85,25 @@ func linkLevel(r *control.Relay, b *control.Backend) string {
 	return levelOff
 }
 
-func gatewayWay(g *control.Gateway, inSync bool) *way {
-	return behindWay(g.State, g.Reason, inSync, g.Connections, g.From,
+func gatewayWay(g *control.Gateway) *way {
+	return behindWay(g.State, g.Faults, g.Connections, g.From,
 		nonempty(labelled("source ", g.SNAT), labelled("by ", []string{g.Egress})), words.List(g.To))
 }
 
-func staticWay(s *control.Static, inSync bool) *way {
-	return behindWay(s.State, s.Reason, inSync, s.Connections, s.From,
+func staticWay(s *control.Static) *way {
+	return behindWay(s.State, s.Faults, s.Connections, s.From,
 		nonempty(labelled("external ", []string{s.External}), labelled("source ", s.SNAT)), s.Internal)
 }
 
 // behindWay is the way of a gateway or static, which has one target that nobody checks.
-func behindWay(state, reason string, inSync bool, c control.Connections, from, host []string, to string) *way {
-	fault, target := hostFault(state, reason, inSync), ""
-	if fault == "" && wrong(state) {
-		if aboutTarget(reason) {
-			target = reason
-		} else {
-			fault = reason
-		}
-	}
-	w := newWay(state, fault, c, from)
+func behindWay(state string, faults control.Faults, c control.Connections, from, host []string, to string) *way {
+	w := newWay(state, faults.Host, c, from)
 	w.Host.Lines = append(host, w.Host.Lines...)
 	t := stop{Title: to, Level: levelOff, Lines: []string{fmt.Sprintf("%d open", c.Active)}}
 	switch {
-	case target != "":
+	case faults.Target != "":
 		t.Level, t.Broken = levelBad, true
-		t.Lines = append(t.Lines, target)
+		t.Lines = append(t.Lines, faults.Target)
 	case c.Active > 0:
 		t.Level = levelOK
 	}
@@ -157,52 +145,6 @@ func labelled(label string, texts []string) string {
 		return label + text
 	}
 	return ""
-}
-
-func wrong(state string) bool { return state != control.RelayReady && state != control.RelayDisabled }
-
-// hostFault is the part of a reason that is about this host; "" when none is.
-func hostFault(state, reason string, inSync bool) string {
-	switch {
-	case !wrong(state):
-		return ""
-	case !inSync:
-		return cmp.Or(reason, "not in the kernel")
-	}
-	for part := range strings.SplitSeq(reason, "; ") {
-		if aboutHost(part) {
-			return part
-		}
-	}
-	return ""
-}
-
-// aboutHost knows the reasons of docs/operate.md whose remedy is on this host or with its addresses, by how they begin.
-func aboutHost(part string) bool {
-	for _, begin := range []string{
-		"listen address ", "snat address ", "egress ", "the host ", "port ", "external has ", "its ", "it is not in the kernel",
-		"removed by natctl flush", "IPv6 is off",
-	} {
-		if strings.HasPrefix(part, begin) {
-			return true
-		}
-	}
-	for _, verb := range []string{" is set on ", " belongs to ", " has no address to send from"} {
-		if strings.Contains(part, verb) {
-			return true
-		}
-	}
-	return false
-}
-
-// aboutTarget knows the reasons that are about the way to a target.
-func aboutTarget(reason string) bool {
-	for _, words := range []string{"backend", "cannot be reached", "no route", "source ports", "last answer"} {
-		if strings.Contains(reason, words) {
-			return true
-		}
-	}
-	return false
 }
 
 // Break says where the way is broken; "" when it is not.

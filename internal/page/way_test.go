@@ -37,14 +37,10 @@ func TestBreaks(t *testing.T) {
 		"not in sync":        {notInSync, "It breaks on this host."},
 		"forwarding off":     {forwardOff, "It breaks on this host."},
 		"no answer":          {unanswered, ""}, // it may be the target, or what its clients want: marked, not broken
-		"aws":                {because("10.2.0.101 is set on ens5, but eni-0abc owns only 10.2.0.100: AWS drops its packets; run: aws ec2 ..."), "It breaks on this host."},
-		"snat address":       {because("snat address 10.2.0.55 is on no interface, so answers to it would be lost: add it to one"), "It breaks on this host."},
-		"egress":             {because("egress ens6: no such interface: \"ip link\" lists those there are"), "It breaks on this host."},
-		"what nobody knows":  {because("the moon is in the way"), "It breaks on this host."},
 		"running out":        {because("48384 of 64512 source ports of 10.2.0.100 towards 10.3.0.100:80 are in use: add addresses to snat, or backends"), ""},
 		"its family":         {because("no backend takes new connections over IPv6, so they are refused"), ""},
 		"host and backend": {func(now time.Time) *control.Status {
-			return degrade(backendDown(now), control.RelayDegraded, "backend 10.3.0.101:80 is down: x; the host does not forward IPv4")
+			return degradeHere(backendDown(now), "backend 10.3.0.101:80 is down: x; the host does not forward IPv4")
 		}, "It breaks on this host."},
 		"a name, last answer": {because("db.internal: keeping its last answer: 10.2.0.2:53: no answer within 5s"), ""},
 	} {
@@ -67,18 +63,19 @@ func TestBreaks(t *testing.T) {
 // TestBehindBreaks does the same for a gateway and a static.
 func TestBehindBreaks(t *testing.T) {
 	t.Parallel()
-	for reason, want := range map[string]string{
-		"0.0.0.0/0 cannot be reached: no route": "It breaks between this host and 0.0.0.0/0.",
-		"egress ens6: no such interface":        "It breaks on this host.",
-		"the host does not forward IPv4":        "It breaks on this host.",
+	const route, egress = "0.0.0.0/0 cannot be reached: no route", "egress ens6: no such interface"
+	for want, faults := range map[string]control.Faults{
+		"It breaks between this host and 0.0.0.0/0.": {Target: route},
+		"It breaks on this host.":                    {Host: egress},
+		`<span class="hidden">`:                      {},
 	} {
 		body := text(t, page.New(source(func(now time.Time) *control.Status {
 			s := healthy(now)
-			s.Gateways[0].State, s.Gateways[0].Reason = control.RelayDegraded, reason
+			s.Gateways[0].State, s.Gateways[0].Reason, s.Gateways[0].Faults = control.RelayDegraded, route+"; "+egress, faults
 			return s
 		})), "/?part=main&open=private-subnets")
-		if !strings.Contains(body, want) {
-			t.Errorf("%s: the page does not say %q", reason, want)
+		if !strings.Contains(body, want) || strings.Contains(body, "breaks") != (faults != control.Faults{}) {
+			t.Errorf("%+v: the page does not say %q", faults, want)
 		}
 	}
 }
