@@ -52,6 +52,9 @@ func (k *look) flows() (map[*Way]*sighting, error) {
 	}
 	for owner, u := range use.Worst() {
 		for _, w := range byRelay[owner.Name] {
+			if u.Proto != w.Protocol || u.Target.Addr() != w.Target.Addr() {
+				continue
+			}
 			seen[w].ports = &control.PortUse{Source: u.Source.String(), Target: u.Target.String(), Used: u.Used, Max: flow.SourcePorts}
 		}
 	}
@@ -61,13 +64,14 @@ func (k *look) flows() (map[*Way]*sighting, error) {
 // meet takes one connection of the way's relay into account.
 func (k *look) meet(s *sighting, w *Way, e *flow.Entry) {
 	src := e.Orig.Src.Addr()
+	another := w.Client.How == Met && src != w.Client.Addr || k.ev.Asked.Client.IsValid() && src != k.ev.Asked.Client
 	if e.Translated() && e.Replied() && !e.Over() {
 		s.active++
-		if w.Relay.MaxPerSource > 0 {
+		if w.Relay.MaxPerSource > 0 && !another {
 			s.crowd[src]++
 		}
 	}
-	if k.index.Local(src) || w.Client.How == Met && src != w.Client.Addr || k.ev.Asked.Client.IsValid() && src != k.ev.Asked.Client {
+	if k.index.Local(src) || another {
 		return
 	}
 	f := k.flowOf(e)
@@ -103,6 +107,7 @@ func (k *look) sort(s *sighting, w *Way, e *flow.Entry, f Flow) {
 // reached takes a connection to the way's own target into account.
 func (s *sighting) reached(f Flow) {
 	s.flows.Tracked++
+	s.flows.Answered = s.flows.Answered || f.Replied
 	if u := s.flows.Unheard; !f.Replied && (u == nil || f.Idle < u.Idle) {
 		s.flows.Unheard = &f
 	}
@@ -111,6 +116,8 @@ func (s *sighting) reached(f Flow) {
 	}
 	if f.State == "SYN_RECV" {
 		keep(&s.halfOpen, f)
+	} else if u := s.flows.Whole; f.Replied && (u == nil || f.Idle < u.Idle) {
+		s.flows.Whole = &f
 	}
 }
 

@@ -182,6 +182,9 @@ func (k *look) lookAtWays(ctx context.Context) error {
 		return err
 	}
 	k.probe(ctx)
+	if ctx.Err() != nil {
+		return fmt.Errorf("interrupted: %w", ctx.Err())
+	}
 	return k.lookAgain(ctx, first, before)
 }
 

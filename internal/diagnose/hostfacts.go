@@ -103,17 +103,32 @@ func (k *look) place(w *Way, seen map[*Way]*sighting) {
 			w.Leads = k.spec.Relays[i].Name
 		}
 	}
-	if w.Client.Addr.IsValid() {
-		w.Back = routeOf(k.host.RouteTo(w.Client.Addr, ""))
-		if w.Client.Link == "" {
-			w.Client.Link = orElse(w.Back.Link, w.ListenLink)
-		}
-		if w.Client.Link != "" && w.Out.Kind == RouteFine && !w.Out.Local {
-			onward := routeOf(k.host.RouteOf(w.Client.Addr, w.Target.Addr(), w.Client.Link))
-			w.Onward = &onward
-		}
-	}
+	k.routesOf(w)
 	k.sourcesBy(w, w.Out)
+}
+
+// routesOf asks for the ways of a client's packets: back to it, and onward from where they may come in.
+func (k *look) routesOf(w *Way) {
+	if !w.Client.Addr.IsValid() {
+		return
+	}
+	w.Back = routeOf(k.host.RouteTo(w.Client.Addr, ""))
+	if w.Client.Link == "" {
+		w.Client.Link = orElse(w.Back.Link, w.ListenLink)
+	}
+	if w.Out.Kind != RouteFine || w.Out.Local {
+		return
+	}
+	onward := func(link string) *Route {
+		r := routeOf(k.host.RouteOf(w.Client.Addr, w.Target.Addr(), link))
+		return &r
+	}
+	if w.Client.Link != "" {
+		w.Onward = onward(w.Client.Link)
+	}
+	if w.ListenLink != "" && w.ListenLink != w.Client.Link && !w.Client.Seen && !w.Back.Local {
+		w.Entry = onward(w.ListenLink)
+	}
 }
 
 // leads tells whether natd's table leads to the target.
