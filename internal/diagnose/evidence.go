@@ -251,6 +251,8 @@ type Flow struct {
 // Attempt is what was seen of one attempt of a client, packet by packet.
 type Attempt struct {
 	Client     netip.AddrPort
+	Listen     netip.AddrPort // what it dialled
+	Protocol   nat.Protocol
 	Link       string // that it came by
 	Stage      Stage
 	SentTo     netip.AddrPort // where it was sent on to

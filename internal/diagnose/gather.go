@@ -12,6 +12,7 @@ import (
 	"natd/internal/control"
 	"natd/internal/flow"
 	"natd/internal/probe"
+	"natd/internal/trace"
 	"natd/nat"
 	"natd/netconf"
 )
@@ -46,10 +47,9 @@ type Prober interface {
 
 // Watched is what attempts of clients are told by.
 type Watched struct {
-	Protocol nat.Protocol
-	Listen   netip.AddrPort
-	Client   netip.Addr // invalid = any
-	Targets  []netip.AddrPort
+	Listen   []trace.End // what clients dial
+	Client   netip.Addr  // invalid = any
+	Targets  []trace.End
 	Patience time.Duration // for the first packet
 	Watching func()        // called when the watch stands
 }

@@ -87,7 +87,7 @@ func conntrackRoom(w *walk) step {
 		leg: LegHost, ref: ComponentRef{"nf_conntrack", "connection tracking"}, looked: "room in the connection tracking table",
 		found: fmt.Sprintf("%d of %d entries are taken", c.Entries, c.Max),
 	}
-	full := c.Max > 0 && c.Entries >= c.Max-c.Max/100 // the kernel keeps a few entries for each CPU back
+	full := c.Max > 0 && c.Entries >= c.Max-c.Max/100 // entries that end leave some room for a moment
 	nearly := c.Entries >= c.Max-c.Max/10             // packets are dropped for want of a source port, too
 	if !full && (!nearly || c.Dropped.Grown+c.EarlyDropped.Grown == 0) {
 		return s
@@ -106,8 +106,11 @@ func conntrackRoom(w *walk) step {
 			"natctl connections   # who has so many?",
 		},
 	}
-	if !full {
+	switch {
+	case !full:
 		e.Confidence = Likely
+	case c.Entries < c.Max && c.Dropped.Grown+c.EarlyDropped.Grown == 0:
+		e.Confidence, e.Summary = Possible, "the connection tracking table is nearly full: when it is, the first packets of new connections are dropped"
 	}
 	s.causes = append(s.causes, e)
 	return s
