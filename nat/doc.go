@@ -82,7 +82,7 @@
 //   - Priorities: prerouting dstnat (-100), postrouting srcnat (100), forward and input filter (0). Chains that hang at the same
 //     hook all see a packet; a drop in any of them is final, an accept ends only its own chain.
 //   - firewalld: its chains come at +10 and accept translated connections, unless StrictForwardPorts=yes.
-//   - Docker: its FORWARD chain may drop by policy. Allow relays in DOCKER-USER: iptables -I DOCKER-USER -m conntrack --ctstatus DNAT
+//   - Docker: its FORWARD chain may drop by policy. Allow relays in DOCKER-USER: iptables -I DOCKER-USER -m conntrack --ctstate DNAT
 //     -j ACCEPT. With the strict policy natd drops what containers forward: set forward = "open" on a host that runs them.
 //   - ufw: its forward policy is drop by default. Allow relays with ufw route allow.
 //   - amazon-ec2-net-utils: sets addresses and routes, which natd follows, and for further interfaces rules that route by source

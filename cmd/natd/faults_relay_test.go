@@ -1,37 +1,31 @@
 package main
 
 import (
-	"context"
 	"errors"
 	"fmt"
 	"net"
 	"net/netip"
 	"testing"
+	"time"
 
 	"natd/internal/control"
 	"natd/internal/diagnose"
 	"natd/internal/lab"
 )
 
-// TestFaultsOfRelay configures relays that cannot work, or not for everybody.
-func TestFaultsOfRelay(t *testing.T) {
-	t.Parallel()
+// faultsOfRelay configures relays that cannot work, or not for everybody.
+func faultsOfRelay(t *testing.T) {
+	t.Helper()
 	l := newFaultLab(t)
 	_, err := l.C.EchoTCP("10.3.0.100:7")
 	lab.Check(t, err)
 	l.suffer(t, relayFaults())
 }
 
-// fetchFrom fetches the page from an address of the relay.
-func fetchFrom(addr string) func(context.Context, *faultLab) error {
-	return func(ctx context.Context, l *faultLab) error {
-		_, err := l.A.Curl(ctx, "http://"+addr+"/")
-		return err
-	}
-}
-
 // dialEcho speaks to an echo server by the relay on port 90.
-func dialEcho(_ context.Context, l *faultLab) error { return reach(l.t, l.A, "tcp", "10.2.0.100:90", futile) }
+func dialEcho(l *faultLab, within time.Duration) error {
+	return reach(l.t, l.A, "tcp", "10.2.0.100:90", within)
+}
 
 // hold keeps a connection to the relay on port 90 open for as long as the fault is there.
 func hold() harm {
@@ -43,7 +37,12 @@ func hold() harm {
 			}
 			return err
 		},
-		cure: func(*faultLab) error { return held.Close() },
+		cure: func(*faultLab) error {
+			if held == nil {
+				return nil
+			}
+			return held.Close()
+		},
 	}
 }
 
@@ -180,9 +179,9 @@ func relayFaults() []fault {
 }
 
 // anotherBackend fetches the page until one attempt of three fails: the backends take turns.
-func anotherBackend(ctx context.Context, l *faultLab) error {
+func anotherBackend(l *faultLab, within time.Duration) error {
 	for range 3 {
-		if _, err := l.A.Curl(ctx, "http://10.2.0.100/"); err != nil {
+		if err := fetchFrom("10.2.0.100")(l, within); err != nil {
 			return err
 		}
 	}

@@ -6,11 +6,18 @@ import (
 	"natd/internal/diagnose"
 )
 
-// TestFaultsOfTarget breaks the target, and what lies between it and host B.
-func TestFaultsOfTarget(t *testing.T) {
-	t.Parallel()
+// faultsOfTarget breaks the target, and what lies between it and host B.
+func faultsOfTarget(t *testing.T) {
+	t.Helper()
 	l := newFaultLab(t)
 	l.suffer(t, targetFaults())
+}
+
+// faultsOfRouter breaks what lies between the hosts.
+func faultsOfRouter(t *testing.T) {
+	t.Helper()
+	l := newFaultLab(t)
+	l.suffer(t, routerFaults())
 }
 
 // stopNginx ends the target's service.
@@ -37,14 +44,16 @@ func filter(host, hook, rule string) harm {
 	return on(host, "nft -f - <<'END'\ntable inet filter { chain "+hook+" { type filter hook "+hook+" priority 0; "+rule+"; }; }\nEND\n", "nft delete table inet filter")
 }
 
-// targetFaults are those of the way from B to C and back. Where a security group, a missing way back and a firewall look alike from
-// B, the code is that of the silence, and the route is one of its possible reasons.
+// silent is a target of which nothing comes back. A security group, a missing way back and a firewall look alike from B: the code is
+// that of the silence, and the route is one of its possible reasons.
+func silent(f fault) fault {
+	f.want, f.leg, f.direction = diagnose.TargetNoReply, diagnose.LegTarget, diagnose.Egress
+	return f
+}
+
+// targetFaults are those of the target's host.
 func targetFaults() []fault {
 	const target, egress = diagnose.LegTarget, diagnose.Egress
-	silent := func(f fault) fault {
-		f.want, f.leg, f.direction = diagnose.TargetNoReply, target, egress
-		return f
-	}
 	return []fault{
 		{name: "target's service is down", harms: []harm{stopNginx()}, want: diagnose.TargetRefused, leg: target, direction: egress, shows: "reset"},
 		{
@@ -70,6 +79,27 @@ func targetFaults() []fault {
 			want: diagnose.TargetUnreachable, leg: target, direction: egress, shows: "10.2.0.1",
 		},
 		{
+			name: "UDP: target's service is down", harms: []harm{stopDNS()}, dial: dialUDP, ask: []string{"dns"},
+			want: diagnose.TargetRefused, leg: target, direction: egress,
+		},
+		silent(fault{
+			name: "UDP: target's firewall drops", harms: []harm{filter("C", "input", "udp dport 53 drop")}, dial: dialUDP, ask: []string{"dns"},
+		}),
+		{
+			name: "IPv6: target's service refuses", harms: []harm{filter("C", "input", "meta nfproto ipv6 tcp dport 80 reject with tcp reset")}, dial: dial6, ask: []string{"web6"},
+			want: diagnose.TargetRefused, leg: target, direction: egress,
+		},
+		silent(fault{
+			name: "IPv6: target's firewall drops", harms: []harm{filter("C", "input", "meta nfproto ipv6 tcp dport 80 drop")}, dial: dial6, ask: []string{"web6"},
+		}),
+	}
+}
+
+// routerFaults are those of the ways between the hosts.
+func routerFaults() []fault {
+	const target, egress = diagnose.LegTarget, diagnose.Egress
+	return []fault{
+		{
 			name: "router has no way to the target", harms: []harm{on("R", "ip route add unreachable 10.3.0.100", "ip route del unreachable 10.3.0.100")},
 			want: diagnose.TargetUnreachable, leg: target, direction: egress, shows: "10.2.0.1",
 		},
@@ -91,20 +121,6 @@ func targetFaults() []fault {
 			name: "router drops client -> host", harms: []harm{filter("R", "forward", `iifname "a" drop`)}, watch: true, ask: []string{"web", "--timeout", "1s"},
 			want: diagnose.NoPacketsFromClient, leg: diagnose.LegClient, direction: diagnose.Ingress,
 		},
-		{
-			name: "UDP: target's service is down", harms: []harm{stopDNS()}, dial: dialUDP, ask: []string{"dns"},
-			want: diagnose.TargetRefused, leg: target, direction: egress,
-		},
-		silent(fault{
-			name: "UDP: target's firewall drops", harms: []harm{filter("C", "input", "udp dport 53 drop")}, dial: dialUDP, ask: []string{"dns"},
-		}),
-		{
-			name: "IPv6: target's service refuses", harms: []harm{filter("C", "input", "meta nfproto ipv6 tcp dport 80 reject with tcp reset")}, dial: dial6, ask: []string{"web6"},
-			want: diagnose.TargetRefused, leg: target, direction: egress,
-		},
-		silent(fault{
-			name: "IPv6: target's firewall drops", harms: []harm{filter("C", "input", "meta nfproto ipv6 tcp dport 80 drop")}, dial: dial6, ask: []string{"web6"},
-		}),
 		{
 			name: "IPv6: router has no way to the target", harms: []harm{on("R", "ip route add unreachable fd00:10:3::100", "ip route del unreachable fd00:10:3::100")}, dial: dial6,
 			ask: []string{"web6"}, want: diagnose.TargetUnreachable, leg: target, direction: egress,

@@ -79,7 +79,7 @@ func unreachableBy(from string, code uint8) *Answer {
 func drops(place Place, certain bool) map[Place][]Filter {
 	return map[Place][]Filter{place: {{
 		Hook: "forward", Table: "ip filter", Chain: "FORWARD", Policy: true, Outcome: "drop", Certain: certain, Owner: "iptables-nft",
-		Remedy: []string{"iptables -I FORWARD -m conntrack --ctstatus DNAT -j ACCEPT"},
+		Remedy: []string{"iptables -I FORWARD -m conntrack --ctstate DNAT -j ACCEPT"},
 	}}}
 }
 

@@ -245,7 +245,7 @@ func size(w *walk) step {
 		s.found = fmt.Sprintf("%d bytes pass, larger ones vanish without an ICMP error, and the route says %d", r.Largest, r.Route)
 		if agreed := way.agreed(); agreed > 0 && agreed <= r.Largest {
 			s.found += fmt.Sprintf("; the target's own MSS keeps TCP at %d", agreed)
-		} else if !way.clamped() {
+		} else if !way.clamped() && !w.has(MTUBlackhole) {
 			s.causes = append(s.causes, hole(w, s.found))
 		}
 	}

@@ -274,6 +274,9 @@ func forwarding(w *walk) step {
 		return s
 	}
 	s.found, s.ref = off+" is 0", ComponentRef{off, "forwarding"}
+	if w.has(RulesetMissing) && !w.ev.Host.Forbidden {
+		return s // natd turns it on, when its table stands
+	}
 	e := Explanation{
 		ExplanationCode: IPForwardDisabled, Direction: Ingress, Leg: LegHost, Confidence: Certain, Component: s.ref,
 		Summary: "the kernel does not forward packets: " + off + " is 0", Evidence: []string{off + " = 0"},
