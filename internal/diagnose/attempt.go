@@ -9,6 +9,7 @@ import (
 	"natd/internal/icmp"
 	"natd/internal/probe"
 	"natd/internal/trace"
+	"natd/nat"
 )
 
 // How long an attempt is followed from its first packet. A SYN is sent again after 1 s and after 3 s (RFC 6298, 2.1), and a
@@ -24,7 +25,7 @@ const mostPackets = 24
 
 // watchHere waits for an attempt on this host's interfaces, and follows it.
 func watchHere(ctx context.Context, what Watched) (*Attempt, error) {
-	relay := relayEnds(what)
+	relay := trace.Relay{Listen: what.Listen, Targets: what.Targets}
 	watching, cancel := context.WithTimeout(ctx, what.Patience+followOpening+followData)
 	defer cancel()
 	stream, err := trace.Watch(watching, relay.Filter())
@@ -48,19 +49,18 @@ func watchHere(ctx context.Context, what Watched) (*Attempt, error) {
 		case err != nil:
 			return nil, err
 		}
-		if f.see(p) {
-			give.Reset(f.left())
+		before := f.stage()
+		if !f.see(p) {
+			continue
+		}
+		give.Reset(f.left())
+		if f.stage() == before {
+			continue
+		}
+		if err := stream.Refilter(f.seen.Filter()); err != nil { // nothing else matters from here on, however busy the host is
+			return nil, err
 		}
 	}
-}
-
-func relayEnds(what Watched) trace.Relay {
-	proto := trace.Protocol(what.Protocol)
-	r := trace.Relay{Listen: []trace.End{{Addr: what.Listen.Addr(), Proto: proto, First: what.Listen.Port(), Last: what.Listen.Port()}}}
-	for _, t := range what.Targets {
-		r.Targets = append(r.Targets, trace.End{Addr: t.Addr(), Proto: proto, First: t.Port(), Last: t.Port()})
-	}
-	return r
 }
 
 // following is the first attempt that came.
@@ -71,6 +71,17 @@ type following struct {
 	began  time.Time // by the clock of this process
 	lines  []string
 	passed int // packets
+}
+
+// stage is how far it got, as far as that decides what belongs to it.
+func (f *following) stage() Stage {
+	switch {
+	case f.seen == nil:
+		return NothingCame
+	case f.seen.Forwarded.Seen():
+		return SentOn
+	}
+	return Arrived
 }
 
 // see takes the next packet, and tells whether it is of the attempt.
@@ -116,7 +127,7 @@ func (f *following) attempt(drops int) *Attempt {
 	}
 	t := f.seen
 	a := &Attempt{
-		Client: t.Client, Link: t.Opening.Device, Stage: stageOf(t), SentTo: t.Target, SentFrom: t.Source, Refused: refusal(&t.Answer),
+		Client: t.Client, Listen: t.Listen, Protocol: nat.Protocol(t.Proto), Link: t.Opening.Device, Stage: stageOf(t), SentTo: t.Target, SentFrom: t.Source, Refused: refusal(&t.Answer),
 		OwnReset: t.Own.Seen() && t.Own.Proto == trace.TCP && t.Own.Flags&trace.RST != 0, Repeats: t.Opening.Times - 1, Answers: t.Returned.Times,
 		Stalled: stalled(t), Transcript: f.lines,
 	}

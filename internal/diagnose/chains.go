@@ -3,7 +3,6 @@ package diagnose
 import (
 	"context"
 	"net/netip"
-	"slices"
 
 	"natd/internal/firewall"
 	"natd/nat"
@@ -20,34 +19,13 @@ func readChains(ctx context.Context) (Walker, error) {
 // Legacy is the tables of the old iptables.
 func (chains) Legacy() []string { return firewall.LegacyTables() }
 
-// Walk sends the first packet of a client and the answer to it through all hooks.
+// Walk sends the first packet of a client and the answer to it through all hooks. Of nobody in particular the address is not known, so
+// that what is certain is true of everyone.
 func (c chains) Walk(w *Way) map[Place][]Filter {
-	found := c.walkAs(w, w.Client.Addr)
-	if w.Client.How != Anyone {
-		return found
+	if w.Client.How == Anyone {
+		return c.walkAs(w, netip.Addr{})
 	}
-	// Nobody in particular: what is said must be true of another stranger, too.
-	other := c.walkAs(w, stranger(w.Client.Addr))
-	for place, filters := range found {
-		for i := range filters {
-			f := &filters[i]
-			f.Certain = f.Certain && slices.ContainsFunc(other[place], func(o Filter) bool { return o.Certain && o.same(f) })
-		}
-	}
-	return found
-}
-
-// same tells whether it is the same rule of the same chain.
-func (f *Filter) same(o *Filter) bool {
-	return f.Table == o.Table && f.Chain == o.Chain && f.Handle == o.Handle && f.Outcome == o.Outcome
-}
-
-// stranger is another address that nobody has: RFC 5737, RFC 3849.
-func stranger(a netip.Addr) netip.Addr {
-	if a.Is4() {
-		return netip.AddrFrom4([4]byte{203, 0, 113, 77})
-	}
-	return netip.AddrFrom16([16]byte{0x20, 0x01, 0x0d, 0xb8, 0xff, 0xff, 15: 0x77})
+	return c.walkAs(w, w.Client.Addr)
 }
 
 // clientPort stands for the port of a client: IANA's dynamic ports begin at 49152.
@@ -59,7 +37,7 @@ type hops struct {
 	filters map[Place][]Filter
 }
 
-// walkAs is Walk for a client's address.
+// walkAs is Walk for a client's address, which may not be known.
 func (c chains) walkAs(w *Way, addr netip.Addr) map[Place][]Filter {
 	client, from := netip.AddrPortFrom(addr, clientPort), netip.AddrPortFrom(addr, clientPort)
 	if len(w.Sources) > 0 {
@@ -70,10 +48,12 @@ func (c chains) walkAs(w *Way, addr netip.Addr) map[Place][]Filter {
 	none := firewall.Tuple{}
 
 	ask := firewall.Packet{Proto: uint8(w.Protocol), CTState: firewall.New, InDevice: w.Client.Link, Back: w.Back.Link, Original: dialled}
+	h.pass(BeforeDNAT, ask, firewall.Ingress, "", dialled, none)
 	h.pass(BeforeDNAT, ask, firewall.Prerouting, "", dialled, onward)
 	ask.CTStatus, ask.Answer = firewall.StatusDNAT, turned(onward)
 	h.pass(Forward, ask, firewall.Forward, w.Out.Link, onward, none)
 	h.pass(BeforeSNAT, ask, firewall.Postrouting, w.Out.Link, onward, sent)
+	h.pass(BeforeSNAT, ask, firewall.Egress, w.Out.Link, sent, none)
 
 	answer := firewall.Packet{
 		Proto: uint8(w.Protocol), CTState: firewall.Established, CTStatus: firewall.StatusDNAT | firewall.StatusSNAT, Reply: true,
@@ -82,9 +62,11 @@ func (c chains) walkAs(w *Way, addr netip.Addr) map[Place][]Filter {
 	if w.Protocol == nat.TCP {
 		answer.TCPFlags = firewall.FlagSYN | firewall.FlagACK
 	}
+	h.pass(ReplyIn, answer, firewall.Ingress, "", turned(sent), none)
 	h.pass(ReplyIn, answer, firewall.Prerouting, "", turned(sent), turned(onward))
 	h.pass(ReplyForward, answer, firewall.Forward, w.Client.Link, turned(onward), none)
 	h.pass(ReplyOut, answer, firewall.Postrouting, w.Client.Link, turned(onward), turned(dialled))
+	h.pass(ReplyOut, answer, firewall.Egress, w.Client.Link, turned(dialled), none)
 
 	own := firewall.Packet{Proto: uint8(w.Protocol), CTState: firewall.New, Original: sent, Answer: turned(sent)}
 	h.pass(ProbeOut, own, firewall.Output, w.Out.Link, sent, none)
@@ -103,7 +85,7 @@ func (h *hops) pass(place Place, p firewall.Packet, hook firewall.Hook, out stri
 	found := h.rules.Walk(p)
 	for i := range found {
 		at := place
-		if place == BeforeDNAT && found[i].Priority > priorityDNAT {
+		if hook == firewall.Prerouting && place == BeforeDNAT && found[i].Priority > priorityDNAT {
 			at = AfterDNAT
 		}
 		h.filters[at] = append(h.filters[at], filterOf(&found[i]))

@@ -33,13 +33,52 @@ func (k *look) choose(q Question) error {
 		}
 	default:
 		i := slices.IndexFunc(k.spec.Relays, func(r nat.Relay) bool { return r.Name == q.Relay })
+		if kind := k.otherKind(q.Relay); i < 0 && kind != "" {
+			return fmt.Errorf("%s is a %s: only relays are walked; natctl status %s says how it is, and natctl rules has its rules", q.Relay, kind, q.Relay)
+		}
 		if i < 0 {
 			return fmt.Errorf("there is no relay %q in %s; it has: %s", q.Relay, k.ev.Daemon.Config, names(k.spec))
 		}
 		relays = append(relays, &k.spec.Relays[i])
 	}
+	if name := k.staticOf(dialled.Addr()); len(relays) == 0 && name != "" {
+		return fmt.Errorf("%s is an address of the static %s: only relays are walked; natctl status says how it is", dialled.Addr(), name)
+	}
 	for _, r := range relays {
 		k.addWays(r, dialled)
+	}
+	return k.sameFamily()
+}
+
+// otherKind is what else than a relay has the name, "" when nothing has.
+func (k *look) otherKind(name string) string {
+	switch {
+	case slices.ContainsFunc(k.spec.Gateways, func(g nat.Gateway) bool { return g.Name == name }):
+		return "gateway"
+	case slices.ContainsFunc(k.spec.Statics, func(s nat.Static) bool { return s.Name == name }):
+		return "static"
+	}
+	return ""
+}
+
+// staticOf is the name of the static that clients reach by the address, "" when none is.
+func (k *look) staticOf(a netip.Addr) string {
+	i := slices.IndexFunc(k.spec.Statics, func(s nat.Static) bool { return s.Enabled && s.External.Contains(a) })
+	if i < 0 {
+		return ""
+	}
+	return k.spec.Statics[i].Name
+}
+
+// sameFamily keeps the ways of the client's own family.
+func (k *look) sameFamily() error {
+	c := k.ev.Asked.Client
+	if !c.IsValid() || len(k.ev.Ways) == 0 {
+		return nil
+	}
+	k.ev.Ways = slices.DeleteFunc(k.ev.Ways, func(w Way) bool { return w.Listen.IsValid() && w.Listen.Addr().Is4() != c.Is4() })
+	if len(k.ev.Ways) == 0 {
+		return fmt.Errorf("the client %s is of another family of addresses than what clients dial", c)
 	}
 	return nil
 }
@@ -144,8 +183,11 @@ func (k *look) listenOf(r *nat.Relay, dialled netip.AddrPort) netip.AddrPort {
 	return netip.AddrPortFrom(r.Listen.Addr, r.Listen.Ports.First)
 }
 
-// ownAddr is the host's first address of a family.
+// ownAddr is the address of a family that the host uses towards strangers, or else its first one.
 func (k *look) ownAddr(is4 bool) netip.Addr {
+	if r, err := k.host.RouteTo(somebody(is4), ""); err == nil && k.linkOf(r.Source) != "" {
+		return r.Source
+	}
 	for _, a := range k.addresses {
 		if a.Addr.Addr().Is4() == is4 {
 			return a.Addr.Addr()
@@ -238,6 +280,12 @@ func specOf(s *control.Status) *nat.Spec {
 	}
 	for i := range s.Relays {
 		spec.Relays = append(spec.Relays, relayOf(&s.Relays[i]))
+	}
+	for i := range s.Gateways {
+		spec.Gateways = append(spec.Gateways, nat.Gateway{Name: s.Gateways[i].Name})
+	}
+	for i := range s.Statics {
+		spec.Statics = append(spec.Statics, nat.Static{Name: s.Statics[i].Name})
 	}
 	return spec
 }

@@ -6,6 +6,7 @@ import (
 	"slices"
 	"strings"
 
+	"natd/internal/control"
 	"natd/nat"
 )
 
@@ -114,22 +115,28 @@ func address(w *walk) step {
 			Evidence: []string{"ip address has it nowhere"},
 			Remedy: append([]string{
 				fmt.Sprintf("ip address add %s/<length> dev %s", addr, orElse(mainLink(w.ev), "<interface>")), "# or correct listen in " + w.ev.Daemon.Config + ", then natctl reload",
-			}, assign(w.ev, addr)...),
+			}, assign(w.ev, addr, mainLink(w.ev))...),
 		})
 		return s
 	}
 	s.found = fmt.Sprintf("%s is on %s", addr, way.ListenLink)
 	if owner := deliveredTo(w.ev, addr); owner != "" {
 		s.found += ", which AWS knows: " + owner
-	} else if w.ev.Host.Instance != nil && len(w.ev.Host.Instance.Interfaces) > 0 {
+	} else if carriesAWS(w.ev, way.ListenLink) && !way.lives() {
 		s.causes = append(s.causes, Explanation{
 			ExplanationCode: ENIAddress, Direction: Ingress, Leg: LegClient, Confidence: Likely, Component: s.ref,
 			Summary:  fmt.Sprintf("no network interface of this instance owns %s in AWS, so AWS delivers nothing to it", addr),
 			Evidence: []string{fmt.Sprintf("the instance metadata of %s do not list it", w.ev.Host.Instance.ID)},
-			Remedy:   assign(w.ev, addr),
+			Remedy:   assign(w.ev, addr, way.ListenLink),
 		})
 	}
 	return s
+}
+
+// carriesAWS tells whether what the interface carries is what AWS delivers and takes: it is a network interface of the instance, and no
+// tunnel, bridge or loopback, whose addresses AWS need not know.
+func carriesAWS(ev *Evidence, link string) bool {
+	return ev.Host.Instance != nil && slices.ContainsFunc(ev.Host.Instance.Interfaces, func(i control.NetworkInterface) bool { return i.Device == link })
 }
 
 // mainLink is the first interface that has an address.
@@ -158,12 +165,13 @@ func deliveredTo(ev *Evidence, addr netip.Addr) string {
 	return ""
 }
 
-// assign is the command that gives the address to the instance in AWS; nothing where there is no instance.
-func assign(ev *Evidence, addr netip.Addr) []string {
-	if ev.Host.Instance == nil || len(ev.Host.Instance.Interfaces) == 0 {
+// assign is the command that gives the address to a network interface of the instance in AWS; nothing where there is none.
+func assign(ev *Evidence, addr netip.Addr, link string) []string {
+	if !carriesAWS(ev, link) {
 		return nil
 	}
-	eni := ev.Host.Instance.Interfaces[0].ID
+	i := slices.IndexFunc(ev.Host.Instance.Interfaces, func(i control.NetworkInterface) bool { return i.Device == link })
+	eni := ev.Host.Instance.Interfaces[i].ID
 	if addr.Is6() {
 		return []string{fmt.Sprintf("aws ec2 assign-ipv6-addresses --network-interface-id %s --ipv6-addresses %s", eni, addr)}
 	}
@@ -208,34 +216,51 @@ func limits(w *walk) step {
 	s := step{leg: LegClient, ref: relayRef(way), looked: "the limits of the relay"}
 	parts := []string{fmt.Sprintf("%d connections are open", way.Flows.Active)}
 	refused := way.Refused
-	reach := func(sure bool, key, now string) {
+	reach := func(sure Confidence, key, now string) {
 		e := Explanation{
-			ExplanationCode: RelayLimitReached, Direction: Ingress, Leg: LegClient, Confidence: Likely, Component: s.ref,
+			ExplanationCode: RelayLimitReached, Direction: Ingress, Leg: LegClient, Confidence: sure, Component: s.ref,
 			Summary:  fmt.Sprintf("relay %s refuses new connections: its %s is reached", r.Name, key),
 			Evidence: []string{now},
 			Remedy:   []string{fmt.Sprintf("# raise %s of relay %s in %s, then:", key, r.Name, w.ev.Daemon.Config), "natctl reload"},
 		}
-		if sure {
-			e.Confidence = Certain
+		if sure == Possible {
+			e.Summary = fmt.Sprintf("relay %s refuses new connections of some client: its %s is for each source, and others may not feel it", r.Name, key)
 		}
 		s.causes = append(s.causes, e)
 	}
 	if r.MaxConnections > 0 && (way.Flows.Active >= r.MaxConnections || refused.Connections.Grown > 0) {
-		reach(true, "max_connections", fmt.Sprintf("%d of %d connections are open, %d more were refused", way.Flows.Active, r.MaxConnections, refused.Connections.Total))
+		reach(Certain, "max_connections", fmt.Sprintf("%d of %d connections are open, %d more were refused", way.Flows.Active, r.MaxConnections, refused.Connections.Total))
 	}
-	crowd := way.Flows.Crowd
-	if r.MaxPerSource > 0 && (crowd.Open >= r.MaxPerSource || refused.Sources.Grown > 0) {
-		reach(way.Client.How >= Asked, "max_per_source", fmt.Sprintf("%s has %d of %d connections open, %d were refused over this limit",
-			crowd.Source, crowd.Open, r.MaxPerSource, refused.Sources.Total))
+	asked := way.Client.How >= Asked
+	crowd := way.Flows.Crowd // of the client, where one is asked about
+	if full := crowd.Open >= r.MaxPerSource; r.MaxPerSource > 0 && (full || refused.Sources.Grown > 0) {
+		reach(eachSource(asked && full, Certain), "max_per_source", fmt.Sprintf("%s has %d of %d connections open, %d were refused over this limit",
+			orElse(sourceText(crowd), "no client"), crowd.Open, r.MaxPerSource, refused.Sources.Total))
 	}
 	if r.Rate.Count > 0 && refused.Rate.Grown > 0 {
-		reach(true, "rate", fmt.Sprintf("%d connections over %s were refused while this was looked at", refused.Rate.Grown, r.Rate))
+		reach(eachSource(asked, Likely), "rate", fmt.Sprintf("%d connections over %s were refused while this was looked at", refused.Rate.Grown, r.Rate))
 	}
 	if n := refused.Connections.Total + refused.Sources.Total + refused.Rate.Total; n > 0 {
 		parts = append(parts, fmt.Sprintf("%d were refused since the table was made", n))
 	}
 	s.found = strings.Join(parts, ", ")
 	return s
+}
+
+// eachSource is how sure it is that a limit for each source is in the way of the client that is asked about. That it is in the way of
+// some client is what it is for.
+func eachSource(its bool, sure Confidence) Confidence {
+	if its {
+		return sure
+	}
+	return Possible
+}
+
+func sourceText(c Crowd) string {
+	if !c.Source.IsValid() {
+		return ""
+	}
+	return c.Source.String()
 }
 
 func relayRef(way *Way) ComponentRef { return ComponentRef{"relay " + way.Relay.Name, way.Relay.Name} }

@@ -122,8 +122,12 @@ func clientCases() []conclusion {
 			w.Listener, w.Taken, w.InKernel = &netconf.Listener{Port: 80, Addr: addr("0.0.0.0")}, true, false
 		}, []Code{RelayPortShadows}},
 		{"not delivered by AWS", func(e *Evidence, _ *Way) {
-			e.Host.Instance = &control.Instance{Interfaces: []control.NetworkInterface{{ID: "eni-1", Addresses: []string{"10.2.0.7"}}}}
+			e.Host.Instance = &control.Instance{Interfaces: []control.NetworkInterface{{ID: "eni-1", Device: "ens5", Addresses: []string{"10.2.0.7"}}}}
 		}, []Code{ENIAddress}},
+		{"of a tunnel, which AWS need not know", func(e *Evidence, w *Way) {
+			e.Host.Instance = &control.Instance{Interfaces: []control.NetworkInterface{{ID: "eni-1", Device: "ens5", Addresses: []string{"10.2.0.7"}}}}
+			w.ListenLink, w.Out.Link = "wg0", "wg0"
+		}, nil},
 		{"delivered by AWS", func(e *Evidence, _ *Way) {
 			e.Host.Instance = &control.Instance{Interfaces: []control.NetworkInterface{{ID: "eni-1", Addresses: []string{"10.2.0.100"}}}}
 		}, nil},
@@ -159,12 +163,12 @@ func hostCases() []conclusion {
 // networkCases is what is wrong with the network of the host.
 func networkCases() []conclusion {
 	return []conclusion{
-		{"reverse path", func(e *Evidence, _ *Way) {
-			e.Host.ReversePath = Growth{Total: 3}
-			e.Host.Links = append(e.Host.Links, Link{Device: netconf.Device{Name: "ens6", Up: true, Carrier: true}, Forwards4: true, ReversePath: 1})
+		{"reverse path", func(e *Evidence, w *Way) {
+			e.Host.ReversePath, w.Entry = Growth{Total: 3}, &Route{Kind: RouteReversePath}
 		}, []Code{RPFilterDrop}},
-		{"strict, and nothing dropped", func(e *Evidence, _ *Way) {
-			e.Host.Links = append(e.Host.Links, Link{Device: netconf.Device{Name: "ens6", Up: true, Carrier: true}, Forwards4: true, ReversePath: 1})
+		{"strict elsewhere, and something dropped once", func(e *Evidence, _ *Way) {
+			e.Host.ReversePath = Growth{Total: 3, Grown: 1}
+			e.Host.Links = append(e.Host.Links, Link{Device: netconf.Device{Name: "docker0", Up: true, Carrier: true}, Forwards4: true, ReversePath: 1})
 		}, nil},
 		{"no route", func(_ *Evidence, w *Way) {
 			w.Out = Route{Kind: RouteNone, Err: "no route"}
@@ -175,6 +179,11 @@ func networkCases() []conclusion {
 			w.Out = Route{Kind: RouteNone, Err: "no route"}
 			w.Probe, w.Onward, w.Back = nil, nil, w.Out
 		}, []Code{EgressDown}},
+		{"no route, and a bridge without a port", func(e *Evidence, w *Way) {
+			e.Host.Links = append(e.Host.Links, Link{Device: netconf.Device{Name: "docker0", Up: true}, Addrs: []netip.Addr{addr("172.17.0.1")}})
+			w.Out = Route{Kind: RouteNone, Err: "no route"}
+			w.Probe, w.Onward = nil, nil
+		}, []Code{NoRoute}},
 		{"no carrier", func(e *Evidence, w *Way) { e.Host.Links[1].Carrier = false; w.Probe = nil }, []Code{EgressDown}},
 		{"loop here", func(_ *Evidence, w *Way) { w.Out.Local, w.Leads, w.Probe = true, "web", refusedBy() }, []Code{RelayLoop}},
 		{"loop by another", func(e *Evidence, w *Way) {
@@ -186,7 +195,7 @@ func networkCases() []conclusion {
 			w.Sources, w.Missing, w.InKernel, w.Probe = nil, []netip.Addr{addr("10.2.0.55")}, false, nil
 		}, []Code{SNATNotLocal}},
 		{"source kept on EC2", func(e *Evidence, w *Way) {
-			e.Host.Instance = &control.Instance{Interfaces: []control.NetworkInterface{{ID: "eni-1", Addresses: []string{"10.2.0.100"}}}}
+			e.Host.Instance = &control.Instance{Interfaces: []control.NetworkInterface{{ID: "eni-1", Device: "ens5", Addresses: []string{"10.2.0.100"}}}}
 			w.Relay.SNAT.Mode, w.Sources = nat.SNATOff, nil
 		}, []Code{SNATOutsideVPC}},
 		{"no ports", func(_ *Evidence, w *Way) {
@@ -210,6 +219,7 @@ func targetCases() []conclusion {
 		{"silent", func(e *Evidence, _ *Way) { mute(e) }, []Code{TargetNoReply, NoReturnRoute}},
 		{"silent, because this host drops", func(e *Evidence, w *Way) { mute(e); w.Filters = drops(ProbeOut, true) }, nil},
 		{"router says no", func(_ *Evidence, w *Way) { w.Probe = unreachableBy("10.2.0.1", 1) }, []Code{TargetUnreachable}},
+		{"refused, by this host", func(_ *Evidence, w *Way) { w.Probe, w.Filters = refusedBy(), drops(ProbeOut, true) }, nil},
 		{"target's firewall says no", func(_ *Evidence, w *Way) { w.Probe = unreachableBy("10.3.0.100", 13) }, []Code{TargetUnreachable}},
 		{"router says no to a ping in time", func(e *Evidence, w *Way) { mute(e); w.Ping = unreachableBy("10.2.0.1", 1) }, []Code{TargetUnreachable}},
 		{"firewall says no to a ping", func(e *Evidence, w *Way) { mute(e); w.Ping = unreachableBy("10.3.0.100", 13) }, []Code{TargetNoReply, NoReturnRoute}},
@@ -225,7 +235,7 @@ func targetCases() []conclusion {
 		{"datagrams of clients unanswered", func(e *Evidence, w *Way) {
 			mute(e)
 			w.Protocol, w.Flows.Newest = nat.UDP, seen("UNREPLIED", false, "10.2.0.100:40000", "10.3.0.100:80")
-			w.Flows.Unheard = w.Flows.Newest
+			w.Flows.Unheard, w.Status.Packets.ToClient = w.Flows.Newest, 1
 		}, []Code{TargetNoReply}},
 	}
 }
@@ -249,6 +259,9 @@ func returnCases() []conclusion {
 		{"one address of the pool not let in", func(_ *Evidence, w *Way) {
 			w.Flows.Newest = seen("SYN_SENT", false, "10.2.0.101:40000", "10.3.0.100:80")
 		}, []Code{TargetNoReply}},
+		{"large packets vanish, and TCP sends none", func(_ *Evidence, w *Way) {
+			w.Room, w.Probe.MSS = &probe.MTU{Answers: true, Route: 9001, Largest: 8500, Blackhole: true}, 8448
+		}, nil},
 		{"large packets vanish", func(_ *Evidence, w *Way) {
 			w.Room = &probe.MTU{Answers: true, Route: 9001, Largest: 1400, Blackhole: true}
 		}, []Code{MTUBlackhole}},
@@ -291,6 +304,52 @@ func twoCases() []conclusion {
 			w.Flows.Stuck = []Flow{*w.Flows.Newest}
 		}, []Code{ReplyNotArrived, DaemonNotRunning}},
 		{"two: daemon and service", func(e *Evidence, w *Way) { stopped(e); w.Probe = refusedBy() }, []Code{TargetRefused, DaemonNotRunning}},
+	}
+}
+
+// possibleCases is what may be a fault of somebody, and is none of the path: each leaves it whole.
+func possibleCases() []conclusion {
+	return []conclusion{
+		{"possible: a filter that depends on a limit", func(_ *Evidence, w *Way) { w.Filters = drops(Forward, false) }, []Code{ForwardDrop}},
+		{"possible: a translation that depends on the client", func(_ *Evidence, w *Way) {
+			w.Filters = map[Place][]Filter{BeforeDNAT: {{Table: "ip nat", Chain: "PREROUTING", Rule: "dnat", Outcome: "translate"}}}
+		}, []Code{NATShadowed}},
+		{"possible: another client has its share", func(_ *Evidence, w *Way) {
+			w.Relay.MaxPerSource, w.Flows.Crowd = 2, Crowd{addr("10.1.0.9"), 2}
+		}, []Code{RelayLimitReached}},
+		{"possible: another client has its share, and this one not", func(_ *Evidence, w *Way) {
+			w.Client = Client{Addr: addr("10.1.0.100"), How: Asked, Link: "ens5"}
+			w.Relay.MaxPerSource, w.Refused.Sources.Grown = 2, 1
+		}, []Code{RelayLimitReached}},
+		{"possible: somebody is too fast", func(_ *Evidence, w *Way) { w.Relay.Rate.Count, w.Refused.Rate.Grown = 10, 1 }, []Code{RelayLimitReached}},
+		{"possible: datagrams that nobody ever answered", func(e *Evidence, w *Way) {
+			mute(e)
+			w.Protocol, w.Flows.Newest = nat.UDP, seen("UNREPLIED", false, "10.2.0.100:40000", "10.3.0.100:514")
+			w.Flows.Unheard = w.Flows.Newest
+		}, []Code{TargetNoReply}},
+		{"possible: one half open, others well", func(_ *Evidence, w *Way) {
+			w.Flows.Newest = seen("SYN_RECV", true, "10.2.0.100:40000", "10.3.0.100:80")
+			w.Flows.Stuck, w.Flows.Whole = []Flow{*w.Flows.Newest}, seen("TIME_WAIT", true, "10.2.0.100:40001", "10.3.0.100:80")
+			w.Flows.Whole.Client = addrPort("10.1.0.7:40001")
+		}, []Code{ReplyNotArrived}},
+		{"possible: strict, and nothing dropped", func(_ *Evidence, w *Way) { w.Entry = &Route{Kind: RouteReversePath} }, []Code{RPFilterDrop}},
+	}
+}
+
+// TestPossible wants paths that are whole, and a word about what may be.
+func TestPossible(t *testing.T) {
+	t.Parallel()
+	for _, tt := range possibleCases() {
+		t.Run(tt.name, func(t *testing.T) {
+			t.Parallel()
+			ev := well()
+			tt.make(ev, &ev.Ways[0])
+			r := Conclude(ev)
+			wantFound(t, r, tt.want)
+			if !r.NetworkPathFound {
+				t.Errorf("the path is broken: %+v", foundIn(r))
+			}
+		})
 	}
 }
 

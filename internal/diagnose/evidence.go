@@ -102,9 +102,10 @@ type Way struct {
 	Taken      bool              // the relay may not take the port from it
 
 	Client  Client
-	Out     Route // to the target
-	Onward  *Route
-	Back    Route // to the client
+	Out     Route  // to the target
+	Onward  *Route // what the kernel does with a client's packet that comes by Client.Link
+	Entry   *Route // and with one that comes by ListenLink, where that is another interface
+	Back    Route  // to the client
 	Sources []netip.Addr
 	Missing []netip.Addr // configured as source, and on no interface
 
@@ -220,8 +221,10 @@ type Answer struct {
 type Flows struct {
 	Tracked   int
 	Active    int    // of the whole relay, both sides have spoken and it has not ended
+	Answered  bool   // one of them was
 	Unheard   *Flow  // the latest that was not answered
 	Newest    *Flow  // whose last packet is the latest; of the client, if one is asked about
+	Whole     *Flow  // the latest that came about
 	Stuck     []Flow // half open at the beginning and at the end of the look
 	Misled    []Flow // that lead elsewhere than to the relay's backends
 	Bypassing []Flow // that are not translated
@@ -248,6 +251,8 @@ type Flow struct {
 // Attempt is what was seen of one attempt of a client, packet by packet.
 type Attempt struct {
 	Client     netip.AddrPort
+	Listen     netip.AddrPort // what it dialled
+	Protocol   nat.Protocol
 	Link       string // that it came by
 	Stage      Stage
 	SentTo     netip.AddrPort // where it was sent on to

@@ -65,7 +65,7 @@ func (w *walk) blames(f *Filter) bool {
 
 func dropped(w *walk, f *Filter, code Code, leg Leg, direction Direction, place Place) Explanation {
 	e := Explanation{
-		ExplanationCode: code, Direction: direction, Leg: leg, Confidence: sure(f.Certain && w.way.Client.How != Anyone || f.Certain && f.Policy), Component: f.ref(),
+		ExplanationCode: code, Direction: direction, Leg: leg, Confidence: w.chance(f), Component: f.ref(),
 		Summary: fmt.Sprintf("%s drops the packets of relay %s", f.ref().ID, w.way.Relay.Name), Evidence: []string{f.text(), "seen at " + string(place)},
 		Remedy: f.Remedy,
 	}
@@ -98,12 +98,17 @@ func (f *Filter) text() string {
 	return text + f.Rule
 }
 
-// sure is certain where all was decided, and likely where a rule before could not be.
-func sure(certain bool) Confidence {
-	if certain {
+// chance is how sure it is that a filter does that to the packets in question. What could not be decided, because it depends on a
+// limit, on who the client is or on what natd cannot read, is likely where an attempt was seen to get lost on this host.
+func (w *walk) chance(f *Filter) Confidence {
+	a := w.way.Attempt
+	switch {
+	case f.Certain:
 		return Certain
+	case a != nil && (a.Stage == Arrived || a.Stage == TargetAnswered && !a.Refused):
+		return Likely
 	}
-	return Likely
+	return Possible
 }
 
 // first is the first that is so, nil when none is.

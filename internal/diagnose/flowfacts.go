@@ -19,6 +19,7 @@ type sighting struct {
 	active   int
 	crowd    map[netip.Addr]int
 	ports    *control.PortUse
+	leads    map[netip.Addr]bool
 }
 
 // flowsKept is how many connections of a kind are kept as examples.
@@ -30,7 +31,7 @@ func (k *look) flows() (map[*Way]*sighting, error) {
 	byRelay := make(map[string][]*Way)
 	for i := range k.ev.Ways {
 		w := &k.ev.Ways[i]
-		seen[w] = &sighting{crowd: make(map[netip.Addr]int)}
+		seen[w] = &sighting{crowd: make(map[netip.Addr]int), leads: k.leads(w)}
 		byRelay[w.Relay.Name] = append(byRelay[w.Relay.Name], w)
 	}
 	var use flow.PortUse
@@ -52,6 +53,9 @@ func (k *look) flows() (map[*Way]*sighting, error) {
 	}
 	for owner, u := range use.Worst() {
 		for _, w := range byRelay[owner.Name] {
+			if u.Proto != w.Protocol || u.Target.Addr() != w.Target.Addr() {
+				continue
+			}
 			seen[w].ports = &control.PortUse{Source: u.Source.String(), Target: u.Target.String(), Used: u.Used, Max: flow.SourcePorts}
 		}
 	}
@@ -61,13 +65,14 @@ func (k *look) flows() (map[*Way]*sighting, error) {
 // meet takes one connection of the way's relay into account.
 func (k *look) meet(s *sighting, w *Way, e *flow.Entry) {
 	src := e.Orig.Src.Addr()
+	another := w.Client.How == Met && src != w.Client.Addr || k.ev.Asked.Client.IsValid() && src != k.ev.Asked.Client
 	if e.Translated() && e.Replied() && !e.Over() {
 		s.active++
-		if w.Relay.MaxPerSource > 0 {
+		if w.Relay.MaxPerSource > 0 && !another {
 			s.crowd[src]++
 		}
 	}
-	if k.index.Local(src) || w.Client.How == Met && src != w.Client.Addr || k.ev.Asked.Client.IsValid() && src != k.ev.Asked.Client {
+	if k.index.Local(src) || another {
 		return
 	}
 	f := k.flowOf(e)
@@ -93,7 +98,7 @@ func (k *look) sort(s *sighting, w *Way, e *flow.Entry, f Flow) {
 	switch src := e.Orig.Src.Addr(); {
 	case src == w.Target.Addr() && !e.Replied():
 		keep(&s.flows.Circling, f)
-	case k.elsewhere(w, e):
+	case s.elsewhere(w, e):
 		keep(&s.flows.Misled, f)
 	case e.Reply.Dst.Addr() == src && w.Relay.SNAT.Mode != nat.SNATOff && !k.index.Local(e.Reply.Src.Addr()):
 		keep(&s.flows.Unmasked, f)
@@ -103,6 +108,7 @@ func (k *look) sort(s *sighting, w *Way, e *flow.Entry, f Flow) {
 // reached takes a connection to the way's own target into account.
 func (s *sighting) reached(f Flow) {
 	s.flows.Tracked++
+	s.flows.Answered = s.flows.Answered || f.Replied
 	if u := s.flows.Unheard; !f.Replied && (u == nil || f.Idle < u.Idle) {
 		s.flows.Unheard = &f
 	}
@@ -111,6 +117,8 @@ func (s *sighting) reached(f Flow) {
 	}
 	if f.State == "SYN_RECV" {
 		keep(&s.halfOpen, f)
+	} else if u := s.flows.Whole; f.Replied && (u == nil || f.Idle < u.Idle) {
+		s.flows.Whole = &f
 	}
 }
 
@@ -127,16 +135,30 @@ func keep(list *[]Flow, f Flow) {
 
 // elsewhere tells whether the connection leads to where the relay does not lead. A backend that left the relay serves its last
 // connections, and natd lists it; without natd only what has no end or no answer is held against the configuration.
-func (k *look) elsewhere(w *Way, e *flow.Entry) bool {
-	to := e.Reply.Src.Addr()
-	if w.Status == nil {
-		sticks := e.Proto == nat.UDP || !e.Replied()
-		return sticks && !slices.ContainsFunc(k.targetsOf(w.Relay, nil), func(a aim) bool { return a.addr == to })
+func (s *sighting) elsewhere(w *Way, e *flow.Entry) bool {
+	if s.leads[e.Reply.Src.Addr()] {
+		return false
 	}
-	return !slices.ContainsFunc(w.Status.Backends, func(b control.Backend) bool {
-		addr, _, _ := splitPorts(b.Address)
-		return addr == to
-	}) && !e.Over()
+	if w.Status == nil {
+		return e.Proto == nat.UDP || !e.Replied()
+	}
+	return !e.Over()
+}
+
+// leads is the addresses that a relay's connections may lead to.
+func (k *look) leads(w *Way) map[netip.Addr]bool {
+	to := make(map[netip.Addr]bool)
+	if w.Status == nil {
+		for _, a := range k.targetsOf(w.Relay, nil) {
+			to[a.addr] = true
+		}
+		return to
+	}
+	for i := range w.Status.Backends {
+		addr, _, _ := splitPorts(w.Status.Backends[i].Address)
+		to[addr] = true
+	}
+	return to
 }
 
 func (k *look) flowOf(e *flow.Entry) Flow {

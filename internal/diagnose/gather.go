@@ -12,6 +12,7 @@ import (
 	"natd/internal/control"
 	"natd/internal/flow"
 	"natd/internal/probe"
+	"natd/internal/trace"
 	"natd/nat"
 	"natd/netconf"
 )
@@ -46,10 +47,9 @@ type Prober interface {
 
 // Watched is what attempts of clients are told by.
 type Watched struct {
-	Protocol nat.Protocol
-	Listen   netip.AddrPort
-	Client   netip.Addr // invalid = any
-	Targets  []netip.AddrPort
+	Listen   []trace.End // what clients dial
+	Client   netip.Addr  // invalid = any
+	Targets  []trace.End
 	Patience time.Duration // for the first packet
 	Watching func()        // called when the watch stands
 }
@@ -182,6 +182,9 @@ func (k *look) lookAtWays(ctx context.Context) error {
 		return err
 	}
 	k.probe(ctx)
+	if ctx.Err() != nil {
+		return fmt.Errorf("interrupted: %w", ctx.Err())
+	}
 	return k.lookAgain(ctx, first, before)
 }
 

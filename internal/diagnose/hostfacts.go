@@ -84,7 +84,7 @@ func (k *look) number(key string) int {
 // place gathers what the network of the host is for one way.
 func (k *look) place(w *Way, seen map[*Way]*sighting) {
 	w.ListenLink = k.linkOf(w.Listen.Addr())
-	w.InKernel = k.ev.Table.Unreadable != "" || k.leads(w)
+	w.InKernel = k.ev.Table.Unreadable != "" || k.inKernel(w)
 	w.Listener = k.listener(w)
 	w.Taken = w.Listener != nil && !w.InKernel && k.ev.Table.Exists
 	k.whoAsks(w, seen[w])
@@ -103,21 +103,48 @@ func (k *look) place(w *Way, seen map[*Way]*sighting) {
 			w.Leads = k.spec.Relays[i].Name
 		}
 	}
-	if w.Client.Addr.IsValid() {
-		w.Back = routeOf(k.host.RouteTo(w.Client.Addr, ""))
-		if w.Client.Link == "" {
-			w.Client.Link = orElse(w.Back.Link, w.ListenLink)
-		}
-		if w.Client.Link != "" && w.Out.Kind == RouteFine && !w.Out.Local {
-			onward := routeOf(k.host.RouteOf(w.Client.Addr, w.Target.Addr(), w.Client.Link))
-			w.Onward = &onward
-		}
-	}
+	k.routesOf(w)
 	k.sourcesBy(w, w.Out)
 }
 
-// leads tells whether natd's table leads to the target.
-func (k *look) leads(w *Way) bool {
+// routesOf asks for the ways of a client's packets: back to it, and onward from where they may come in.
+func (k *look) routesOf(w *Way) {
+	if !w.Client.Addr.IsValid() {
+		return
+	}
+	w.Back = routeOf(k.host.RouteTo(w.Client.Addr, ""))
+	if w.Client.Link == "" {
+		w.Client.Link = orElse(w.Back.Link, w.ListenLink)
+	}
+	if w.Out.Kind != RouteFine || w.Out.Local {
+		return
+	}
+	if w.Client.Link != "" {
+		w.Onward = k.onward(w, w.Client.Link)
+	}
+	if w.ListenLink != "" && w.ListenLink != w.Client.Link && !w.Client.Seen && !w.Back.Local {
+		w.Entry = k.onward(w, w.ListenLink)
+	}
+}
+
+// onward asks what the kernel does with a client's packet that comes by an interface. Kernels since 6.14 call what the reverse path
+// filter drops an invalid argument (inet_rtm_getroute of net/ipv4/route.c), as they do other packets that cannot be.
+func (k *look) onward(w *Way, link string) *Route {
+	answer, err := k.host.RouteOf(w.Client.Addr, w.Target.Addr(), link)
+	r := routeOf(answer, err)
+	strict := slices.ContainsFunc(k.ev.Host.Links, func(l Link) bool { return l.Name == link && l.ReversePath == 1 })
+	switch {
+	case !errors.Is(err, unix.EINVAL):
+	case strict && w.Back.Kind == RouteFine && w.Back.Link != link:
+		r.Kind = RouteReversePath
+	default:
+		r.Kind = RouteUnknown
+	}
+	return &r
+}
+
+// inKernel tells whether natd's table leads to the target.
+func (k *look) inKernel(w *Way) bool {
 	for to := range k.targets[w.Relay.Name] {
 		if to.Addr() == w.Target.Addr() {
 			return true
@@ -160,7 +187,7 @@ func (k *look) whoAsks(w *Way, s *sighting) {
 	}
 }
 
-// sampleOf is a client that may use the relay. Everyone is an address that is never used: RFC 5737, RFC 3849.
+// sampleOf is a client that may use the relay. Of everyone it is nobody in particular.
 func sampleOf(w *Way) Client {
 	is4 := w.Listen.Addr().Is4()
 	for _, p := range w.Relay.From {
@@ -172,10 +199,15 @@ func sampleOf(w *Way) Client {
 			return Client{Addr: p.Masked().Addr().Next(), How: Sample}
 		}
 	}
+	return Client{Addr: somebody(is4), How: Anyone}
+}
+
+// somebody is an address that nobody has: RFC 5737, RFC 3849.
+func somebody(is4 bool) netip.Addr {
 	if is4 {
-		return Client{Addr: netip.AddrFrom4([4]byte{192, 0, 2, 1}), How: Anyone}
+		return netip.AddrFrom4([4]byte{192, 0, 2, 1})
 	}
-	return Client{Addr: netip.AddrFrom16([16]byte{0x20, 0x01, 0x0d, 0xb8, 15: 1}), How: Anyone}
+	return netip.AddrFrom16([16]byte{0x20, 0x01, 0x0d, 0xb8, 15: 1})
 }
 
 // routeOut is the way to the target, by the interface that the relay names, if it names one.

@@ -87,7 +87,7 @@ func conntrackRoom(w *walk) step {
 		leg: LegHost, ref: ComponentRef{"nf_conntrack", "connection tracking"}, looked: "room in the connection tracking table",
 		found: fmt.Sprintf("%d of %d entries are taken", c.Entries, c.Max),
 	}
-	full := c.Max > 0 && c.Entries >= c.Max-c.Max/100 // the kernel keeps a few entries for each CPU back
+	full := c.Max > 0 && c.Entries >= c.Max-c.Max/100 // entries that end leave some room for a moment
 	nearly := c.Entries >= c.Max-c.Max/10             // packets are dropped for want of a source port, too
 	if !full && (!nearly || c.Dropped.Grown+c.EarlyDropped.Grown == 0) {
 		return s
@@ -106,8 +106,11 @@ func conntrackRoom(w *walk) step {
 			"natctl connections   # who has so many?",
 		},
 	}
-	if !full {
+	switch {
+	case !full:
 		e.Confidence = Likely
+	case c.Entries < c.Max && c.Dropped.Grown+c.EarlyDropped.Grown == 0:
+		e.Confidence, e.Summary = Possible, "the connection tracking table is nearly full: when it is, the first packets of new connections are dropped"
 	}
 	s.causes = append(s.causes, e)
 	return s
@@ -143,7 +146,7 @@ func (w *Way) strayed(a *Attempt) bool {
 		return true
 	}
 	for _, b := range w.Status.Backends {
-		if strings.HasPrefix(b.Address, a.SentTo.Addr().String()) {
+		if to, _, ok := splitPorts(b.Address); ok && to == a.SentTo.Addr() {
 			return false
 		}
 	}
@@ -151,12 +154,19 @@ func (w *Way) strayed(a *Attempt) bool {
 }
 
 func shadowed(w *walk, f *Filter) Explanation {
+	a := w.way.Attempt
 	e := Explanation{
-		ExplanationCode: NATShadowed, Direction: Ingress, Leg: LegHost, Confidence: sure(f.Certain), Component: f.ref(),
+		ExplanationCode: NATShadowed, Direction: Ingress, Leg: LegHost, Confidence: w.chance(f), Component: f.ref(),
 		Summary: fmt.Sprintf("%s translates %s before natd does: the first translation of a connection is the one that counts",
 			f.ref().ID, w.way.listen()),
 		Evidence: append([]string{f.text()}, flowLines(w.way.Flows.Misled)...),
 		Remedy:   f.Remedy,
+	}
+	if f.Outcome == "untrack" {
+		e.Summary = fmt.Sprintf("%s takes packets to %s out of connection tracking, and what is not tracked is not translated", f.ref().ID, w.way.listen())
+	}
+	if e.Confidence == Possible && (len(w.way.Flows.Misled) > 0 || a != nil && a.Stage >= SentOn && w.way.strayed(a)) {
+		e.Confidence = Likely
 	}
 	if f.Rule != "" {
 		e.Remedy = append([]string{fmt.Sprintf("nft delete rule %s %s handle %d   # or let it leave %s alone", f.Table, f.Chain, f.Handle, w.way.listen())}, e.Remedy...)

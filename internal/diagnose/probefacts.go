@@ -14,7 +14,7 @@ import (
 )
 
 // atOnce is how many ways are tried at the same time.
-const atOnce = 16
+const atOnce = 64
 
 // probe makes the own attempts, for all ways at the same time.
 func (k *look) probe(ctx context.Context) {

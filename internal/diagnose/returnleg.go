@@ -2,6 +2,7 @@ package diagnose
 
 import (
 	"fmt"
+	"time"
 
 	"natd/internal/probe"
 	"natd/nat"
@@ -43,7 +44,12 @@ func (w *walk) met() *Explanation {
 	case newest.State == "SYN_RECV" && way.Back.Kind != RouteFine && way.Back.Kind != RouteUnknown:
 		return nil // the route back says why
 	case newest.State == "SYN_RECV" && way.stuck(newest):
-		return w.unheard(newest.String())
+		e := w.unheard(newest.String())
+		if o := way.Flows.Whole; o != nil && o.Idle < lately && o.Client.Addr() != newest.Client.Addr() && way.Client.How < Asked {
+			e.Confidence = Possible // one that scans ports leaves the same behind
+			e.Evidence = append(e.Evidence, "another client gets through: "+o.String())
+		}
+		return e
 	case way.Relay.SNAT.Mode == nat.SNATOff && way.Flows.Unheard != nil && way.Flows.Unheard.Idle <= newest.Idle: // of the same second, or later
 		return w.astray(way.Flows.Unheard.String())
 	case newest.Replied || newest.Target != way.Target || way.Relay.SNAT.Mode == nat.SNATOff:
@@ -55,6 +61,9 @@ func (w *walk) met() *Explanation {
 	}
 	return nil
 }
+
+// lately is how old a connection may be to show that the way works.
+const lately = 2 * time.Minute
 
 // stuck tells whether the connection was half open when the look began, too.
 func (w *Way) stuck(f *Flow) bool {
@@ -80,7 +89,7 @@ func (w *walk) attempted() *Explanation {
 	case a.Stage == SentOn && w.way.Relay.SNAT.Mode == nat.SNATOff:
 		return w.astray(a.Transcript...)
 	case a.Stage == SentOn:
-		e := unanswered(w, Likely, "an attempt of a client was sent on and met with silence")
+		e := unanswered(w, w.way.heard(), "an attempt of a client was sent on and met with silence")
 		e.Evidence = append(e.Evidence, a.Transcript...)
 		return &e
 	case a.Stage == TargetAnswered && a.Refused:
@@ -120,9 +129,10 @@ func (w *walk) vanished() *Explanation {
 		Summary:  "the client's packet reaches this host and is not sent on: something on this host drops it, and no chain that can be read explains it",
 		Evidence: a.Transcript,
 		Remedy: []string{
-			"nft add table ip trace; nft add chain ip trace pre '{ type filter hook prerouting priority raw; }'",
-			fmt.Sprintf("nft add rule ip trace pre ip saddr %s meta nftrace set 1; nft monitor trace   # until the client has tried; the last line is the verdict", a.Client.Addr()),
-			"nft delete table ip trace", "iptables-legacy -S   # chains of the old iptables do not show up in nft",
+			"nft add table inet trace; nft add chain inet trace pre '{ type filter hook prerouting priority raw; }'",
+			fmt.Sprintf("nft add rule inet trace pre %s saddr %s meta nftrace set 1; nft monitor trace   # until the client has tried; the last line is the verdict",
+				family(a.Client.Addr()), a.Client.Addr()),
+			"nft delete table inet trace", "iptables-legacy -S   # chains of the old iptables do not show up in nft",
 		},
 	}
 	return e
@@ -149,7 +159,7 @@ func (w *walk) unheard(evidence ...string) *Explanation {
 func (w *walk) astray(evidence ...string) *Explanation {
 	way := w.way
 	return &Explanation{
-		ExplanationCode: Asymmetric, Direction: Ingress, Leg: LegReturn, Confidence: Likely, Component: relayRef(way),
+		ExplanationCode: Asymmetric, Direction: Ingress, Leg: LegReturn, Confidence: way.heard(), Component: relayRef(way),
 		Summary:  fmt.Sprintf("the target's answers do not come back by this host: with snat = \"off\" it answers the client's own address, by whatever route it has to %s", orElse(way.clientKnown(), "it")),
 		Evidence: evidence,
 		Remedy: []string{
@@ -233,24 +243,39 @@ func size(w *walk) step {
 		s.found = fmt.Sprintf("%d bytes, which is what the host knows", r.Largest)
 	default:
 		s.found = fmt.Sprintf("%d bytes pass, larger ones vanish without an ICMP error, and the route says %d", r.Largest, r.Route)
-		if !way.clamped() && !w.has(MTUBlackhole) {
+		if agreed := way.agreed(); agreed > 0 && agreed <= r.Largest {
+			s.found += fmt.Sprintf("; the target's own MSS keeps TCP at %d", agreed)
+		} else if !way.clamped() && !w.has(MTUBlackhole) {
 			s.causes = append(s.causes, hole(w, s.found))
 		}
 	}
 	return s
 }
 
-// headers is what IPv4 and TCP take of a packet at least, in bytes; IPv6 takes 20 more.
-const headers = 40
+// timestamps is what the option of RFC 7323, section 3.2, takes of a segment, in bytes: the kernel counts it out of the MSS.
+const timestamps = 12
+
+// agreed is the size in bytes of the largest packets of TCP connections to the target, by the MSS in its answer, which routers may have
+// lowered; 0 where that is not known.
+func (w *Way) agreed() int {
+	if w.Protocol != nat.TCP || w.Probe == nil || w.Probe.Kind != probe.Answered || w.Probe.MSS == 0 {
+		return 0
+	}
+	return w.Probe.MSS + timestamps + w.headers()
+}
+
+// headers is what IP and TCP take of a packet to the target at least, in bytes.
+func (w *Way) headers() int {
+	if w.Target.Addr().Is6() {
+		return 60
+	}
+	return 40
+}
 
 // clamped tells whether the relay makes both ends of TCP connections send no more than passes.
 func (w *Way) clamped() bool {
-	largest := w.Room.Largest - headers
-	if w.Target.Addr().Is6() {
-		largest -= 20
-	}
 	m := w.Relay.MSS
-	return w.Protocol == nat.TCP && !m.Off && m.Size > 0 && int(m.Size) <= largest
+	return w.Protocol == nat.TCP && !m.Off && m.Size > 0 && int(m.Size) <= w.Room.Largest-w.headers()
 }
 
 func hole(w *walk, evidence ...string) Explanation {
@@ -267,12 +292,8 @@ func hole(w *walk, evidence ...string) Explanation {
 		e.Confidence = Likely
 		return e
 	}
-	mss := way.Room.Largest - headers
-	if way.Target.Addr().Is6() {
-		mss -= 20
-	}
 	e.Remedy = append([]string{
-		fmt.Sprintf("mss = %d   # for relay %s in %s, then natctl reload", mss, way.Relay.Name, w.ev.Daemon.Config),
+		fmt.Sprintf("mss = %d   # for relay %s in %s, then natctl reload", way.Room.Largest-way.headers(), way.Relay.Name, w.ev.Daemon.Config),
 		fmt.Sprintf("# or ip route add %s via %s dev %s mtu %d   # and mss = \"auto\"", cidr(addrText(way.Target)), orElse(gatewayOf(way), "<gateway>"), orElse(way.Out.Link, "<interface>"), way.Room.Largest),
 	}, e.Remedy...)
 	return e

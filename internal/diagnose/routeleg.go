@@ -123,7 +123,8 @@ func (w *walk) deadLink(out Route) string {
 		dead := !l.Up || !l.Carrier
 		named := l.Name == w.way.Relay.Egress || out.Kind == RouteFine && l.Name == out.Link
 		near := slices.ContainsFunc(l.Nets, func(n netip.Prefix) bool { return n.Contains(w.way.Target.Addr()) })
-		if dead && !l.Loopback && (named || near || out.Kind != RouteFine && len(l.Addrs) > 0) {
+		tookRoutes := out.Kind != RouteFine && !l.Up && len(l.Addrs) > 0 // one without a carrier, such as docker0, keeps its routes
+		if dead && !l.Loopback && (named || near || tookRoutes) {
 			return l.Name
 		}
 	}
@@ -225,29 +226,25 @@ func reversePath(w *walk) step {
 	return s
 }
 
-// strict is the interface whose filter drops the client's packets, and how sure that is; "" when none does.
+// strict is the interface whose filter drops the client's packets when they come by it, as the kernel says, and how sure it is that they
+// do; "" when none does.
 func (w *walk) strict() (string, Confidence) {
-	way := w.way
-	if way.Onward != nil && way.Onward.Kind == RouteReversePath && way.Client.Seen {
-		return way.Client.Link, Certain
+	way, drops := w.way, w.ev.Host.ReversePath
+	link, entry := way.Client.Link, way.Onward
+	if way.Entry != nil && way.Entry.Kind == RouteReversePath {
+		link, entry = way.ListenLink, way.Entry
 	}
-	if way.Back.Kind != RouteFine || way.Back.Local || w.ev.Host.ReversePath.Total == 0 {
+	switch {
+	case entry == nil || entry.Kind != RouteReversePath:
 		return "", ""
+	case way.Client.Seen:
+		return link, Certain
+	case way.Client.How == Anyone || drops.Total == 0: // they may come by another one
+		return link, Possible
+	case drops.Grown > 0:
+		return link, Certain
 	}
-	for i := range w.ev.Host.Links {
-		l := &w.ev.Host.Links[i]
-		// An answered client came by another interface than that. By the one that has the address it would have been dropped, and may
-		// have been since: what the filter drops leaves no entry.
-		spared := l.Name != way.ListenLink && way.lives()
-		if l.Loopback || l.ReversePath != 1 || l.Name == way.Back.Link || spared {
-			continue
-		}
-		if w.ev.Host.ReversePath.Grown > 0 {
-			return l.Name, Certain
-		}
-		return l.Name, Likely
-	}
-	return "", ""
+	return link, Likely
 }
 
 // lives tells whether the latest connection of the client was answered.

@@ -57,7 +57,7 @@ func lacking(w *walk) []Explanation {
 		e.Evidence = []string{"snat = " + quoted(way.Missing) + ", and ip address has none of them"}
 		e.Remedy = append([]string{
 			fmt.Sprintf("ip address add %s/<length> dev %s", way.Missing[0], orElse(way.Out.Link, "<interface>")), `# or snat = "auto", then natctl reload`,
-		}, assign(w.ev, way.Missing[0])...)
+		}, assign(w.ev, way.Missing[0], way.Out.Link)...)
 	}
 	return []Explanation{e}
 }
@@ -96,7 +96,7 @@ func unmasked(evidence []string) Explanation {
 
 // outside is what AWS thinks of a source that is not of the VPC of this host.
 func outside(w *walk) []Explanation {
-	if w.ev.Host.Instance == nil || len(w.ev.Host.Instance.Interfaces) == 0 || w.way.lives() {
+	if !carriesAWS(w.ev, w.way.Out.Link) || w.way.lives() {
 		return nil
 	}
 	return []Explanation{{
@@ -110,14 +110,14 @@ func outside(w *walk) []Explanation {
 // notOwned is about source addresses that AWS does not take from this host.
 func notOwned(w *walk) []Explanation {
 	i := slices.IndexFunc(w.way.Sources, func(a netip.Addr) bool { return deliveredTo(w.ev, a) == "" })
-	if i < 0 || w.ev.Host.Instance == nil || len(w.ev.Host.Instance.Interfaces) == 0 || w.way.Sources[i] == w.way.Listen.Addr() {
+	if i < 0 || !carriesAWS(w.ev, w.way.Out.Link) || w.way.Sources[i] == w.way.Listen.Addr() || w.way.lives() {
 		return nil
 	}
 	a := w.way.Sources[i]
 	return []Explanation{{
 		ExplanationCode: ENIAddress, Direction: Egress, Leg: LegHost, Confidence: Likely, Component: ComponentRef{a.String(), a.String()},
 		Summary:  fmt.Sprintf("no network interface of this instance owns the source address %s in AWS, so AWS drops what is sent from it", a),
-		Evidence: []string{fmt.Sprintf("the instance metadata of %s do not list it", w.ev.Host.Instance.ID)}, Remedy: assign(w.ev, a),
+		Evidence: []string{fmt.Sprintf("the instance metadata of %s do not list it", w.ev.Host.Instance.ID)}, Remedy: assign(w.ev, a, w.way.Out.Link),
 	}}
 }
 

@@ -20,6 +20,11 @@ func target(w *walk) step {
 		leg: LegTarget, ref: ComponentRef{way.target(), "target"},
 		looked: fmt.Sprintf("an attempt of our own: %s from %s to %s", way.Protocol, p.From, way.Target),
 	}
+	own := way.ownEnd()
+	if own != nil && own.Certain && p.Kind != probe.Answered {
+		s.found, s.unknown = "not tried: this host itself ends such an attempt: "+own.text(), true
+		return s
+	}
 	switch p.Kind {
 	case probe.Answered:
 		s.found = fmt.Sprintf("it answers, after %s", round(p.RTT))
@@ -42,6 +47,9 @@ func target(w *walk) step {
 			s.found += ": " + p.Err.Error()
 		}
 	}
+	if own != nil {
+		s.causes = doubted(s.causes, "this host's own chain may have done it: "+own.text())
+	}
 	if w.has(RelayLoop, EgressDown) { // it went in the circle, or nowhere, too
 		s.causes, s.unknown = nil, true
 	}
@@ -49,6 +57,26 @@ func target(w *walk) step {
 		s.found += "; clients' own packets carry other addresses"
 	}
 	return s
+}
+
+// ownEnd is the chain of this host that ends natctl's own attempt, or may; nil when none does.
+func (w *Way) ownEnd() *Filter {
+	for _, place := range []Place{ProbeOut, ProbeIn} {
+		if f := first(w.Filters[place], (*Filter).ends); f != nil {
+			return f
+		}
+	}
+	return nil
+}
+
+// doubted is explanations that are not certain, and why.
+func doubted(all []Explanation, why string) []Explanation {
+	for i := range all {
+		if all[i].Evidence = append(all[i].Evidence, why); all[i].Confidence == Certain {
+			all[i].Confidence = Likely
+		}
+	}
+	return all
 }
 
 func round(d time.Duration) string { return d.Round(10 * time.Microsecond).String() }
@@ -135,12 +163,6 @@ func letIn(way *Way) string {
 // silent is what follows when nothing comes back.
 func silent(w *walk, s *step) {
 	way := w.way
-	for _, place := range []Place{ProbeOut, ProbeIn} {
-		if f := first(way.Filters[place], (*Filter).ends); f != nil {
-			s.found, s.unknown = "no answer, but this host itself drops such an attempt: "+f.text(), true
-			return
-		}
-	}
 	s.found = "no answer"
 	if way.Protocol == nat.UDP {
 		newest, unheard := way.Flows.Newest, way.Flows.Unheard
@@ -148,11 +170,24 @@ func silent(w *walk, s *step) {
 			s.found, s.unknown = "no answer to an empty datagram, as is usual: it neither proves nor disproves", true
 			return
 		}
-		s.causes = append(s.causes, unanswered(w, Likely, unheard.String()))
+		e := unanswered(w, way.heard(), unheard.String())
+		if e.Confidence == Possible {
+			e.Summary += ", and has never been seen to answer: one that only takes, such as syslog, looks the same"
+		}
+		s.causes = append(s.causes, e)
 		return
 	}
 	s.causes = append(s.causes, unanswered(w, Certain, fmt.Sprintf("an attempt from %s met with silence", way.Probe.From)))
 	s.causes = append(s.causes, noWayBack(way))
+}
+
+// heard is how much a client without an answer proves. A UDP service that never answered a client may be one that never does.
+func (w *Way) heard() Confidence {
+	alone := len(w.Relay.Protocols) < 2 // natd counts packets of a relay, not of its protocols
+	if w.Protocol != nat.UDP || w.Flows.Answered || alone && w.Status != nil && w.Status.Packets.ToClient > 0 {
+		return Likely
+	}
+	return Possible
 }
 
 // unanswered is a target that is silent, with all that may be the reason.

@@ -51,7 +51,10 @@ func (g grammar) match() string {
 		"meta l4proto udp ct original proto-dst 7000", "meta mark @not@@mark@", "ct mark @not@@mark@", "fib daddr type @type@", "fib saddr type @not@@type@", "fib saddr . iif type local", "meta pkttype unicast", "meta pkttype multicast",
 		"ip saddr . udp dport { 10.1.0.100 . 7000, 10.1.0.100 . 7001 }", "ip saddr . udp dport { 10.1.0.0/24 . 7000-7001, 10.9.0.0/16 . 1-9 }", "ip saddr . ip daddr @pairs", "udp dport & 1 == 1",
 		"limit rate 1000/second", "limit rate over 1/hour burst 1 packets", "ip ttl 63", "ip ttl < 5", "meta length > 20", "ip dscp 0", "iiftype ether", "meta skuid 0", "counter", "fib saddr . iif oif exists",
-		"ip protocol 17", "ip6 nexthdr udp", "ip frag-off & 0x1fff == 0", "@th,16,16 7000", "udp dport { 7000-7004, 7006 } ct state @state@", "meta protocol ip", "meta iifgroup 0", "numgen random mod 2 0"))
+		"ip protocol 17", "ip6 nexthdr udp", "ip frag-off & 0x1fff == 0", "@th,16,16 7000", "udp dport { 7000-7004, 7006 } ct state @state@", "meta protocol ip", "meta iifgroup 0", "numgen random mod 2 0",
+		"ct count over 20", "ct count 5", "quota over 1 mbytes", "quota 100 mbytes", "last", "ip saddr . iifname . udp dport { 10.1.0.100 . \"in\" . 7000, 10.1.0.100 . \"out\" . 7001 }", "meta cpu 0", "rt ip nexthop 10.3.0.100", "frag exists", "ip hdrlength 5", "ip version 4", "udp length > 1", "udp length 12",
+		"ct zone 0", "ct zone 5", "ct bytes > 0", "ct packets > 1", "ct mark . meta mark { 0 . 0, 5 . 1 }", "jhash ip saddr mod 2 0", "ct reply proto-src 7000", "ct original saddr 10.1.0.100", "ct expiration > 1s", "ip saddr & 0.0.0.255 == 0.0.0.100", "ip saddr and 0.0.0.1 != 0", "@nh,96,8 10", "@ih,0,8 0x6e", "ip ecn 0", "meta priority 0", "meta length 32", "ip checksum 0",
+		"add @seen { ip saddr }", "update @seen { ip saddr limit rate 1000/second }", "ip saddr @seen", "ip saddr . ip daddr . udp dport @triples", "ct state . ct direction { new . original, established . reply }", "meta nfproto . udp dport { ipv4 . 7000, ipv6 . 7001 }", "fib daddr . mark oif exists", "fib daddr . iif type unicast", "fib saddr oifname \"in\"", "fib saddr . iif oifname \"in\"", "ip saddr != { 10.1.0.0/25, 10.3.0.0/24 }", "udp sport . udp dport != { 1 . 7000, 2 . 7001 }", "meta time > 1000", "iifname . oifname { \"in\" . \"out\" }", "iifname . oifname { \"out\" . \"in\" }", "oifname . udp dport @names", "ct helper \"ftp\"", "tcp flags syn", "meta rtclassid 0", "ip option rr exists", "dst exists", "ip saddr vmap { 10.1.0.100 : continue, * : return }", "counter name cnt", "limit name lim", "quota name quo"))
 	if strings.HasPrefix(m, "meta mark != &") || strings.HasPrefix(m, "ct mark != &") {
 		return strings.Replace(m, "!= ", "", 1)
 	}
@@ -61,7 +64,8 @@ func (g grammar) match() string {
 func (g grammar) action(chains []string) string {
 	all := []string{
 		"accept", "accept", "drop", "drop", "reject", "continue", "return", "counter", "meta mark set 5", "meta mark set 1", "ct mark set 5", "log prefix \"x\"",
-		"udp dport vmap { 7000 : accept, 7001 : drop }", "udp dport vmap @verdicts", "ct state vmap { established : accept, new : continue, invalid : drop }", "meta mark set udp dport map { 7000 : 5, 7001 : 1 }", "meta mark set meta mark | 4",
+		"udp dport vmap { 7000 : accept, 7001 : drop }", "udp dport vmap @verdicts", "ct state vmap { established : accept, new : continue, invalid : drop }", "meta mark set udp dport map { 7000 : 5, 7001 : 1 }", "meta mark set meta mark | 4", "meta mark set meta mark ^ 1", "ct mark set meta mark", "meta mark set ct mark", "meta priority set 1:1", "ip dscp set 5", "ip ttl set 63", "ct zone set 1", "log group 5", "queue to 5 bypass", "reject with icmpx no-route",
+		"udp dport vmap { 7000 : jump deep, * : goto deep }", "ip saddr . udp dport vmap { 10.1.0.0/24 . 7000 : accept, 10.1.0.0/24 . 7001 : drop }", "oifname vmap { \"o*\" : accept, \"in\" : drop }", "ct mark . udp dport vmap { 0 . 7000 : goto deep, 5 . 7001 : drop }", "jump deep", "goto deep", "notrack", "synproxy mss 1460",
 	}
 	for _, c := range chains {
 		all = append(all, "jump "+c, "jump "+c, "goto "+c, fmt.Sprintf("iifname vmap { \"in\" : jump %s, \"out\" : goto %s }", c, c))
@@ -98,9 +102,16 @@ func (g grammar) ruleset() string {
 	for i := range 1 + g.IntN(2) {
 		fmt.Fprintf(&text, `table inet t%d {
 	set addrs { type ipv4_addr; flags interval; elements = { 10.1.0.100-10.1.0.120, 10.8.0.0/16 } }
+	set seen { type ipv4_addr; flags dynamic,timeout; timeout 1m; size 100; elements = { 10.1.0.100 timeout 1h } }
+	set triples { type ipv4_addr . ipv4_addr . inet_service; flags interval,timeout; elements = { 10.1.0.0/24 . 10.3.0.0-10.3.0.200 . 7000-7001 timeout 1h, 10.8.0.0/16 . 0.0.0.0/0 . 1-9 } }
+	set names { type ifname . inet_service; elements = { "out" . 7000, "in" . 7001 } }
+	counter cnt { }
+	limit lim { rate 1000/second }
+	quota quo { over 1 mbytes }
 	set ports { type inet_service; elements = { 7000, 7003 } }
 	set pairs { type ipv4_addr . ipv4_addr; flags interval; elements = { 10.1.0.0/24 . 10.3.0.0/24, 10.8.0.1 . 10.8.0.2 } }
 	map verdicts { type inet_service : verdict; flags interval; elements = { 1-6999 : drop, 7000 : accept, 7001-7100 : continue } }
+	chain d0 { udp dport 7001 return; ct direction reply goto d9x; }; chain d9x { accept; }; chain d1 { jump d0; counter; };  chain d2 { jump d1; counter; };  chain d3 { goto d2; counter; };  chain d4 { jump d3; counter; };  chain d5 { jump d4; counter; };  chain d6 { goto d5; counter; };  chain d7 { jump d6; counter; };  chain d8 { jump d7; counter; };  chain d9 { goto d8; counter; };  chain deep { jump d9; meta mark 5 drop; }
 	chain b { %s }
 	chain a { %s }
 	chain forward { type filter hook forward priority %d; policy %s; %s }
@@ -200,7 +211,7 @@ func (b *box) try(g grammar, seed uint64, e ends, clean func(), load func() erro
 		if err == nil {
 			break
 		}
-		if tries == 20 {
+		if tries == 100 {
 			t.Fatalf("seed %d: %v", seed, err)
 		}
 	}
