@@ -44,7 +44,7 @@ func TestFlowLogChange(t *testing.T) {
 	t.Parallel()
 	const goesOn = 50
 	dir := t.TempDir()
-	f := newFlowLog(slog.New(slog.DiscardHandler), io.Discard)
+	f := newFlowLog(slog.New(slog.DiscardHandler), io.Discard, func() {})
 	f.change(planOf(filepath.Join(dir, "0.log"), record.V2))
 	var stop atomic.Bool
 	made := make(chan int)
