@@ -169,15 +169,15 @@ func (f *flowLog) turn() {
 	f.drain()
 }
 
-// change ends one log, and begins another.
+// change ends one log, and begins another. The window goes on: what was carried in it before has its records in the new one.
 func (f *flowLog) change(plan flowLogPlan) {
-	skipped := false
+	skipped, began := false, time.Now()
 	if old := f.current.Swap(nil); old != nil {
-		skipped = f.end(old)
+		skipped, began = f.end(old), old.Began()
 	}
 	f.runs, f.to, f.backlog, f.failing, f.retry = plan, nil, nil, false, time.Time{}
 	if plan.On() {
-		f.begin(plan, skipped)
+		f.begin(plan, skipped, began)
 	}
 }
 
@@ -200,7 +200,7 @@ func (f *flowLog) end(l *flowlog.Log) (skipped bool) {
 }
 
 // begin opens what the lines go to, and takes samples from now on.
-func (f *flowLog) begin(plan flowLogPlan, skipped bool) {
+func (f *flowLog) begin(plan flowLogPlan, skipped bool, began time.Time) {
 	format, err := record.ParseFormat(plan.Format)
 	if err != nil {
 		f.report(err) // the configuration was read with the same words
@@ -215,7 +215,7 @@ func (f *flowLog) begin(plan flowLogPlan, skipped bool) {
 		})
 		f.to = file
 	}
-	l := flowlog.New(format, f.host.Load, f.poke, time.Now())
+	l := flowlog.New(format, f.host.Load, f.poke, began)
 	if skipped {
 		l.Skip()
 	}
