@@ -27,7 +27,7 @@ with exit code 3, and the old one stays in force. Only root may do this.`,
 			if err != nil {
 				return err
 			}
-			a.showOutcome(o, "nothing to change")
+			a.showOutcome(o, "nothing to change in the kernel")
 			return nil
 		},
 	}

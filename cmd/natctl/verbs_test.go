@@ -150,7 +150,7 @@ func TestReload(t *testing.T) {
 	}{
 		"changes": {some, "2 changes\n  added relay web\n  removed relay old\nnote: relay dns waits for ens6\n"},
 		"one":     {control.Outcome{Changes: []string{"added relay web"}}, "1 change\n  added relay web\n"},
-		"none":    {control.Outcome{}, "nothing to change\n"},
+		"none":    {control.Outcome{}, "nothing to change in the kernel\n"},
 	}
 	for name, test := range tests {
 		t.Run(name, func(t *testing.T) {

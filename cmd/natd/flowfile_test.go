@@ -11,6 +11,7 @@ import (
 	"strings"
 	"syscall"
 	"testing"
+	"time"
 
 	"natd/internal/control"
 	"natd/internal/lab"
@@ -109,6 +110,39 @@ func TestFlowReopen(t *testing.T) {
 	b.reload(flowRelays())
 	if s := b.status(); s.FlowLog != nil {
 		t.Errorf("status says %+v without [flow_log]", s.FlowLog)
+	}
+}
+
+// TestFlowWindowGoesOn changes the format in the middle of a window: its records come in the new one, with the times that they had.
+func TestFlowWindowGoesOn(t *testing.T) {
+	t.Parallel()
+	b := newFlowBox(t, ipv4)
+	config := func(format string) string {
+		return flowRelays() + strings.ReplaceAll(b.flowLogText(format), `"1s"`, `"1m"`)
+	}
+	b.start(config(record.V2))
+	lab.Check(t, b.A.SayOnce(t.Context(), "10.2.0.100:7"))
+	said := time.Now()
+	lab.Eventually(t, patience, func() error {
+		if time.Since(said) < 3*time.Second {
+			return errors.New("a reload that soon has nearly the same time")
+		}
+		return nil
+	})
+	b.reload(config(record.V5))
+	lab.Check(t, b.natd.Stop())
+	accepted := 0
+	for _, r := range b.records() {
+		if r.Status != record.OK {
+			continue
+		}
+		accepted++
+		if late := r.Start - said.Unix(); late > 1 {
+			t.Errorf("a record of the connection begins %d s after it", late)
+		}
+	}
+	if accepted != 4 {
+		t.Errorf("%d records of the connection, want 4", accepted)
 	}
 }
 

@@ -102,7 +102,7 @@ func TestReloadTellsSettings(t *testing.T) {
 	b.configure(echoRelay())
 	b.step([]string{"plan"}, control.CodeOK, "set sysctl net.ipv4.ip_forward = 1 (now 0)\n")
 	b.step([]string{"reload"}, control.CodeOK, "  set sysctl net.ipv4.ip_forward = 1 (was 0)\n")
-	b.step([]string{"reload"}, control.CodeOK, "nothing to change\n")
+	b.step([]string{"reload"}, control.CodeOK, "nothing to change in the kernel\n")
 	if want := `msg="sysctl changed" key=net.ipv4.ip_forward old=0 new=1`; strings.Count(b.natd.Log(), want) != 1 {
 		t.Errorf("natd does not write once %s:\n%s", want, b.natd.Log())
 	}

@@ -175,14 +175,19 @@ func (f *flowLog) turn() {
 }
 
 // change ends one log, and begins another. The next one takes samples from the instant at which the old one does not: that files are
-// compressed before they are closed, or a slow disk, must not cost records.
+// compressed before they are closed, or a slow disk, must not cost records. The window goes on: what was carried in it before has its
+// records in the new one.
 func (f *flowLog) change(plan flowLogPlan) {
 	var next *flowlog.Log
 	var format *record.Format
 	if plan.On() {
+		began := time.Now()
+		if old := f.current.Load(); old != nil {
+			began = old.Began()
+		}
 		var err error
 		if format, err = record.ParseFormat(plan.Format); err == nil { // the configuration was read with the same words
-			next = flowlog.New(format, f.host.Load, f.poke, time.Now())
+			next = flowlog.New(format, f.host.Load, f.poke, began)
 		}
 	}
 	f.using.Lock()

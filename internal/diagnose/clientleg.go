@@ -33,6 +33,7 @@ func client(w *walk) step {
 	case way.Client.How >= Asked && !r.Admits(way.Client.Addr):
 		s.causes = append(s.causes, denied(w))
 	case way.Attempt != nil && way.Attempt.Stage == NothingCame:
+		s.found += "; nobody dialled while it was watched"
 		s.causes = append(s.causes, noPackets(w))
 	case way.Attempt != nil:
 		s.found += fmt.Sprintf("; seen: %s came by %s", way.Attempt.Client, way.Attempt.Link)
@@ -77,16 +78,24 @@ func noPackets(w *walk) Explanation {
 	way := w.way
 	return Explanation{
 		ExplanationCode: NoPacketsFromClient, Direction: Ingress, Leg: LegClient, Confidence: Likely, Component: ComponentRef{way.listen(), way.listen()},
-		Summary:  fmt.Sprintf("nothing from %s for %s reached this host while it was watched", orElse(way.clientKnown(), "a client"), way.listen()),
+		Summary:  fmt.Sprintf("nothing from %s for %s reached this host while it was watched", orElse(way.awaited(), "any client"), way.listen()),
 		Evidence: []string{"no interface of this host saw a packet of a client to it"},
 		Remedy:   clientSideRemedy(w),
 	}
 }
 
+// awaited is the client that the user named; another one that was here before need not be the one that tries.
+func (w *Way) awaited() string {
+	if w.Client.How != Asked {
+		return ""
+	}
+	return w.Client.Addr.String()
+}
+
 // clientSideRemedy is what to check where nothing arrives.
 func clientSideRemedy(w *walk) []string {
 	way := w.way
-	from := orElse(way.clientKnown(), "<address of the client>")
+	from := orElse(way.awaited(), "<address of the client>")
 	return []string{
 		"# on the client: ip route get " + addrText(way.Listen),
 		fmt.Sprintf("# a route to the VPC of %s in the route table of the client's subnet:", addrText(way.Listen)),
@@ -114,8 +123,8 @@ func address(w *walk) step {
 			Summary:  fmt.Sprintf("the address that clients dial, %s, is on no interface of this host", addr),
 			Evidence: []string{"ip address has it nowhere"},
 			Remedy: append([]string{
-				fmt.Sprintf("ip address add %s/<length> dev %s", addr, orElse(mainLink(w.ev), "<interface>")), "# or correct listen in " + w.ev.Daemon.Config + ", then natctl reload",
-			}, assign(w.ev, addr, mainLink(w.ev))...),
+				fmt.Sprintf("ip address add %s/<length> dev %s", addr, orElse(onlyLink(w.ev), "<interface>")), "# or correct listen in " + w.ev.Daemon.Config + ", then natctl reload",
+			}, assign(w.ev, addr, onlyLink(w.ev))...),
 		})
 		return s
 	}
@@ -139,14 +148,19 @@ func carriesAWS(ev *Evidence, link string) bool {
 	return ev.Host.Instance != nil && slices.ContainsFunc(ev.Host.Instance.Interfaces, func(i control.NetworkInterface) bool { return i.Device == link })
 }
 
-// mainLink is the first interface that has an address.
-func mainLink(ev *Evidence) string {
+// onlyLink is the interface that has addresses; "" where several have, for a remedy must not name the wrong one.
+func onlyLink(ev *Evidence) string {
+	name := ""
 	for _, l := range ev.Host.Links {
-		if !l.Loopback && len(l.Addrs) > 0 {
-			return l.Name
+		if l.Loopback || len(l.Addrs) == 0 {
+			continue
 		}
+		if name != "" {
+			return ""
+		}
+		name = l.Name
 	}
-	return ""
+	return name
 }
 
 // deliveredTo is the network interface that owns the address in AWS.

@@ -222,6 +222,10 @@ func targetCases() []conclusion {
 		{"refused, by this host", func(_ *Evidence, w *Way) { w.Probe, w.Filters = refusedBy(), drops(ProbeOut, true) }, nil},
 		{"target's firewall says no", func(_ *Evidence, w *Way) { w.Probe = unreachableBy("10.3.0.100", 13) }, []Code{TargetUnreachable}},
 		{"router says no to a ping in time", func(e *Evidence, w *Way) { mute(e); w.Ping = unreachableBy("10.2.0.1", 1) }, []Code{TargetUnreachable}},
+		{"silent, and answers a ping", func(e *Evidence, w *Way) {
+			mute(e)
+			w.Ping = &Answer{probe.Outcome{Kind: probe.Answered}, addr("10.2.0.100")}
+		}, []Code{TargetNoReply}},
 		{"firewall says no to a ping", func(e *Evidence, w *Way) { mute(e); w.Ping = unreachableBy("10.3.0.100", 13) }, []Code{TargetNoReply, NoReturnRoute}},
 		{"next hop silent", func(_ *Evidence, w *Way) {
 			w.Neighbour.State = "FAILED"

@@ -66,7 +66,7 @@ func (w *walk) blames(f *Filter) bool {
 func dropped(w *walk, f *Filter, code Code, leg Leg, direction Direction, place Place) Explanation {
 	e := Explanation{
 		ExplanationCode: code, Direction: direction, Leg: leg, Confidence: w.chance(f), Component: f.ref(),
-		Summary: fmt.Sprintf("%s drops the packets of relay %s", f.ref().ID, w.way.Relay.Name), Evidence: []string{f.text(), "seen at " + string(place)},
+		Summary: fmt.Sprintf("%s drops the packets of relay %s", f.ref().ID, w.way.Relay.Name), Evidence: []string{f.text(), "at " + string(place)},
 		Remedy: f.Remedy,
 	}
 	if f.Outcome == "reject" {

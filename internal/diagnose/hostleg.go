@@ -36,7 +36,10 @@ func ruleset(w *walk) step {
 	missing := Explanation{
 		ExplanationCode: RulesetMissing, Direction: Ingress, Leg: LegHost, Confidence: Certain, Component: s.ref,
 		Summary:  "natd's table is not in the kernel, so nothing is translated",
-		Evidence: []string{"the kernel has no table inet natd"}, Remedy: []string{"natctl reload", "systemctl restart natd   # if natd does not answer"},
+		Evidence: []string{"the kernel has no table inet natd"}, Remedy: []string{"natctl reload"},
+	}
+	if !d.Running {
+		missing.Remedy = []string{"systemctl restart natd"}
 	}
 	drift := Explanation{
 		ExplanationCode: RulesetDrift, Direction: Ingress, Leg: LegHost, Confidence: Certain, Component: s.ref,

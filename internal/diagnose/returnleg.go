@@ -209,7 +209,7 @@ func back(w *walk) step {
 			s.causes = append(s.causes, Explanation{
 				ExplanationCode: ReplyNotArrived, Direction: Egress, Leg: LegReturn, Confidence: Certain, Component: s.ref,
 				Summary: fmt.Sprintf("this host has no route back to the clients at %s", way.backTo()), Evidence: []string{way.Back.Err},
-				Remedy: []string{"ip route get " + way.Client.Addr.String(), fmt.Sprintf("ip route add %s via <gateway> dev %s", way.clientText()[0], orElse(mainLink(w.ev), "<interface>"))},
+				Remedy: []string{"ip route get " + way.Client.Addr.String(), fmt.Sprintf("ip route add %s via <gateway> dev %s", way.clientText()[0], orElse(onlyLink(w.ev), "<interface>"))},
 			})
 		}
 	}

@@ -161,13 +161,13 @@ func noRoute(w *walk, out Route) Explanation {
 		Summary: fmt.Sprintf("this host has no route to the target %s", to), Evidence: []string{out.Err},
 		Remedy: []string{
 			"ip route get " + to.String(),
-			fmt.Sprintf("ip route add %s via %s dev %s", netip.PrefixFrom(to, to.BitLen()), orElse(gatewayText(w), "<gateway>"), orElse(mainLink(w.ev), "<interface>")),
+			fmt.Sprintf("ip route add %s via %s dev %s", netip.PrefixFrom(to, to.BitLen()), orElse(gatewayText(w), "<gateway>"), orElse(onlyLink(w.ev), "<interface>")),
 		},
 	}
 	if out.By != "" {
 		e.Component = ComponentRef{"route " + out.By, "route"}
 		e.Evidence = append(e.Evidence, "ip route has "+out.By)
-		e.Remedy = append([]string{"ip route del " + out.By}, e.Remedy...)
+		e.Remedy = []string{"ip route del " + out.By, "ip route get " + to.String() + "   # is there another one now? Else add it"}
 	}
 	return e
 }

@@ -113,10 +113,15 @@ func objection(way *Way) probe.ICMP {
 }
 
 func unreachableText(way *Way) string {
-	if i := objection(way); i.IsValid() {
+	if i := objection(way); i.IsValid() && !lonely(way) {
 		return fmt.Sprintf("%s answers for it: %s", i.From, i.Message)
 	}
 	return fmt.Sprintf("the next hop %s does not answer on %s", way.Neighbour.Addr, way.Neighbour.Link)
+}
+
+// lonely tells whether it is this host's own kernel that objects: nobody on the link says that the next hop is his.
+func lonely(way *Way) bool {
+	return way.Neighbour.Addr.IsValid() && objection(way).From == way.Probe.From
 }
 
 // filters tells whether the error comes of a rule, and not of a missing way.
@@ -130,7 +135,7 @@ func unreachable(w *walk) Explanation {
 	}
 	icmp := objection(way)
 	switch {
-	case !icmp.IsValid():
+	case !icmp.IsValid() || lonely(way):
 		e.Component = ComponentRef{way.Neighbour.Addr.String(), "next hop"}
 		e.Evidence = []string{fmt.Sprintf("ip neigh: %s on %s is %s", way.Neighbour.Addr, way.Neighbour.Link, orElse(way.Neighbour.State, "unknown"))}
 		e.Remedy = []string{fmt.Sprintf("ip neigh show %s dev %s   # is that host running, and in this network?", way.Neighbour.Addr, way.Neighbour.Link), "ip route get " + addrText(way.Target)}
@@ -148,7 +153,7 @@ func unreachable(w *walk) Explanation {
 			"tracepath -n " + addrText(way.Target),
 		}
 	}
-	if icmp.IsValid() {
+	if icmp.IsValid() && !lonely(way) {
 		e.Evidence = []string{fmt.Sprintf("an attempt from %s to %s was answered by %s: %s", way.Probe.From, way.Target, icmp.From, icmp.Message)}
 	}
 	return e
@@ -178,7 +183,9 @@ func silent(w *walk, s *step) {
 		return
 	}
 	s.causes = append(s.causes, unanswered(w, Certain, fmt.Sprintf("an attempt from %s met with silence", way.Probe.From)))
-	s.causes = append(s.causes, noWayBack(way))
+	if !pinged(way) {
+		s.causes = append(s.causes, noWayBack(way))
+	}
 }
 
 // heard is how much a client without an answer proves. A UDP service that never answered a client may be one that never does.
@@ -201,14 +208,7 @@ func unanswered(w *walk, c Confidence, evidence string) Explanation {
 		ExplanationCode: TargetNoReply, Direction: Egress, Leg: LegTarget, Confidence: c, Component: ComponentRef{way.target(), "target"},
 		Summary:  fmt.Sprintf("the target %s does not answer what comes from %s", way.Target, from),
 		Evidence: []string{evidence},
-		Remedy: []string{
-			fmt.Sprintf("# 1. its security group must let %s in, not the clients' addresses:", from),
-			authorize(way, "<security group of the target>", cidr(from), way.Target.Port()),
-			"# 2. its subnet needs a route back to this host:",
-			fmt.Sprintf("aws ec2 create-route --route-table-id <route table of the target's subnet> --destination-cidr-block %s --vpc-peering-connection-id <pcx>", cidr(from)),
-			"# 3. network ACLs of both subnets must let the answer through, ports 1024-65535: aws ec2 describe-network-acls",
-			"# 4. a firewall on the target: " + fmt.Sprintf("tcpdump -nni any 'host %s and port %d' there shows whether it arrives", from, way.Target.Port()),
-		},
+		Remedy:   letThrough(way, from),
 	}
 	if way.Flows.Newest != nil && !way.Flows.Newest.Replied && way.Flows.Newest.String() != evidence {
 		e.Evidence = append(e.Evidence, "a client met with the same: "+way.Flows.Newest.String())
@@ -219,10 +219,26 @@ func unanswered(w *walk, c Confidence, evidence string) Explanation {
 	return e
 }
 
+// letThrough is what the target's side has to let pass, in the order of how often it is forgotten. Who answers a ping has a way back.
+func letThrough(way *Way, from string) []string {
+	all := []string{
+		fmt.Sprintf("# its security group must let %s in, not the clients' addresses:", from),
+		authorize(way, "<security group of the target>", cidr(from), way.Target.Port()),
+	}
+	if !pinged(way) {
+		all = append(all, "# its subnet needs a route back to this host:",
+			fmt.Sprintf("aws ec2 create-route --route-table-id <route table of the target's subnet> --destination-cidr-block %s --vpc-peering-connection-id <pcx>", cidr(from)))
+	}
+	return append(all, "# network ACLs of both subnets must let the answer through, ports 1024-65535: aws ec2 describe-network-acls",
+		fmt.Sprintf("# a firewall on the target: tcpdump -nni any 'host %s and port %d' there shows whether it arrives", from, way.Target.Port()))
+}
+
+func pinged(way *Way) bool { return way.Ping != nil && way.Ping.Kind == probe.Answered }
+
 // pingText is what a ping of the target says about the reasons of its silence.
 func pingText(way *Way) string {
 	switch p := way.Ping; {
-	case p.Kind == probe.Answered:
+	case pinged(way):
 		return "it answers a ping, so it runs and has a way back: a firewall or security group drops this port"
 	case p.Kind == probe.Unreachable && p.ICMP.IsValid():
 		return fmt.Sprintf("a ping of it is answered by %s: %s", p.ICMP.From, p.ICMP.Message)

@@ -42,9 +42,9 @@ type Log struct {
 	refused refusals
 }
 
-// New makes a Log that begins now.
-func New(format *record.Format, host func() *Host, ready func(), now time.Time) *Log {
-	return &Log{format: format, host: host, ready: ready, from: now, busy: make(map[string]bool), refused: make(refusals)}
+// New makes a Log whose first window began at a time.
+func New(format *record.Format, host func() *Host, ready func(), began time.Time) *Log {
+	return &Log{format: format, host: host, ready: ready, from: began, busy: make(map[string]bool), refused: make(refusals)}
 }
 
 // Take hands over the lines that wait. They count as waiting until Wrote is told of them.
@@ -72,6 +72,13 @@ func (l *Log) begin() (s Segment) {
 		s.Text, l.spare = l.spare[n-1], l.spare[:n-1]
 	}
 	return s
+}
+
+// Began is when the window that has not ended yet began.
+func (l *Log) Began() time.Time {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return l.from
 }
 
 // Dropped is how many records were left out because nobody took them in time.
