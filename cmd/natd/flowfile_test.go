@@ -17,14 +17,14 @@ import (
 	"natd/internal/record"
 )
 
-// TestFlowRotation makes a thousand connections, whose records do not fit into one file: each file begins with the header, and together
+// TestFlowRotation makes more than a thousand connections, whose records do not fit into one file: each file begins with the header, and together
 // they have everything.
 func TestFlowRotation(t *testing.T) {
 	t.Parallel()
 	b := newFlowBox(t, ipv4)
 	tap := b.tap(lab.Device, "tcp and not port 80")
 	b.start(flowRelays() + b.flowLogText(flowFields, "max_size = 1"))
-	const refused, served = 900, 250
+	const refused, served = 1500, 250
 	calls, err := b.A.Call(t.Context(), lab.Plan{
 		Network: "tcp", To: netip.MustParseAddrPort("10.2.0.100:9"), Count: refused, Within: patience,
 	})
