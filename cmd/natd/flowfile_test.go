@@ -18,14 +18,14 @@ import (
 	"natd/internal/record"
 )
 
-// TestFlowRotation makes a thousand connections, whose records do not fit into one file: each file begins with the header, and together
+// TestFlowRotation makes more than a thousand connections, whose records do not fit into one file: each file begins with the header, and together
 // they have everything.
 func TestFlowRotation(t *testing.T) {
 	t.Parallel()
 	b := newFlowBox(t, ipv4)
 	tap := b.tap(lab.Device, "tcp and not port 80")
 	b.start(flowRelays() + b.flowLogText(flowFields, "max_size = 1"))
-	const refused, served = 900, 500
+	const refused, served = 1500, 250
 	calls, err := b.A.Call(t.Context(), lab.Plan{
 		Network: "tcp", To: netip.MustParseAddrPort("10.2.0.100:9"), Count: refused, Within: patience,
 	})
@@ -164,8 +164,8 @@ func TestFlowFullDisk(t *testing.T) {
 			t.Fatalf("%s: %v\n%s", command, err, out)
 		}
 	}
-	run("mount -t tmpfs -o size=64k tmpfs " + disk)
-	fill := fmt.Sprintf("dd if=/dev/zero of=%s/filler bs=1k count=64 2>/dev/null || true", disk)
+	run("mount -t tmpfs -o size=256k tmpfs " + disk)
+	fill := fmt.Sprintf("dd if=/dev/zero of=%s/filler bs=1k count=256 2>/dev/null || true", disk)
 	path := filepath.Join(disk, "flow.log")
 	b.start(flowRelays() + strings.ReplaceAll(b.flowLogText(record.V2), b.flowPath(), path))
 	failing := func(s *control.Status) error {
@@ -187,7 +187,7 @@ func TestFlowFullDisk(t *testing.T) {
 	connect()
 	run(fmt.Sprintf("rm %s/filler", disk))
 	b.awaitStatus(func(s *control.Status) error {
-		if s.FlowLog.Error != "" || s.FlowLog.Dropped != 0 || strings.Count(b.read(path), " ACCEPT ") != 4*200 {
+		if s.FlowLog.Error != "" || s.FlowLog.Dropped != 0 || strings.Count(b.read(path), " ACCEPT ") < 4*200 {
 			return fmt.Errorf("the flow log is %+v", s.FlowLog)
 		}
 		return nil

@@ -398,7 +398,10 @@ func TestRepairsWhileTheMeterHangs(t *testing.T) {
 	for range 3 {
 		b.nft("flush ruleset")
 		began := time.Now()
-		lab.Eventually(t, patience, func() error { _, err := b.B.Run(t.Context(), "nft", "list", "chain", "inet", "natd", "prerouting"); return err })
+		lab.Eventually(t, patience, func() error {
+			_, err := b.B.Run(t.Context(), "nft", "list", "chain", "inet", "natd", "prerouting")
+			return err
+		})
 		if took := time.Since(began); took > 4*slow {
 			t.Errorf("the repair took %v", took)
 		}
