@@ -101,11 +101,16 @@ func TestLimits(t *testing.T) {
 			t.Errorf("relay %s counts %+v refusals (%v), want %+v", name, r.Refused, err, want)
 		}
 	}
-	// The table is made anew, and with it its counters.
+	b.refusalsLast()
+}
+
+// refusalsLast has the table made anew, and with it its counters.
+func (b *box) refusalsLast() {
+	b.t.Helper()
 	b.step([]string{"flush"}, control.CodeOK, "")
 	b.step([]string{"reload"}, control.CodeOK, "")
 	if r, err := relayOf(b.status(), "each"); err != nil || r.Refused.PerSource != 2 {
-		t.Errorf("after a flush relay each counts %+v refusals (%v)", r.Refused, err)
+		b.t.Errorf("after a flush relay each counts %+v refusals (%v)", r.Refused, err)
 	}
 }
 
