@@ -102,6 +102,17 @@ func TestLimits(t *testing.T) {
 			t.Errorf("relay %s counts %+v refusals (%v), want %+v", name, r.Refused, err, want)
 		}
 	}
+	b.refusalsLast()
+}
+
+// refusalsLast has the table made anew, and with it its counters.
+func (b *box) refusalsLast() {
+	b.t.Helper()
+	b.step([]string{"flush"}, control.CodeOK, "")
+	b.step([]string{"reload"}, control.CodeOK, "")
+	if r, err := relayOf(b.status(), "each"); err != nil || r.Refused.PerSource != 2 {
+		b.t.Errorf("after a flush relay each counts %+v refusals (%v)", r.Refused, err)
+	}
 }
 
 // TestLimitsCountFlowsNotDatagrams sends many datagrams one way, as syslog does: they are one flow, though none is ever answered.

@@ -287,7 +287,7 @@ type Connections struct {
 	Unanswered uint64 `json:"unanswered"` // ended, and the backend had never answered; likewise
 }
 
-// Refused counts new connections that a limit of the relay kept out, since the table was made.
+// Refused counts new connections that a limit of the relay kept out, since natd started, or since the table was made when that is older.
 type Refused struct {
 	Connections uint64 `json:"max_connections"`
 	PerSource   uint64 `json:"max_per_source"`

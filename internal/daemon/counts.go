@@ -5,14 +5,12 @@ import (
 
 	"natd/internal/control"
 	"natd/internal/flow"
-	"natd/nat"
 )
 
 // counts is what the meter or the kernel's counters, and connection tracking, say.
 type counts struct {
 	accounting control.Accounting
 	owners     map[flow.Owner]*count
-	refused    map[string]nat.Refusals // by relay: what its limits kept out
 	ports      flow.PortUse
 	uses       map[flow.Owner]*control.PortUse // of ports, once everything was added
 }
@@ -34,7 +32,6 @@ func (d *Daemon) counts(metered *counts) *counts {
 	c.uses = c.portUse()
 	if have, err := d.kernel.Read(); err == nil {
 		d.lasting.see(have)
-		c.refused = have.Refused()
 	}
 	if !exact {
 		d.lasting.each(func(owner flow.Owner, target netip.AddrPort, total uint64) {

@@ -4,21 +4,30 @@ import (
 	"maps"
 	"net/netip"
 
+	"natd/internal/control"
 	"natd/internal/flow"
 	"natd/nat"
 )
 
-// lasting is the connections that the counters in natd's table have counted, for as long as natd lives: a counter goes when its element
+// lasting is the connections, those that limits refused included, that the counters in natd's table have counted, for as long as natd lives: a counter goes when its element
 // does, such as when the last backend is drained, and begins anew with it.
 type lasting struct {
 	counts map[lastingKey]*lastingCount
 }
 
-// lastingKey is what is counted: an owner, or one target of a relay.
+// lastingKey is what is counted: an owner, or one target of a relay, or what one limit of a relay refused.
 type lastingKey struct {
 	owner  flow.Owner
 	target netip.AddrPort
+	limit  string // its key in the configuration; "" = what was not refused
 }
+
+// The limits of a relay.
+const (
+	limitConnections = "max_connections"
+	limitSources     = "max_per_source"
+	limitRate        = "rate"
+)
 
 // lastingCount is what the table says, and what it said besides and does not any more.
 type lastingCount struct{ now, gone uint64 }
@@ -39,8 +48,14 @@ func (l *lasting) see(table *nat.Table) {
 	}
 	for name, targets := range table.TargetConnections() {
 		for to, n := range targets {
-			now[lastingKey{flow.Owner{Kind: flow.KindRelay, Name: name}, to}] = n
+			now[lastingKey{owner: flow.Owner{Kind: flow.KindRelay, Name: name}, target: to}] = n
 		}
+	}
+	for name, r := range table.Refused() {
+		owner := flow.Owner{Kind: flow.KindRelay, Name: name}
+		now[lastingKey{owner: owner, limit: limitConnections}] = r.Connections
+		now[lastingKey{owner: owner, limit: limitSources}] = r.Sources
+		now[lastingKey{owner: owner, limit: limitRate}] = r.Rate
 	}
 	for k, n := range now {
 		if n > 0 && l.counts[k] == nil {
@@ -61,6 +76,20 @@ func (l *lasting) forget(keep func(flow.Owner) bool) {
 // each calls do with every count; the target is not valid for that of an owner.
 func (l *lasting) each(do func(owner flow.Owner, target netip.AddrPort, total uint64)) {
 	for k, c := range l.counts {
-		do(k.owner, k.target, c.now+c.gone)
+		if k.limit == "" {
+			do(k.owner, k.target, c.now+c.gone)
+		}
 	}
+}
+
+// refused is what the limits of a relay refused.
+func (l *lasting) refused(relay string) control.Refused {
+	of := func(limit string) uint64 {
+		c := l.counts[lastingKey{owner: flow.Owner{Kind: flow.KindRelay, Name: relay}, limit: limit}]
+		if c == nil {
+			return 0
+		}
+		return c.now + c.gone
+	}
+	return control.Refused{Connections: of(limitConnections), PerSource: of(limitSources), Rate: of(limitRate)}
 }

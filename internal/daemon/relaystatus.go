@@ -19,13 +19,13 @@ func (d *Daemon) relayStatus(all *counts) []control.Relay {
 	for i := range relays {
 		r := &d.cfg.NAT.Relays[i]
 		owner := flow.Owner{Kind: flow.KindRelay, Name: r.Name}
-		c, kept := all.of(owner, netip.AddrPort{}), all.refused[r.Name]
+		c := all.of(owner, netip.AddrPort{})
 		s := &relays[i]
 		*s = control.Relay{
 			Name: r.Name, Listen: []string{r.Listen.String()}, Balance: r.Balance.String(),
 			Protocol: texts(r.Protocols), From: texts(r.From), SNAT: []string{},
 			Connections: c.connections, Bytes: c.bytes, Packets: c.packets, Ports: all.uses[owner],
-			Refused: control.Refused{Connections: kept.Connections, PerSource: kept.Sources, Rate: kept.Rate},
+			Refused: d.lasting.refused(r.Name),
 		}
 		s.Backends = d.backendStatus(i, c)
 		s.State, s.Reason, s.Faults = d.relayState(i, s.Ports)

@@ -147,7 +147,7 @@ func (w *web) serve(ctx context.Context, listen netip.AddrPort) error {
 		ErrorLog: slog.NewLogLogger(w.log.Handler(), slog.LevelWarn),
 	}
 	ended := make(chan error, 1)
-	go func() { ended <- server.Serve(listener) }()
+	go func() { ended <- server.Serve(visitors.door(listener)) }()
 	w.log.Info("metrics are served", "listen", listen.String())
 	w.note(listen, nil)
 	for listen == w.place() {

@@ -16,7 +16,8 @@ import (
 // visitors is the connections of the web server. When there are too many, the one goes that has asked for nothing for the longest time:
 // whoever opens connections and keeps silent, or sends a request byte by byte, keeps nobody else out.
 type visitors struct {
-	most int
+	most   int
+	places chan struct{} // a token for each connection that the server has not let go of yet
 
 	mu      sync.Mutex
 	waiting *list.List                 // of net.Conn, without a request under way; who waits longest is first
@@ -24,7 +25,39 @@ type visitors struct {
 }
 
 func newVisitors(most int) *visitors {
-	return &visitors{most: most, waiting: list.New(), all: make(map[net.Conn]*list.Element)}
+	return &visitors{most: most, places: make(chan struct{}, 2*most), waiting: list.New(), all: make(map[net.Conn]*list.Element)}
+}
+
+// door lets visitors in, and no more than there is a place for: one that was closed takes memory until the server has noticed.
+type door struct {
+	net.Listener
+	places chan struct{}
+	closed chan struct{}
+	once   sync.Once
+}
+
+func (v *visitors) door(l net.Listener) *door {
+	return &door{Listener: l, places: v.places, closed: make(chan struct{})}
+}
+
+// Accept is net.Listener's.
+func (d *door) Accept() (net.Conn, error) {
+	select {
+	case d.places <- struct{}{}:
+	case <-d.closed:
+		return nil, net.ErrClosed
+	}
+	conn, err := d.Listener.Accept()
+	if err != nil {
+		<-d.places
+	}
+	return conn, err
+}
+
+// Close is net.Listener's.
+func (d *door) Close() error {
+	d.once.Do(func() { close(d.closed) })
+	return d.Listener.Close()
 }
 
 // state is called by http.Server. Its StateActive says nothing: that begins with the first byte of a request.
@@ -42,6 +75,7 @@ func (v *visitors) state(conn net.Conn, state http.ConnState) {
 		}
 	case http.StateClosed, http.StateHijacked:
 		v.forget(conn)
+		<-v.places
 	case http.StateActive:
 	}
 }

@@ -11,6 +11,7 @@ import (
 	"testing"
 
 	"natd/internal/control"
+	"natd/internal/lab"
 )
 
 // TestStrangeNames asks under names, over the loopback interface and over another one.
@@ -50,28 +51,31 @@ func TestPacked(t *testing.T) {
 			"": false, "br": false, "gzip;q=0": false, "gzip; q=0.0, br": false, "gzip;q=x": false, "x-gzip": false,
 			"gzip": true, "GZIP": true, "deflate, gzip;q=0.5": true, "br;q=1.0, gzip ; q=0.8, *;q=0.1": true,
 		} {
-			w := get(s, http.MethodGet, path, "Accept-Encoding", header)
-			var body io.Reader = w.Body
-			size := w.Body.Len()
-			if is := w.Header().Get("Content-Encoding") == "gzip"; is != want || w.Header().Get("Vary") != "Accept-Encoding" {
-				t.Errorf("%s for %q: %v", path, header, w.Header())
-				continue
-			}
-			if want {
-				z, err := gzip.NewReader(body)
-				if err != nil {
-					t.Fatal(err)
-				}
-				body = z
-			}
-			text, err := io.ReadAll(body)
-			if err != nil || want == (size > len(text)/2) || !strings.ContainsAny(string(text), "<{#") {
-				t.Errorf("%s for %q: %d bytes of %d, %v", path, header, size, len(text), err)
-			}
+			checkPacked(t, get(s, http.MethodGet, path, "Accept-Encoding", header), path+" for "+header, want)
 		}
 		if w := get(s, http.MethodHead, path, "Accept-Encoding", "gzip"); w.Code != 200 || w.Header().Get("Content-Encoding") != "" {
 			t.Errorf("HEAD %s: %d %v", path, w.Code, w.Header())
 		}
+	}
+}
+
+// checkPacked wants an answer to be packed, or not.
+func checkPacked(t *testing.T, w *httptest.ResponseRecorder, what string, want bool) {
+	t.Helper()
+	if is := w.Header().Get("Content-Encoding") == "gzip"; is != want || w.Header().Get("Vary") != "Accept-Encoding" {
+		t.Errorf("%s: %v", what, w.Header())
+		return
+	}
+	var body io.Reader = w.Body
+	size := w.Body.Len()
+	if want {
+		z, err := gzip.NewReader(body)
+		lab.Check(t, err)
+		body = z
+	}
+	text, err := io.ReadAll(body)
+	if err != nil || want == (size > len(text)/2) || !strings.ContainsAny(string(text), "<{#") {
+		t.Errorf("%s: %d bytes of %d, %v", what, size, len(text), err)
 	}
 }
 

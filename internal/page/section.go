@@ -217,7 +217,7 @@ func (g gateway) cells() [3]string {
 
 func (g gateway) notes() []string { return words.Notes(g.Name, g.Reason, g.Connections) }
 
-func (g gateway) detail(a *answer) *detail { return gatewayDetail(g.Gateway) }
+func (g gateway) detail(*answer) *detail { return gatewayDetail(g.Gateway) }
 
 type static struct{ *control.Static }
 
@@ -229,7 +229,7 @@ func (s static) cells() [3]string { return [3]string{s.External, s.Internal, any
 
 func (s static) notes() []string { return words.Notes(s.Name, s.Reason, s.Connections) }
 
-func (s static) detail(a *answer) *detail { return staticDetail(s.Static) }
+func (s static) detail(*answer) *detail { return staticDetail(s.Static) }
 
 // anyone is who may use something, in the width of about one network.
 func anyone(from []string) string { return cmp.Or(words.List(from), "any") }
