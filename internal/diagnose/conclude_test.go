@@ -191,6 +191,10 @@ func networkCases() []conclusion {
 			w.Flows.Circling = []Flow{*seen("SYN_SENT", false, "10.2.0.100:1", "10.3.0.100:80")}
 		}, []Code{RelayLoop}},
 		{"source kept by mistake", func(_ *Evidence, w *Way) { w.Flows.Unmasked = []Flow{*unmaskedFlow()} }, []Code{SNATMissing}},
+		{"source kept, and the table is another", func(e *Evidence, w *Way) {
+			e.Daemon.InSync, e.Daemon.LastError = false, "somebody keeps changing it"
+			w.Flows.Unmasked = []Flow{*unmaskedFlow()}
+		}, []Code{RulesetDrift}},
 		{"source address missing", func(_ *Evidence, w *Way) {
 			w.Sources, w.Missing, w.InKernel, w.Probe = nil, []netip.Addr{addr("10.2.0.55")}, false, nil
 		}, []Code{SNATNotLocal}},
@@ -277,6 +281,13 @@ func watchCases() []conclusion {
 		{"watched: sent elsewhere", func(_ *Evidence, w *Way) {
 			w.Attempt = &Attempt{Transcript: []string{"In IP ..."}, Stage: SentOn, Client: addrPort("10.1.0.100:1"), SentTo: addrPort("10.3.0.99:80"), SentFrom: addrPort("10.2.0.100:1")}
 		}, []Code{NATShadowed}},
+		{"watched: sent to an address that begins like a backend's", func(_ *Evidence, w *Way) {
+			w.Attempt = &Attempt{Transcript: []string{"In IP ..."}, Stage: SentOn, Client: addrPort("10.1.0.100:1"), SentTo: addrPort("10.3.0.1:80"), SentFrom: addrPort("10.2.0.100:1")}
+		}, []Code{NATShadowed}},
+		{"watched: sent to another backend of IPv6", func(_ *Evidence, w *Way) {
+			w.Status.Backends = append(w.Status.Backends, control.Backend{Address: "[fd00:3::2]:80", State: control.BackendDraining})
+			w.Attempt = &Attempt{Transcript: []string{"In IP ..."}, Stage: Completed, Answers: 1, Client: addrPort("[fd00:1::1]:1"), SentTo: addrPort("[fd00:3::2]:80"), SentFrom: addrPort("[fd00:2::1]:1")}
+		}, nil},
 		{"watched: not masked", func(_ *Evidence, w *Way) {
 			w.Attempt = &Attempt{Transcript: []string{"In IP ..."}, Stage: SentOn, Client: addrPort("10.1.0.100:1"), SentTo: w.Target, SentFrom: addrPort("10.1.0.100:1")}
 		}, []Code{SNATMissing}},
@@ -332,6 +343,7 @@ func possibleCases() []conclusion {
 			w.Flows.Stuck, w.Flows.Whole = []Flow{*w.Flows.Newest}, seen("TIME_WAIT", true, "10.2.0.100:40001", "10.3.0.100:80")
 			w.Flows.Whole.Client = addrPort("10.1.0.7:40001")
 		}, []Code{ReplyNotArrived}},
+		{"possible: natd is busy", func(e *Evidence, _ *Way) { stopped(e); e.Daemon.Busy = true }, []Code{DaemonNotRunning}},
 		{"possible: strict, and nothing dropped", func(_ *Evidence, w *Way) { w.Entry = &Route{Kind: RouteReversePath} }, []Code{RPFilterDrop}},
 	}
 }

@@ -20,12 +20,17 @@ func daemon(w *walk) step {
 		return s
 	}
 	s.found = firstLine(d.Silence)
-	s.causes = append(s.causes, Explanation{
+	e := Explanation{
 		ExplanationCode: DaemonNotRunning, Direction: Ingress, Leg: LegHost, Confidence: Likely, Component: s.ref,
 		Summary:  "natd does not answer: what stands in the kernel goes on, but nothing repairs it, follows names or takes dead backends out",
 		Evidence: []string{d.Silence},
 		Remedy:   []string{"systemctl start natd", "journalctl -u natd -e   # says why it stopped"},
-	})
+	}
+	if d.Busy {
+		e.Confidence, e.Summary = Possible, "natd runs, and did not answer in time: it is busy, as when it starts with very many relays, or it hangs"
+		e.Remedy = []string{"systemctl status natd", "journalctl -u natd -e", "natctl status   # waits longer"}
+	}
+	s.causes = append(s.causes, e)
 	return s
 }
 

@@ -29,6 +29,9 @@ func source(w *walk) step {
 		s.found += fmt.Sprintf("; %d of %d source ports towards %s are taken", p.Used, p.Max, p.Target)
 	}
 	s.causes = append(s.causes, exhausted(w)...)
+	if w.has(RulesetDrift, RulesetMissing) {
+		return s // which is why
+	}
 	if len(way.Flows.Unmasked) > 0 {
 		s.causes = append(s.causes, unmasked(flowLines(way.Flows.Unmasked)))
 	} else if a := way.Attempt; a != nil && a.Stage >= SentOn && !way.strayed(a) && a.SentFrom.Addr() == a.Client.Addr() {
