@@ -66,12 +66,14 @@ func (w *walk) blames(f *Filter) bool {
 func dropped(w *walk, f *Filter, code Code, leg Leg, direction Direction, place Place) Explanation {
 	e := Explanation{
 		ExplanationCode: code, Direction: direction, Leg: leg, Confidence: w.chance(f), Component: f.ref(),
-		Summary: fmt.Sprintf("%s drops the packets of relay %s", f.ref().ID, w.way.Relay.Name), Evidence: []string{f.text(), "seen at " + string(place)},
-		Remedy: f.Remedy,
+		Evidence: []string{f.text(), "seen at " + string(place)},
+		Remedy:   f.Remedy,
 	}
-	if f.Outcome == "reject" {
-		e.Summary = fmt.Sprintf("%s rejects the packets of relay %s", f.ref().ID, w.way.Relay.Name)
+	verb := map[bool]string{true: "rejects", false: "drops"}[f.Outcome == "reject"]
+	if e.Confidence == Possible {
+		verb = "may, by a rule that depends on more than is known here, " + f.Outcome
 	}
+	e.Summary = fmt.Sprintf("%s %s the packets of relay %s", f.ref().ID, verb, w.way.Relay.Name)
 	if f.Owner != "" {
 		e.Summary += "; it is made by " + f.Owner
 	}
