@@ -174,7 +174,7 @@ func shadowed(w *walk, f *Filter) Explanation {
 		e.Confidence = Likely
 	}
 	if f.Rule != "" {
-		e.Remedy = append([]string{fmt.Sprintf("nft delete rule %s %s handle %d   # or let it leave %s alone", f.Table, f.Chain, f.Handle, w.way.listen())}, e.Remedy...)
+		e.Remedy = append([]string{fmt.Sprintf("nft delete rule %s handle %d   # or let it leave %s alone", f.inShell(), f.Handle, w.way.listen())}, e.Remedy...)
 	}
 	return e
 }
@@ -276,7 +276,7 @@ func allowances(w *walk) step {
 		e := Explanation{
 			ExplanationCode: ENAThroughput, Direction: Ingress, Leg: LegHost, Confidence: Likely, Component: ComponentRef{a.Link, a.Link},
 			Summary: "AWS drops packets of this instance, because it sends or receives more than its type allows", Evidence: []string{s.found},
-			Remedy: []string{"ethtool -S " + a.Link + " | grep allowance", "# a larger instance type, or more instances"},
+			Remedy: []string{"ethtool -S " + device(a.Link) + " | grep allowance", "# a larger instance type, or more instances"},
 		}
 		if strings.Contains(a.Name, "conntrack") {
 			e.ExplanationCode = ENAConntrack
