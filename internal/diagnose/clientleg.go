@@ -123,7 +123,7 @@ func address(w *walk) step {
 			Summary:  fmt.Sprintf("the address that clients dial, %s, is on no interface of this host", addr),
 			Evidence: []string{"ip address has it nowhere"},
 			Remedy: append([]string{
-				fmt.Sprintf("ip address add %s/<length> dev %s", addr, orElse(onlyLink(w.ev), "<interface>")), "# or correct listen in " + w.ev.Daemon.Config + ", then natctl reload",
+				fmt.Sprintf("ip address add %s/<length> dev %s", addr, device(onlyLink(w.ev))), "# or correct listen in " + w.ev.Daemon.Config + ", then natctl reload",
 			}, assign(w.ev, addr, onlyLink(w.ev))...),
 		})
 		return s

@@ -32,6 +32,7 @@ type Question struct {
 type Daemon struct {
 	Running   bool
 	Silence   string // why it does not answer, "" when it does
+	Busy      bool   // it took the question, and did not answer in time
 	InSync    bool
 	Flushed   bool // by natctl flush
 	LastError string

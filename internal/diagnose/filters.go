@@ -1,6 +1,11 @@
 package diagnose
 
-import "fmt"
+import (
+	"fmt"
+	"strings"
+
+	"natd/internal/firewall"
+)
 
 // The stations at which other programs' chains see the packets. An accept ends one chain only, and one drop is final.
 
@@ -66,19 +71,21 @@ func (w *walk) blames(f *Filter) bool {
 func dropped(w *walk, f *Filter, code Code, leg Leg, direction Direction, place Place) Explanation {
 	e := Explanation{
 		ExplanationCode: code, Direction: direction, Leg: leg, Confidence: w.chance(f), Component: f.ref(),
-		Summary: fmt.Sprintf("%s drops the packets of relay %s", f.ref().ID, w.way.Relay.Name), Evidence: []string{f.text(), "at " + string(place)},
-		Remedy: f.Remedy,
+		Evidence: []string{f.text(), "at " + string(place)},
+		Remedy:   f.Remedy,
 	}
-	if f.Outcome == "reject" {
-		e.Summary = fmt.Sprintf("%s rejects the packets of relay %s", f.ref().ID, w.way.Relay.Name)
+	verb := map[bool]string{true: "rejects", false: "drops"}[f.Outcome == "reject"]
+	if e.Confidence == Possible {
+		verb = "may, by a rule that depends on more than is known here, " + f.Outcome
 	}
+	e.Summary = fmt.Sprintf("%s %s the packets of relay %s", f.ref().ID, verb, w.way.Relay.Name)
 	if f.Owner != "" {
 		e.Summary += "; it is made by " + f.Owner
 	}
 	if len(e.Remedy) == 0 {
-		e.Remedy = []string{fmt.Sprintf("nft insert rule %s %s ct status dnat accept", f.Table, f.Chain)}
+		e.Remedy = []string{fmt.Sprintf("nft insert rule %s ct status dnat accept", f.inShell())}
 		if place == BeforeDNAT {
-			e.Remedy = []string{fmt.Sprintf("nft insert rule %s %s %s daddr %s %s dport %d accept", f.Table, f.Chain, family(w.way.Listen.Addr()), addrText(w.way.Listen),
+			e.Remedy = []string{fmt.Sprintf("nft insert rule %s %s daddr %s %s dport %d accept", f.inShell(), family(w.way.Listen.Addr()), addrText(w.way.Listen),
 				w.way.Protocol, w.way.Listen.Port())}
 		}
 	}
@@ -87,6 +94,12 @@ func dropped(w *walk, f *Filter, code Code, leg Leg, direction Direction, place 
 
 func (f *Filter) ref() ComponentRef {
 	return ComponentRef{ID: "chain " + f.Table + " " + f.Chain, Name: f.Chain}
+}
+
+// inShell is the chain as nft's command line takes it.
+func (f *Filter) inShell() string {
+	family, table, _ := strings.Cut(f.Table, " ")
+	return family + " " + firewall.Quoted(table) + " " + firewall.Quoted(f.Chain)
 }
 
 // text is what the chain does, with the rule that does it.

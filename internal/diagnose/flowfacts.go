@@ -170,7 +170,7 @@ func (k *look) flowOf(e *flow.Entry) Flow {
 	if e.Proto == nat.UDP && e.Assured() {
 		state = "ASSURED"
 	}
-	f.Idle = max(0, k.ages[state]-time.Duration(e.Timeout)*time.Second)
+	f.Idle = k.ages.since(state, time.Duration(e.Timeout)*time.Second)
 	return f
 }
 

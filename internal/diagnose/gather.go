@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"io/fs"
 	"net/netip"
+	"os"
 	"time"
 
 	"natd/internal/config"
@@ -114,6 +115,7 @@ func (k *look) lookAtDaemon(context.Context) error {
 	if k.Status == nil {
 		if k.Silence != nil {
 			d.Silence = k.Silence.Error()
+			d.Busy = errors.Is(k.Silence, os.ErrDeadlineExceeded) || errors.Is(k.Silence, context.DeadlineExceeded)
 		}
 		return nil
 	}

@@ -345,8 +345,21 @@ func (k *look) readAges() ages {
 	for _, state := range []string{"SYN_SENT", "SYN_RECV", "ESTABLISHED", "FIN_WAIT", "CLOSE_WAIT", "LAST_ACK", "TIME_WAIT", "CLOSE"} {
 		a[state] = time.Duration(k.number("net.netfilter.nf_conntrack_tcp_timeout_"+strings.ToLower(state))) * time.Second
 	}
+	a[unacknowledged] = time.Duration(k.number("net.netfilter.nf_conntrack_tcp_timeout_unacknowledged")) * time.Second
 	a["UNREPLIED"] = time.Duration(k.number("net.netfilter.nf_conntrack_udp_timeout")) * time.Second
 	a["REPLIED"] = a["UNREPLIED"]
 	a["ASSURED"] = time.Duration(k.number("net.netfilter.nf_conntrack_udp_timeout_stream")) * time.Second
 	return a
+}
+
+// unacknowledged is the state of an established connection of TCP in which data waits for its acknowledgement, as in a busy one it always
+// does: it is remembered for a shorter time then (nf_conntrack_tcp_packet in net/netfilter/nf_conntrack_proto_tcp.c).
+const unacknowledged = "ESTABLISHED, unacknowledged"
+
+// since is how long ago the last packet of an entry was that is forgotten so soon.
+func (a ages) since(state string, left time.Duration) time.Duration {
+	if short := a[unacknowledged]; state == "ESTABLISHED" && left <= short {
+		return short - left
+	}
+	return max(0, a[state]-left)
 }

@@ -20,12 +20,17 @@ func daemon(w *walk) step {
 		return s
 	}
 	s.found = firstLine(d.Silence)
-	s.causes = append(s.causes, Explanation{
+	e := Explanation{
 		ExplanationCode: DaemonNotRunning, Direction: Ingress, Leg: LegHost, Confidence: Likely, Component: s.ref,
 		Summary:  "natd does not answer: what stands in the kernel goes on, but nothing repairs it, follows names or takes dead backends out",
 		Evidence: []string{d.Silence},
 		Remedy:   []string{"systemctl start natd", "journalctl -u natd -e   # says why it stopped"},
-	})
+	}
+	if d.Busy {
+		e.Confidence, e.Summary = Possible, "natd runs, and did not answer in time: it is busy, as when it starts with very many relays, or it hangs"
+		e.Remedy = []string{"systemctl status natd", "journalctl -u natd -e", "natctl status   # waits longer"}
+	}
+	s.causes = append(s.causes, e)
 	return s
 }
 
@@ -172,7 +177,7 @@ func shadowed(w *walk, f *Filter) Explanation {
 		e.Confidence = Likely
 	}
 	if f.Rule != "" {
-		e.Remedy = append([]string{fmt.Sprintf("nft delete rule %s %s handle %d   # or let it leave %s alone", f.Table, f.Chain, f.Handle, w.way.listen())}, e.Remedy...)
+		e.Remedy = append([]string{fmt.Sprintf("nft delete rule %s handle %d   # or let it leave %s alone", f.inShell(), f.Handle, w.way.listen())}, e.Remedy...)
 	}
 	return e
 }
@@ -274,7 +279,7 @@ func allowances(w *walk) step {
 		e := Explanation{
 			ExplanationCode: ENAThroughput, Direction: Ingress, Leg: LegHost, Confidence: Likely, Component: ComponentRef{a.Link, a.Link},
 			Summary: "AWS drops packets of this instance, because it sends or receives more than its type allows", Evidence: []string{s.found},
-			Remedy: []string{"ethtool -S " + a.Link + " | grep allowance", "# a larger instance type, or more instances"},
+			Remedy: []string{"ethtool -S " + device(a.Link) + " | grep allowance", "# a larger instance type, or more instances"},
 		}
 		if strings.Contains(a.Name, "conntrack") {
 			e.ExplanationCode = ENAConntrack

@@ -209,7 +209,7 @@ func back(w *walk) step {
 			s.causes = append(s.causes, Explanation{
 				ExplanationCode: ReplyNotArrived, Direction: Egress, Leg: LegReturn, Confidence: Certain, Component: s.ref,
 				Summary: fmt.Sprintf("this host has no route back to the clients at %s", way.backTo()), Evidence: []string{way.Back.Err},
-				Remedy: []string{"ip route get " + way.Client.Addr.String(), fmt.Sprintf("ip route add %s via <gateway> dev %s", way.clientText()[0], orElse(onlyLink(w.ev), "<interface>"))},
+				Remedy: []string{"ip route get " + way.Client.Addr.String(), fmt.Sprintf("ip route add %s via <gateway> dev %s", way.clientText()[0], device(onlyLink(w.ev)))},
 			})
 		}
 	}
@@ -294,7 +294,7 @@ func hole(w *walk, evidence ...string) Explanation {
 	}
 	e.Remedy = append([]string{
 		fmt.Sprintf("mss = %d   # for relay %s in %s, then natctl reload", way.Room.Largest-way.headers(), way.Relay.Name, w.ev.Daemon.Config),
-		fmt.Sprintf("# or ip route add %s via %s dev %s mtu %d   # and mss = \"auto\"", cidr(addrText(way.Target)), orElse(gatewayOf(way), "<gateway>"), orElse(way.Out.Link, "<interface>"), way.Room.Largest),
+		fmt.Sprintf("# or ip route add %s via %s dev %s mtu %d   # and mss = \"auto\"", cidr(addrText(way.Target)), orElse(gatewayOf(way), "<gateway>"), device(way.Out.Link), way.Room.Largest),
 	}, e.Remedy...)
 	return e
 }

@@ -7,6 +7,7 @@ import (
 	"strings"
 
 	"natd/internal/control"
+	"natd/internal/firewall"
 )
 
 // The stations within the host that have to do with its network: routes, links, forwarding, source addresses.
@@ -135,7 +136,7 @@ func linkDown(w *walk, link string, out Route) Explanation {
 	e := Explanation{
 		ExplanationCode: EgressDown, Direction: Egress, Leg: LegHost, Confidence: Certain, Component: ComponentRef{link, link},
 		Summary: fmt.Sprintf("interface %s, by which packets to %s leave, is down", link, w.way.Target.Addr()),
-		Remedy:  []string{fmt.Sprintf("ip link set %s up", link), "ip route   # do the routes come back with it? Else add them"},
+		Remedy:  []string{fmt.Sprintf("ip link set %s up", device(link)), "ip route   # do the routes come back with it? Else add them"},
 	}
 	i := slices.IndexFunc(w.ev.Host.Links, func(l Link) bool { return l.Name == link })
 	switch {
@@ -146,7 +147,7 @@ func linkDown(w *walk, link string, out Route) Explanation {
 		e.Evidence = []string{link + " is administratively down"}
 	default:
 		e.Evidence = []string{link + " has no carrier"}
-		e.Remedy = []string{"ip -s link show " + link, "# is the network interface attached? aws ec2 describe-network-interfaces"}
+		e.Remedy = []string{"ip -s link show " + device(link), "# is the network interface attached? aws ec2 describe-network-interfaces"}
 	}
 	if out.Err != "" {
 		e.Evidence = append(e.Evidence, out.Err)
@@ -161,7 +162,7 @@ func noRoute(w *walk, out Route) Explanation {
 		Summary: fmt.Sprintf("this host has no route to the target %s", to), Evidence: []string{out.Err},
 		Remedy: []string{
 			"ip route get " + to.String(),
-			fmt.Sprintf("ip route add %s via %s dev %s", netip.PrefixFrom(to, to.BitLen()), orElse(gatewayText(w), "<gateway>"), orElse(onlyLink(w.ev), "<interface>")),
+			fmt.Sprintf("ip route add %s via %s dev %s", netip.PrefixFrom(to, to.BitLen()), orElse(gatewayText(w), "<gateway>"), device(onlyLink(w.ev))),
 		},
 	}
 	if out.By != "" {
@@ -221,7 +222,7 @@ func reversePath(w *walk) step {
 		Evidence: []string{
 			s.found, fmt.Sprintf("TcpExtIPReversePathFilter = %d, %d of them now", drops.Total, drops.Grown),
 		},
-		Remedy: []string{fmt.Sprintf("sysctl -w net.ipv4.conf.%s.rp_filter=2   # and in /etc/sysctl.d, for the next boot", strings.ReplaceAll(link, ".", "/"))},
+		Remedy: []string{fmt.Sprintf("sysctl -w net.ipv4.conf.%s.rp_filter=2   # and in /etc/sysctl.d, for the next boot", firewall.Quoted(strings.ReplaceAll(link, ".", "/")))},
 	})
 	return s
 }
@@ -280,7 +281,7 @@ func forwarding(w *walk) step {
 	e := Explanation{
 		ExplanationCode: IPForwardDisabled, Direction: Ingress, Leg: LegHost, Confidence: Certain, Component: s.ref,
 		Summary: "the kernel does not forward packets: " + off + " is 0", Evidence: []string{off + " = 0"},
-		Remedy: []string{"sysctl -w " + off + "=1"},
+		Remedy: []string{"sysctl -w " + firewall.Quoted(off) + "=1"},
 	}
 	if w.ev.Host.Forbidden {
 		e.Evidence = append(e.Evidence, "[host] ip_forward = false forbids natd to turn it on")

@@ -50,13 +50,13 @@ func lacking(w *walk) []Explanation {
 		ExplanationCode: SNATNotLocal, Direction: Egress, Leg: LegHost, Confidence: Certain, Component: relayRef(way),
 		Summary:  "there is no source address to send from: " + wayText(way.Out) + " has none",
 		Evidence: []string{way.Out.Link + " has no address that works beyond its link"},
-		Remedy:   []string{"ip address add <address>/<length> dev " + way.Out.Link},
+		Remedy:   []string{"ip address add <address>/<length> dev " + device(way.Out.Link)},
 	}
 	if len(way.Missing) > 0 {
 		e.Summary = fmt.Sprintf("the source address %s of relay %s is on no interface, so answers to it would be lost", way.Missing[0], way.Relay.Name)
 		e.Evidence = []string{"snat = " + quoted(way.Missing) + ", and ip address has none of them"}
 		e.Remedy = append([]string{
-			fmt.Sprintf("ip address add %s/<length> dev %s", way.Missing[0], orElse(way.Out.Link, "<interface>")), `# or snat = "auto", then natctl reload`,
+			fmt.Sprintf("ip address add %s/<length> dev %s", way.Missing[0], device(way.Out.Link)), `# or snat = "auto", then natctl reload`,
 		}, assign(w.ev, way.Missing[0], way.Out.Link)...)
 	}
 	return []Explanation{e}

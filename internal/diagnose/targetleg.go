@@ -138,7 +138,7 @@ func unreachable(w *walk) Explanation {
 	case !icmp.IsValid() || lonely(way):
 		e.Component = ComponentRef{way.Neighbour.Addr.String(), "next hop"}
 		e.Evidence = []string{fmt.Sprintf("ip neigh: %s on %s is %s", way.Neighbour.Addr, way.Neighbour.Link, orElse(way.Neighbour.State, "unknown"))}
-		e.Remedy = []string{fmt.Sprintf("ip neigh show %s dev %s   # is that host running, and in this network?", way.Neighbour.Addr, way.Neighbour.Link), "ip route get " + addrText(way.Target)}
+		e.Remedy = []string{fmt.Sprintf("ip neigh show %s dev %s   # is that host running, and in this network?", way.Neighbour.Addr, device(way.Neighbour.Link)), "ip route get " + addrText(way.Target)}
 	case filters(icmp) && icmp.From == way.Target.Addr():
 		e.Component = ComponentRef{icmp.From.String(), "target"}
 		e.Summary = fmt.Sprintf("the target %s rejects what comes from %s: a firewall there answers with %s", way.Target, way.Probe.From, icmp.Message)

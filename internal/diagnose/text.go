@@ -4,6 +4,8 @@ import (
 	"fmt"
 	"net/netip"
 	"strings"
+
+	"natd/internal/firewall"
 )
 
 // Words and commands that several stations need.
@@ -68,4 +70,12 @@ func family(a netip.Addr) string {
 		return "ip"
 	}
 	return "ip6"
+}
+
+// device is an interface in a command, for whose name a shell may have other uses.
+func device(name string) string {
+	if name == "" {
+		return "<interface>"
+	}
+	return firewall.Quoted(name)
 }

@@ -38,9 +38,9 @@ func (w *walker) remedy(e ending, owner string) []string {
 		if e.chain.table.name != "filter" {
 			table = "-t " + e.chain.table.name + " "
 		}
-		return []string{fmt.Sprintf("%s %s-I %s %s -j ACCEPT", iptables, table, w.base.name, extension)}
+		return []string{fmt.Sprintf("%s %s-I %s %s -j ACCEPT", iptables, table, Quoted(w.base.name), extension)}
 	}
-	return []string{fmt.Sprintf("nft insert rule %s %s %s %s accept", w.base.table.familyName(), w.base.table.name, w.base.name, match)}
+	return []string{fmt.Sprintf("nft insert rule %s %s %s %s accept", w.base.table.familyName(), Quoted(w.base.table.name), Quoted(w.base.name), match)}
 }
 
 // firewalldRemedy lets go what firewalld's strict mode holds. Either part is enough.
@@ -84,4 +84,15 @@ func (w *walker) packetMatch() (nft, iptables string) {
 		iptables += fmt.Sprintf(" -p %s --dport %d", proto, port)
 	}
 	return nft, iptables
+}
+
+// Quoted is a name as a shell takes it for one word, whatever is in it: interfaces, tables and chains may be called nearly anything.
+func Quoted(name string) string {
+	plain := func(r rune) bool {
+		return r >= 'a' && r <= 'z' || r >= 'A' && r <= 'Z' || r >= '0' && r <= '9' || strings.ContainsRune("_-./:@%+", r)
+	}
+	if name != "" && strings.IndexFunc(name, func(r rune) bool { return !plain(r) }) < 0 {
+		return name
+	}
+	return "'" + strings.ReplaceAll(name, "'", `'\''`) + "'"
 }
