@@ -13,22 +13,19 @@ import (
 // TestUpgrade upgrades the package under load and back: no connection fails, and the administrator's configuration stays.
 func TestUpgrade(t *testing.T) {
 	h := newHost(t)
-	own := relays + observed + "# kept\n"
+	own := relays + "# kept\n"
 	h.configure(own)
 	h.sh("systemctl reload natd.service")
-	h.awaitState("ready")
-	h.works()
 	for _, age := range []string{"new", "old"} {
 		h.step(age, func(h *host) {
 			talk, load := h.converse(), h.A.Load(h.t, echo)
-			pid, before, counted := h.property("MainPID"), load.Made(), h.counts()
+			pid, before := h.property("MainPID"), load.Made()
 			h.t.Log(h.sh("dpkg --force-downgrade -i " + h.pkg(age) + " </dev/null"))
 			h.await("systemctl is-active natd.service || true", "active")
 			s := h.awaitState("ready")
 			h.more(load, before)
 			h.unharmed(load)
 			talk.End(h.t)
-			h.notFallen(counted)
 			if h.property("MainPID") == pid {
 				h.t.Error("it is the process from before")
 			}
