@@ -322,7 +322,9 @@ func TestAnswersOutliveRestart(t *testing.T) {
 		n.Set(nil)
 		time.Sleep(time.Minute)
 		n.Set([]Name{dbLab()})
-		wantAddrs(t, n, dbLab(), "a b", true)
+		if a := n.Answer(dbLab()); letters(a.Addrs) != "a b" { // it may have been asked for since, in vain
+			t.Errorf("a name that is wanted again has %q, want %q", letters(a.Addrs), "a b")
+		}
 		n.Set(nil)
 		stop()
 
