@@ -350,7 +350,7 @@ func (l *faultLab) judge(f *fault, r *diagnose.Report, code int) {
 		}
 		return
 	}
-	if code != control.CodeDegraded || r.NetworkPathFound || len(all) == 0 {
+	if code != control.CodeDegraded || r.NetworkPathFound != f.works || len(all) == 0 {
 		l.t.Errorf("diagnose exits %d and says %v, want %s:\n%s", code, codes(r), f.want, indented(r))
 		return
 	}
