@@ -54,6 +54,39 @@ func TestStanding(t *testing.T) {
 	}
 }
 
+// TestStrictNamed wants the interface in question in the step and the remedy, with the way that would do without the change.
+func TestStrictNamed(t *testing.T) {
+	t.Parallel()
+	ev := well()
+	w := &ev.Ways[0]
+	ev.Host.ReversePath, w.Entry, w.Client.Link = Growth{Total: 3}, &Route{Kind: RouteReversePath}, "ens6"
+	p := Conclude(ev).Paths[0]
+	for _, c := range p.ForwardPathComponents {
+		if c.Component.ID == "ens5" && strings.Contains(c.Looked, "ens6") {
+			t.Errorf("a step about ens5 is headed %q", c.Looked)
+		}
+	}
+	if e := p.Explanations[0]; e.ExplanationCode != RPFilterDrop || !strings.Contains(strings.Join(e.Remedy, "\n"), "ip route replace 10.1.0.0/16 via <gateway on ens5> dev ens5") {
+		t.Errorf("got %+v", p.Explanations[0])
+	}
+}
+
+// TestFlushed wants one cause after a flush, though natd has given back the forwarding that it had turned on.
+func TestFlushed(t *testing.T) {
+	t.Parallel()
+	ev := well()
+	ev.Daemon.InSync, ev.Daemon.Flushed, ev.Table.Exists, ev.Host.Forward4, ev.Ways[0].InKernel = false, true, false, false, false
+	p := Conclude(ev).Paths[0]
+	if len(p.Explanations) != 1 || p.Explanations[0].ExplanationCode != RulesetMissing {
+		t.Errorf("got %v", codesOf(p.Explanations))
+	}
+	for _, c := range p.ForwardPathComponents {
+		if c.Component.Name == "forwarding" && c.Verdict != Suspect {
+			t.Errorf("forwarding is off, and that is %s", c.Verdict)
+		}
+	}
+}
+
 // TestMessage counts paths by what may be said of them.
 func TestMessage(t *testing.T) {
 	t.Parallel()
@@ -83,7 +116,9 @@ func TestHidden(t *testing.T) {
 	for name, lose := range map[string]func(*Way){
 		"nobody tries": func(*Way) {},
 		"lost":         func(w *Way) { w.Lost = 2 },
-		"watched":      func(w *Way) { w.Attempt = &Attempt{Transcript: []string{"In IP ..."}, Stage: Arrived, Client: addrPort("10.1.0.100:1")} },
+		"watched": func(w *Way) {
+			w.Attempt = &Attempt{Transcript: []string{"In IP ..."}, Stage: Arrived, Client: addrPort("10.1.0.100:1")}
+		},
 	} {
 		ev := well()
 		w := &ev.Ways[0]
