@@ -124,7 +124,10 @@ type Way struct {
 }
 
 // Growths is Refused of a relay, and how much of it is of now.
-type Growths struct{ Connections, Sources, Rate Growth }
+type Growths struct {
+	Connections, Sources, Rate Growth
+	Ago                        time.Duration // since natd noticed the last one; 0 where nobody knows
+}
 
 // Client is who is asked about.
 type Client struct {

@@ -186,14 +186,17 @@ func (k *look) refusals(ctx context.Context) {
 			}
 		}
 		was := w.Status.Refused
-		is := was
+		is, last := was, w.Status.LastRefused
 		for j := range again.Relays {
 			if again.Relays[j].Name == w.Relay.Name {
-				is = again.Relays[j].Refused
+				is, last = again.Relays[j].Refused, again.Relays[j].LastRefused
 			}
 		}
 		w.Refused = Growths{
 			Connections: growth(was.Connections, is.Connections), Sources: growth(was.PerSource, is.PerSource), Rate: growth(was.Rate, is.Rate),
+		}
+		if !last.IsZero() {
+			w.Refused.Ago = max(k.Now().Sub(last), 1)
 		}
 	}
 }

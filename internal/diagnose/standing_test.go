@@ -1,8 +1,10 @@
 package diagnose
 
 import (
+	"slices"
 	"strings"
 	"testing"
+	"time"
 
 	"natd/internal/firewall"
 )
@@ -50,6 +52,22 @@ func TestStanding(t *testing.T) {
 			if len(c.Explanations) > 0 && c.Explanations[0] == DaemonNotRunning && c.Verdict != Suspect {
 				t.Errorf("%s: natd is %s", tt.name, c.Verdict)
 			}
+		}
+	}
+}
+
+// TestRefusedShortly wants a word about a limit that was reached a moment ago, and none about one of long ago.
+func TestRefusedShortly(t *testing.T) {
+	t.Parallel()
+	for ago, want := range map[time.Duration]Verdict{time.Second: Suspect, time.Hour: Fine, 0: Fine} {
+		ev := well()
+		w := &ev.Ways[0]
+		w.Relay.Rate.Count, w.Refused.Rate.Total, w.Refused.Ago = 10, 7, ago
+		p := Conclude(ev).Paths[0]
+		i := slices.IndexFunc(p.ForwardPathComponents, func(c Component) bool { return c.Looked == "the limits of the relay" })
+		c := p.ForwardPathComponents[i]
+		if c.Verdict != want || !strings.Contains(c.Found, "7 were refused") || len(p.Explanations) > 0 {
+			t.Errorf("%v ago: %s, %q, %v", ago, c.Verdict, c.Found, codesOf(p.Explanations))
 		}
 	}
 }
