@@ -44,7 +44,9 @@ func TestReadiness(t *testing.T) {
 	status := &control.Status{
 		State: control.StateDegraded, Reasons: []string{"relay db: no route"}, Ruleset: control.Ruleset{InSync: true},
 		Relays: []control.Relay{
-			{Name: "web", State: control.RelayReady, Backends: inUse}, {Name: "db", State: control.RelayDown, Reason: "no route", Backends: held}, {Name: "ssh", State: control.RelayDisabled},
+			{Name: "web", State: control.RelayReady, Backends: inUse},
+			{Name: "db", State: control.RelayDown, Reason: "no route", Backends: held},
+			{Name: "ssh", State: control.RelayDisabled},
 			{Name: "lost", State: control.RelayDegraded, Reason: "no such address", Faults: noAddress, Backends: inUse},
 			{Name: "held", State: control.RelayDegraded, Reason: "the port is taken", Backends: held},
 			{Name: "open", State: control.RelayDown, Reason: "every backend is down", Faults: control.Faults{Target: "every backend is down"}, Backends: inUse},
