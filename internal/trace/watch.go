@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"os"
+	"sync/atomic"
 	"syscall"
 	"time"
 	"unsafe"
@@ -16,13 +17,13 @@ import (
 // buffer is the room for packets that wait to be read, in bytes: some thousands.
 const buffer = 4 << 20
 
-// Stream is a watch that runs. It is for one goroutine.
+// Stream is a watch that runs. One goroutine reads it; another one may change its filter.
 type Stream struct {
 	ctx     context.Context
 	stop    func() bool
 	file    *os.File
 	raw     syscall.RawConn
-	filter  Filter
+	filter  atomic.Pointer[Filter]
 	devices map[int]string
 	data    []byte
 	oob     []byte
@@ -80,7 +81,7 @@ func (s *Stream) Refilter(f Filter) error {
 	if err != nil {
 		return err
 	}
-	s.filter = f
+	s.filter.Store(&f)
 	return s.control(func(fd int) error {
 		p := unix.SockFprog{Len: uint16(len(code)), Filter: unsafe.SliceData(code)}
 		if err := unix.SetsockoptSockFprog(fd, unix.SOL_SOCKET, unix.SO_ATTACH_FILTER, &p); err != nil {
@@ -115,7 +116,7 @@ func (s *Stream) Next() (Packet, error) {
 			// An interface went down: that is said once, and the others are still watched (packet(7)).
 		case err != nil:
 			return Packet{}, fmt.Errorf("watching packets: %w", err)
-		case ok && s.filter.passes(p):
+		case ok && s.filter.Load().passes(p):
 			return p, nil
 		}
 	}
