@@ -71,7 +71,11 @@ func explanationText(b *strings.Builder, e *diagnose.Explanation, s screen, said
 		return
 	}
 	said[key] = true
-	fmt.Fprintf(b, "\n%s  %s, %s -> %s\n", s.mark("✗", string(e.ExplanationCode)), e.Confidence, e.Leg, e.Direction)
+	mark := "✗"
+	if e.Confidence == diagnose.Possible || e.ExplanationCode == diagnose.DaemonNotRunning {
+		mark = "!" // packets get through all the same
+	}
+	fmt.Fprintf(b, "\n%s  %s, %s -> %s\n", s.mark(mark, string(e.ExplanationCode)), e.Confidence, e.Leg, e.Direction)
 	fmt.Fprintf(b, "  %s\n", oneLine(e.Summary))
 	for _, line := range e.Evidence {
 		fmt.Fprintf(b, "  seen: %s\n", oneLine(line))

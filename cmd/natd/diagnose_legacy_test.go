@@ -53,4 +53,23 @@ func TestDiagnoseLegacy(t *testing.T) {
 	}
 	b.B.Output(t, "sh", "-ec", r.Paths[0].Explanations[0].Remedy[1])
 	lab.Eventually(t, patience, func() error { return b.fetch(t.Context()) })
+	busy, rest := make(chan error, 1), make(chan struct{})
+	go func() { // others get through while one is asked about who does not try
+		var err error
+		for stop := false; !stop && err == nil; {
+			err = b.fetch(t.Context())
+			select {
+			case <-rest:
+				stop = true
+			default:
+			}
+		}
+		busy <- err
+	}()
+	r, code = b.diagnose("web", "--from", "10.1.0.77")
+	close(rest)
+	lab.Check(t, <-busy)
+	if p := &r.Paths[0]; code != control.CodeOK || p.Standing != diagnose.StandsOpen || len(p.Explanations) > 0 {
+		t.Errorf("mended: exit %d, %s:\n%s", code, p.Standing, indented(r))
+	}
 }

@@ -118,7 +118,7 @@ func (k *look) lookAgain(ctx context.Context, first map[*Way]*sighting, before c
 	for i := range k.ev.Ways {
 		w := &k.ev.Ways[i]
 		second[w].settle(w, first[w])
-		w.Lost = k.lost(w, sent)
+		w.Lost = k.lost(w, sent, second)
 	}
 	k.grown(before)
 	k.ev.Host.Conntrack.Entries = k.number("net.netfilter.nf_conntrack_count")
@@ -157,10 +157,13 @@ func (k *look) sent() map[string]map[netip.AddrPort]uint64 {
 	return table.TargetConnections()
 }
 
-// lost is how many connections were sent on during the look, where nothing is tracked of that time.
-func (k *look) lost(w *Way, sent map[string]map[netip.AddrPort]uint64) (n uint64) {
-	if f := w.Flows.Newest; f != nil && f.Idle <= time.Since(k.began)+time.Second { // the kernel tells whole seconds
-		return 0
+// lost is how many connections were sent on during the look, where nothing is tracked of that time: of nobody, and of no protocol, for the
+// table counts them together. An attempt that was watched tells more.
+func (k *look) lost(w *Way, sent map[string]map[netip.AddrPort]uint64, seen map[*Way]*sighting) (n uint64) {
+	for o, s := range seen {
+		if o.Attempt != nil || o.Relay.Name == w.Relay.Name && o.Target.Addr() == w.Target.Addr() && s.passed {
+			return 0
+		}
 	}
 	for to, now := range sent[w.Relay.Name] {
 		if to.Addr() == w.Target.Addr() {

@@ -162,7 +162,7 @@ func noRoute(w *walk, out Route) Explanation {
 		Summary: fmt.Sprintf("this host has no route to the target %s", to), Evidence: []string{out.Err},
 		Remedy: []string{
 			"ip route get " + to.String(),
-			fmt.Sprintf("ip route add %s via %s dev %s", netip.PrefixFrom(to, to.BitLen()), orElse(gatewayText(w), "<gateway>"), device(onlyLink(w.ev))),
+			fmt.Sprintf("ip route add %s via %s dev %s", netip.PrefixFrom(to, to.BitLen()), orElse(gatewayText(w), "<gateway>"), device(gatewayLink(w))),
 		},
 	}
 	if out.By != "" {
@@ -179,6 +179,14 @@ func gatewayText(w *walk) string {
 		return g.String()
 	}
 	return ""
+}
+
+// gatewayLink is the interface of that gateway, or the only one there is.
+func gatewayLink(w *walk) string {
+	if gatewayText(w) == "" {
+		return onlyLink(w.ev)
+	}
+	return w.way.Back.Link
 }
 
 // loops is whether packets come back to this host.
