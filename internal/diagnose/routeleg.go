@@ -162,7 +162,7 @@ func noRoute(w *walk, out Route) Explanation {
 		Summary: fmt.Sprintf("this host has no route to the target %s", to), Evidence: []string{out.Err},
 		Remedy: []string{
 			"ip route get " + to.String(),
-			fmt.Sprintf("ip route add %s via %s dev %s", netip.PrefixFrom(to, to.BitLen()), orElse(gatewayText(w), "<gateway>"), device(gatewayLink(w))),
+			fmt.Sprintf("ip route add %s via %s dev %s", netip.PrefixFrom(to, to.BitLen()), orElse(gatewayText(w), "<gateway>"), device(onlyLink(w.ev))),
 		},
 	}
 	if out.By != "" {
@@ -173,20 +173,12 @@ func noRoute(w *walk, out Route) Explanation {
 	return e
 }
 
-// gatewayText is the gateway that packets to clients take, which is likely the one of all routes.
+// gatewayText is the gateway that packets to clients take, which is likely the one of all routes where there is one interface alone.
 func gatewayText(w *walk) string {
-	if g := w.way.Back.Gateway; g.IsValid() && g.Is4() == w.way.Target.Addr().Is4() {
+	if g := w.way.Back.Gateway; onlyLink(w.ev) != "" && g.IsValid() && g.Is4() == w.way.Target.Addr().Is4() {
 		return g.String()
 	}
 	return ""
-}
-
-// gatewayLink is the interface of that gateway, or the only one there is.
-func gatewayLink(w *walk) string {
-	if gatewayText(w) == "" {
-		return onlyLink(w.ev)
-	}
-	return w.way.Back.Link
 }
 
 // loops is whether packets come back to this host.
