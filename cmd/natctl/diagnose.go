@@ -35,7 +35,7 @@ few packets of its own. It changes nothing, and needs root.
 RELAY is the name of a relay or the ADDR:PORT that a client dials; the default is every
 relay that is enabled. It works without natd, too, with the configuration that --config names.
 
-Exit codes: 0 every path is whole, 6 a path is broken, 7 not permitted.`,
+Exit codes: 0 no fault was found, 6 a path is broken or natd does not run, 7 not permitted.`,
 		Args:              cobra.MaximumNArgs(1),
 		ValidArgsFunction: a.completeRelay,
 		RunE: func(cmd *cobra.Command, args []string) error {
@@ -89,17 +89,11 @@ func (a *app) diagnose(ctx context.Context, q diagnose.Question, file string) er
 		return fmt.Errorf("diagnose: %w", permitted(err))
 	}
 	r := diagnose.Conclude(ev)
-	a.show(diagnosis{control.SchemaVersion, r}, a.reportText(r, q.Relay != ""))
-	if !r.NetworkPathFound {
+	a.show(r, a.reportText(r, q.Relay != ""))
+	if !r.Sound() {
 		return verdict(control.CodeDegraded)
 	}
 	return nil
-}
-
-// diagnosis is the JSON document of diagnose: AWS's names, and the version where every document of natctl has it.
-type diagnosis struct {
-	SchemaVersion int `json:"schema_version"`
-	*diagnose.Report
 }
 
 // looker is what gathers the evidence, with what natd says, or with why it does not.

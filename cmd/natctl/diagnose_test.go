@@ -44,6 +44,7 @@ func runDiagnose(t *testing.T, gather func(*diagnose.Looker, diagnose.Question) 
 }
 
 const diagnosisText = `broken  old tcp  client -> 10.2.0.100:80 -> 10.3.0.100:80
+   RELAY_DISABLED: relay old is switched off: enabled = false
    client -> host
      1 ✗ who may use relay old: everyone who reaches the address
 
@@ -76,7 +77,7 @@ func TestDiagnoseJSON(t *testing.T) {
 	}, "old", "--json", "--socket", socket)
 	doc := got.document(t)
 	for path, want := range map[string]any{
-		"NetworkPathFound": false, "Status": "succeeded", "StartDate": "2026-03-01T12:00:00Z", "SchemaVersion": float64(1),
+		"NetworkPathFound": false, "Status": "succeeded", "StartDate": "2026-03-01T12:00:00Z", "schema_version": float64(1),
 		"Paths.0.Relay": "old", "Paths.0.Explanations.0.ExplanationCode": "RELAY_DISABLED", "Paths.0.Explanations.0.Leg": "client",
 		"Paths.0.Explanations.0.Direction": "ingress", "Paths.0.Explanations.0.Confidence": "certain",
 		"Paths.0.ForwardPathComponents.0.SequenceNumber": float64(1), "Paths.0.ForwardPathComponents.0.Verdict": "broken",
@@ -85,6 +86,9 @@ func TestDiagnoseJSON(t *testing.T) {
 		if value, _ := at(doc, path); value != want {
 			t.Errorf("%s is %v, want %v", path, value, want)
 		}
+	}
+	if strings.Contains(got.stdout, "SchemaVersion") {
+		t.Errorf("the version has two names:\n%s", got.stdout)
 	}
 	for _, list := range []string{`"ReturnPathComponents": []`, `"NotSeen": []`, `"Explanations": []`} {
 		if !strings.Contains(got.stdout, list) {

@@ -12,11 +12,10 @@ import (
 func (a *app) reportText(r *diagnose.Report, asked bool) string {
 	s := a.screen()
 	var b strings.Builder
-	whole := asked || len(r.Paths) == 1
 	for i := range r.Paths {
 		p := &r.Paths[i]
 		pathTitle(&b, p, s)
-		if whole || !p.NetworkPathFound {
+		if asked || len(r.Paths) == 1 || !p.NetworkPathFound {
 			walkText(&b, p, s)
 		}
 	}
@@ -37,15 +36,16 @@ func (a *app) reportText(r *diagnose.Report, asked bool) string {
 }
 
 func pathTitle(b *strings.Builder, p *diagnose.Path, s screen) {
-	state := s.mark("✓", "whole")
-	if !p.NetworkPathFound {
-		state = s.mark("✗", "broken")
-	}
+	mark := map[diagnose.Standing]string{diagnose.StandsWhole: "✓", diagnose.StandsBroken: "✗"}[p.Standing]
+	state := s.mark(mark, string(p.Standing))
 	from := p.Source
 	if from == "" {
 		from = "client"
 	}
 	fmt.Fprintf(b, "%s  %s %s  %s -> %s -> %s\n", state, p.Relay, p.Protocol, printable(from), p.Listen, printable(p.Target))
+	if p.StatusMessage != "" {
+		fmt.Fprintf(b, "   %s\n", oneLine(p.StatusMessage))
+	}
 }
 
 // walkText is the steps of the way, numbered from the client to the target and back.
@@ -71,7 +71,11 @@ func explanationText(b *strings.Builder, e *diagnose.Explanation, s screen, said
 		return
 	}
 	said[key] = true
-	fmt.Fprintf(b, "\n%s  %s, %s -> %s\n", s.mark("✗", string(e.ExplanationCode)), e.Confidence, e.Leg, e.Direction)
+	mark := "✗"
+	if e.Confidence == diagnose.Possible || e.ExplanationCode == diagnose.DaemonNotRunning {
+		mark = "!" // packets get through all the same
+	}
+	fmt.Fprintf(b, "\n%s  %s, %s -> %s\n", s.mark(mark, string(e.ExplanationCode)), e.Confidence, e.Leg, e.Direction)
 	fmt.Fprintf(b, "  %s\n", oneLine(e.Summary))
 	for _, line := range e.Evidence {
 		fmt.Fprintf(b, "  seen: %s\n", oneLine(line))

@@ -119,12 +119,11 @@ func networkFaults() []fault {
 			name: "IPv6: forwarding is off", config: notForwarding + usual, harms: []harm{on("B", "sysctl -qw net.ipv6.conf.all.forwarding=0", "sysctl -qw net.ipv6.conf.all.forwarding=1")},
 			dial: dial6, ask: []string{"web6"}, want: diagnose.IPForwardDisabled, leg: diagnose.LegHost, paste: "sysctl -w",
 		},
-		route(fault{name: "an unreachable route to the target", harms: []harm{on("B", "ip route add unreachable 10.3.0.0/16", "ip route flush 10.3.0.0/16; ip route flush 10.3.0.100/32")}, paste: "ip route add 10.3.0.100/32"}),
+		route(fault{name: "an unreachable route to the target", harms: []harm{on("B", "ip route add unreachable 10.3.0.0/16", "ip route flush 10.3.0.0/16")}, paste: "ip route del unreachable 10.3.0.0/16"}),
 		route(fault{name: "a blackhole route to the target", harms: []harm{on("B", "ip route add blackhole 10.3.0.0/16", "ip route del blackhole 10.3.0.0/16")}}),
 		route(fault{name: "a prohibit rule for the target", harms: []harm{on("B", "ip rule add to 10.3.0.0/16 prohibit", "ip rule del to 10.3.0.0/16 prohibit")}}),
 		route(fault{
-			name: "no route to the target", harms: []harm{on("B", "ip route replace 10.1.0.0/16 via 10.2.0.1; ip route del default", "ip route add default via 10.2.0.1; ip route del 10.1.0.0/16 via 10.2.0.1; ip route flush 10.3.0.100/32")},
-			paste: "ip route add",
+			name: "no route to the target", harms: []harm{on("B", "ip route replace 10.1.0.0/16 via 10.2.0.1; ip route del default", "ip route add default via 10.2.0.1; ip route del 10.1.0.0/16 via 10.2.0.1")}, // of two interfaces neither is named, so there is nothing to paste
 		}),
 		route(fault{
 			name: "IPv6: no route to the target", harms: []harm{on("B", "ip -6 route add unreachable fd00:10:3::/48", "ip -6 route del unreachable fd00:10:3::/48")}, dial: dial6, ask: []string{"web6"},

@@ -5,11 +5,13 @@ import (
 	"fmt"
 	"net"
 	"net/netip"
+	"strings"
 	"syscall"
 	"testing"
 	"time"
 
 	"natd/internal/control"
+	"natd/internal/diagnose"
 	"natd/internal/lab"
 )
 
@@ -102,7 +104,19 @@ func TestLimits(t *testing.T) {
 			t.Errorf("relay %s counts %+v refusals (%v), want %+v", name, r.Refused, err, want)
 		}
 	}
+	b.tellsRefused()
 	b.refusalsLast()
+}
+
+// tellsRefused wants natctl diagnose to have a word about a limit that refused connections a moment ago, and refuses none now.
+func (b *box) tellsRefused() {
+	b.t.Helper()
+	r, code := b.diagnose("fast")
+	for _, c := range r.Paths[0].ForwardPathComponents {
+		if c.Looked == "the limits of the relay" && (code != control.CodeOK || c.Verdict != diagnose.Suspect || !strings.Contains(c.Found, "the last noticed ")) {
+			b.t.Errorf("exit %d, %+v", code, c)
+		}
+	}
 }
 
 // refusalsLast has the table made anew, and with it its counters.

@@ -243,7 +243,8 @@ type Relay struct {
 	Backends    []Backend   `json:"backends"`
 	Connections Connections `json:"connections"`
 	Refused     Refused     `json:"refused"`
-	Ports       *PortUse    `json:"ports,omitempty"` // nil while there are no connections
+	LastRefused time.Time   `json:"last_refused,omitzero"` // when natd noticed that a limit had refused more: at the latest resync after it
+	Ports       *PortUse    `json:"ports,omitempty"`       // nil while there are no connections
 	Bytes       Volume      `json:"bytes"`
 	Packets     Volume      `json:"packets"`
 }

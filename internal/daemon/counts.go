@@ -2,6 +2,7 @@ package daemon
 
 import (
 	"net/netip"
+	"time"
 
 	"natd/internal/control"
 	"natd/internal/flow"
@@ -31,7 +32,7 @@ func (d *Daemon) counts(metered *counts) *counts {
 	}
 	c.uses = c.portUse()
 	if have, err := d.kernel.Read(); err == nil {
-		d.lasting.see(have)
+		d.lasting.see(have, time.Now())
 	}
 	if !exact {
 		d.lasting.each(func(owner flow.Owner, target netip.AddrPort, total uint64) {

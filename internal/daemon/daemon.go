@@ -151,7 +151,7 @@ func Run(ctx context.Context, o Options, reload <-chan os.Signal) error {
 	d.resets = newResets(o.Log)
 	d.flowlog = newFlowLog(o.Log, os.Stdout, d.poke)
 	d.meter = newMeter(d)
-	d.meter.sinks = []flow.Sink{d.flowlog}
+	d.meter.sinks, d.flowlog.settle = []flow.Sink{d.flowlog}, d.meter.closeWindow
 	d.metadata = newMetadata(o.Log, func() { d.network.Store(true); d.poke() })
 	d.probes = newProbes(o, cfg.Daemon.Resolver,
 		func() { d.live.Store(true); d.poke() }, func() { d.network.Store(true); d.poke() })

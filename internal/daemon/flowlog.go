@@ -27,8 +27,9 @@ const (
 // of its own writes.
 type flowLog struct {
 	log     *slog.Logger
-	out     io.Writer // of "stdout"
-	changed func()    // wakes the loop: the error in state says something else than before
+	out     io.Writer             // of "stdout"
+	settle  func(context.Context) // has the meter sample what lives
+	changed func()                // wakes the loop: the error in state says something else than before
 	wake    chan struct{}
 
 	wanted func()        // opens hear
@@ -70,7 +71,7 @@ type lineWriter interface {
 
 func newFlowLog(log *slog.Logger, out io.Writer, changed func()) *flowLog {
 	f := &flowLog{
-		log: log, out: out, changed: changed, wake: make(chan struct{}, 1), hear: make(chan struct{}), idle: make(chan struct{}),
+		log: log, out: out, changed: changed, settle: func(context.Context) {}, wake: make(chan struct{}, 1), hear: make(chan struct{}), idle: make(chan struct{}),
 	}
 	f.wanted = sync.OnceFunc(func() { close(f.hear) })
 	f.host.Store(flowlog.NewHost(flowlog.Facts{}))
@@ -136,7 +137,7 @@ func (f *flowLog) work(ctx context.Context) {
 	tick := time.NewTicker(flowLogPause)
 	defer tick.Stop()
 	for ctx.Err() == nil {
-		f.turn()
+		f.turn(ctx)
 		select {
 		case <-ctx.Done():
 		case <-f.wake:
@@ -160,12 +161,18 @@ func (f *flowLog) finish() {
 	}
 }
 
-// turn does what there is to do.
-func (f *flowLog) turn() {
+// turn does what there is to do. Before the log is turned off it gets what living connections have carried since the last window; when natd
+// stops meanwhile, finish ends it.
+func (f *flowLog) turn(ctx context.Context) {
 	f.mu.Lock()
 	plan, stale := f.plan, f.stale
 	f.stale = false
 	f.mu.Unlock()
+	if f.runs.On() && !plan.On() {
+		if f.settle(ctx); ctx.Err() != nil {
+			return
+		}
+	}
 	if plan != f.runs {
 		f.change(plan)
 	} else if stale && f.to != nil {

@@ -3,6 +3,7 @@ package daemon
 import (
 	"maps"
 	"net/netip"
+	"time"
 
 	"natd/internal/control"
 	"natd/internal/flow"
@@ -30,11 +31,15 @@ const (
 )
 
 // lastingCount is what the table says, and what it said besides and does not any more.
-type lastingCount struct{ now, gone uint64 }
+type lastingCount struct {
+	now, gone uint64
+	grew      time.Time // when it was seen to be more than before; zero while it was not
+}
 
-// see takes note of the table: what it has lost since it was seen last is kept.
-func (l *lasting) see(table *nat.Table) {
-	if l.counts == nil {
+// see takes note of the table: what it has lost since it was seen last is kept. Of what grew before natd started nobody knows when it did.
+func (l *lasting) see(table *nat.Table, at time.Time) {
+	began := l.counts == nil
+	if began {
 		l.counts = make(map[lastingKey]*lastingCount)
 	}
 	now := make(map[lastingKey]uint64)
@@ -63,6 +68,9 @@ func (l *lasting) see(table *nat.Table) {
 		}
 	}
 	for k, c := range l.counts {
+		if now[k] > c.now && !began {
+			c.grew = at
+		}
 		c.gone += c.now - min(now[k], c.now)
 		c.now = now[k]
 	}
@@ -80,6 +88,16 @@ func (l *lasting) each(do func(owner flow.Owner, target netip.AddrPort, total ui
 			do(k.owner, k.target, c.now+c.gone)
 		}
 	}
+}
+
+// lastRefused is when a limit of a relay was seen to have refused more; zero while none was.
+func (l *lasting) lastRefused(relay string) (last time.Time) {
+	for _, limit := range []string{limitConnections, limitSources, limitRate} {
+		if c := l.counts[lastingKey{owner: flow.Owner{Kind: flow.KindRelay, Name: relay}, limit: limit}]; c != nil && c.grew.After(last) {
+			last = c.grew
+		}
+	}
+	return last
 }
 
 // refused is what the limits of a relay refused.

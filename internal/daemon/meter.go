@@ -77,6 +77,7 @@ func meteringOf(cfg *config.Config) metering {
 type question struct {
 	each func(*flow.Entry) // called for everything that is tracked; nil when no dump is wanted
 	save bool              // what was counted is to be on disk
+	end  bool              // the window is to end now
 
 	done chan *counted // gets one answer; nil when the meter cannot tell
 	disk chan error    // likewise, when it is on disk
@@ -140,17 +141,17 @@ func (m *meter) takeIf(plan func(metering) bool) []*question {
 	return asks
 }
 
-// put asks a question; false when nobody would answer.
+// put asks a question; false when nobody would answer. A window ends when the meter is turned off, too.
 func (m *meter) put(a *question) bool {
 	a.done, a.disk = make(chan *counted, 1), make(chan error, 1)
 	m.mu.Lock()
-	on := m.plan.on
-	if on {
+	heard := m.plan.on || a.end
+	if heard {
 		m.asks = append(m.asks, a)
 	}
 	m.mu.Unlock()
 	m.wake()
-	return on
+	return heard
 }
 
 // look is what was counted until now, by a dump that each hears of, too; nil when the meter is off or cannot tell. Then each may be
@@ -184,6 +185,20 @@ func (m *meter) secure(ctx context.Context) error {
 		return err
 	case <-ctx.Done():
 		return ctx.Err()
+	}
+}
+
+// closeWindow ends the window now, so that the sinks have what living connections have carried in it, also while the meter is turned off. It
+// returns when they have, or when nobody counts.
+func (m *meter) closeWindow(ctx context.Context) {
+	a := &question{end: true}
+	m.put(a)
+	timer := time.NewTimer(lookPatience)
+	defer timer.Stop()
+	select {
+	case <-a.done:
+	case <-timer.C:
+	case <-ctx.Done():
 	}
 }
 

@@ -90,7 +90,7 @@ func (s *session) turn(ctx context.Context) error {
 	if sooner := now.Add(s.wants().window); sooner.Before(s.ends) {
 		s.ends = sooner // the configuration has made windows shorter
 	}
-	atEnd := !now.Before(s.ends)
+	atEnd := !now.Before(s.ends) || slices.ContainsFunc(asks, func(a *question) bool { return a.end })
 	read := true
 	if atEnd || looks || s.unsure && now.Sub(s.dumped) >= lossPause {
 		read = s.dump(now, atEnd, asks)

@@ -25,7 +25,7 @@ func (d *Daemon) relayStatus(all *counts) []control.Relay {
 			Name: r.Name, Listen: []string{r.Listen.String()}, Balance: r.Balance.String(),
 			Protocol: texts(r.Protocols), From: texts(r.From), SNAT: []string{},
 			Connections: c.connections, Bytes: c.bytes, Packets: c.packets, Ports: all.uses[owner],
-			Refused: d.lasting.refused(r.Name),
+			Refused: d.lasting.refused(r.Name), LastRefused: d.lasting.lastRefused(r.Name),
 		}
 		s.Backends = d.backendStatus(i, c)
 		s.State, s.Reason, s.Faults = d.relayState(i, s.Ports)

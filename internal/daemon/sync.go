@@ -87,7 +87,7 @@ func (d *Daemon) reachOnce() error {
 	if err != nil {
 		return err
 	}
-	d.lasting.see(have)
+	d.lasting.see(have, time.Now())
 	plan := nat.Diff(d.want, have, d.hold)
 	drifted := d.sync.settled && plan.Heals()
 	if drifted {

@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"io"
 	"net/http"
+	"slices"
 	"strconv"
 	"sync/atomic"
 	"time"
@@ -121,41 +122,46 @@ func (s *site) readyz(w http.ResponseWriter, r *http.Request) {
 	}
 }
 
-// readyzOf tells whether one relay, gateway or static is at work: whether a load balancer should send it connections.
+// readyzOf tells whether one relay, gateway or static takes connections: whether a load balancer should send it some.
 func (s *site) readyzOf(w http.ResponseWriter, r *http.Request) {
 	status, ok := s.current(w, r)
 	if !ok {
 		return
 	}
-	state, reason := stateOf(status, r.PathValue("name"))
+	state, reason, takes := stateOf(status, r.PathValue("name"))
 	switch {
 	case state == "":
 		reply(w, http.StatusNotFound, "there is no such relay, gateway or static\n")
-	case metrics.Ready(status) && (state == control.RelayReady || state == control.RelayDegraded):
+	case metrics.Ready(status) && takes:
 		reply(w, http.StatusOK, state+"\n"+lines([]string{reason}))
 	default:
 		reply(w, http.StatusServiceUnavailable, state+"\n"+lines([]string{reason}))
 	}
 }
 
-// stateOf is the state of what has the name, "" when nothing has.
-func stateOf(s *control.Status, name string) (state, reason string) {
+// stateOf is the state of what has the name, "" when nothing has, and whether it takes connections.
+func stateOf(s *control.Status, name string) (state, reason string, takes bool) {
 	for i := range s.Relays {
 		if r := &s.Relays[i]; r.Name == name {
-			return r.State, r.Reason
+			return r.State, r.Reason, r.Faults.Host == "" && slices.ContainsFunc(r.Backends, func(b control.Backend) bool { return b.InUse })
 		}
 	}
 	for i := range s.Gateways {
 		if g := &s.Gateways[i]; g.Name == name {
-			return g.State, g.Reason
+			return g.State, g.Reason, works(g.State, g.Faults)
 		}
 	}
 	for i := range s.Statics {
 		if st := &s.Statics[i]; st.Name == name {
-			return st.State, st.Reason
+			return st.State, st.Reason, works(st.State, st.Faults)
 		}
 	}
-	return "", ""
+	return "", "", false
+}
+
+// works tells whether a gateway or static takes connections.
+func works(state string, faults control.Faults) bool {
+	return faults.Host == "" && (state == control.RelayReady || state == control.RelayDegraded)
 }
 
 // current is the status now. Without one the request is answered.

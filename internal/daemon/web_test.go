@@ -39,10 +39,19 @@ func get(s *site, method, path string, headers ...string) *httptest.ResponseReco
 
 func TestReadiness(t *testing.T) {
 	t.Parallel()
+	inUse, held := []control.Backend{{}, {InUse: true}}, []control.Backend{{}, {}}
+	noAddress := control.Faults{Host: "no such address"}
 	status := &control.Status{
 		State: control.StateDegraded, Reasons: []string{"relay db: no route"}, Ruleset: control.Ruleset{InSync: true},
-		Relays:   []control.Relay{{Name: "web", State: control.RelayReady}, {Name: "db", State: control.RelayDown, Reason: "no route"}, {Name: "ssh", State: control.RelayDisabled}},
-		Gateways: []control.Gateway{{Name: "out", State: control.RelayDegraded, Reason: "slow"}}, Statics: []control.Static{{Name: "one", State: control.RelayReady}},
+		Relays: []control.Relay{
+			{Name: "web", State: control.RelayReady, Backends: inUse},
+			{Name: "db", State: control.RelayDown, Reason: "no route", Backends: held},
+			{Name: "ssh", State: control.RelayDisabled},
+			{Name: "lost", State: control.RelayDegraded, Reason: "no such address", Faults: noAddress, Backends: inUse},
+			{Name: "held", State: control.RelayDegraded, Reason: "the port is taken", Backends: held},
+			{Name: "open", State: control.RelayDown, Reason: "every backend is down", Faults: control.Faults{Target: "every backend is down"}, Backends: inUse},
+		},
+		Gateways: []control.Gateway{{Name: "gone", State: control.RelayDegraded, Reason: "no such address", Faults: noAddress}, {Name: "out", State: control.RelayDegraded, Reason: "slow"}}, Statics: []control.Static{{Name: "one", State: control.RelayReady}},
 	}
 	failed := *status
 	failed.State, failed.Ruleset.InSync, failed.Reasons = control.StateFailed, false, []string{"permission denied"}
@@ -60,6 +69,10 @@ func TestReadiness(t *testing.T) {
 		{"/readyz/web", &failed, 503, "ready\n"},
 		{"/readyz/db", status, 503, "down\nno route\n"},
 		{"/readyz/ssh", status, 503, "disabled\n"},
+		{"/readyz/lost", status, 503, "degraded\nno such address\n"},
+		{"/readyz/held", status, 503, "degraded\nthe port is taken\n"},
+		{"/readyz/open", status, 200, "down\nevery backend is down\n"},
+		{"/readyz/gone", status, 503, "degraded\nno such address\n"},
 		{"/readyz/out", status, 200, "degraded\nslow\n"},
 		{"/readyz/one", status, 200, "ready\n"},
 		{"/readyz/no", status, 404, "there is no such relay, gateway or static\n"},

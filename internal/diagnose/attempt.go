@@ -20,8 +20,9 @@ const (
 	followEnd     = 200 * time.Millisecond  // one that was refused
 )
 
-// mostPackets is how many packets of an attempt are told.
-const mostPackets = 24
+// mostPackets is how many packets of an attempt are told: a handshake and a request, where they come in and where they leave. What is sent
+// again is no news.
+const mostPackets = 16
 
 // watchHere waits for an attempt on this host's interfaces, and follows it.
 func watchHere(ctx context.Context, what Watched) (*Attempt, error) {
@@ -70,7 +71,7 @@ type following struct {
 	seen   *trace.Attempt
 	began  time.Time // by the clock of this process
 	lines  []string
-	passed int // packets
+	untold int // packets
 }
 
 // stage is how far it got, as far as that decides what belongs to it.
@@ -95,11 +96,16 @@ func (f *following) see(p trace.Packet) bool {
 	} else if !f.seen.See(p) {
 		return false
 	}
-	if f.passed++; f.passed <= mostPackets {
+	if f.again() || len(f.lines) == mostPackets {
+		f.untold++
+	} else {
 		f.lines = append(f.lines, p.String())
 	}
 	return true
 }
+
+// again tells whether the first attempt is over, because somebody has sent its part of the handshake again.
+func (f *following) again() bool { return f.seen.Opening.Times > 1 || f.seen.Answer.Times > 1 }
 
 // left is how much longer it is followed.
 func (f *following) left() time.Duration {
@@ -134,8 +140,12 @@ func (f *following) attempt(drops int) *Attempt {
 	if t.Answer.Seen() && t.Answer.Quoted.Proto != 0 {
 		a.ICMP = probe.ICMP{Message: icmp.Message(t.Answer.ICMP), From: t.Answer.Src.Addr()}
 	}
-	if more := f.passed - mostPackets; more > 0 {
-		a.Transcript = append(a.Transcript, fmt.Sprintf("and %d more packets", more))
+	if f.untold > 0 {
+		more := fmt.Sprintf("and %d more packets", f.untold)
+		if t.Opening.Times > 1 {
+			more += fmt.Sprintf("; the client sent its first one %d times", t.Opening.Times)
+		}
+		a.Transcript = append(a.Transcript, more)
 	}
 	if drops > 0 {
 		a.Transcript = append(a.Transcript, fmt.Sprintf("%d packets were lost to the watch: this host is busy", drops))

@@ -16,9 +16,6 @@ func readChains(ctx context.Context) (Walker, error) {
 	return chains{r}, err
 }
 
-// Legacy is the tables of the old iptables.
-func (chains) Legacy() []string { return firewall.LegacyTables() }
-
 // Walk sends the first packet of a client and the answer to it through all hooks. Of nobody in particular the address is not known, so
 // that what is certain is true of everyone.
 func (c chains) Walk(w *Way) map[Place][]Filter {

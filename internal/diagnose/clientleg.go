@@ -5,6 +5,7 @@ import (
 	"net/netip"
 	"slices"
 	"strings"
+	"time"
 
 	"natd/internal/control"
 	"natd/nat"
@@ -257,9 +258,16 @@ func limits(w *walk) step {
 	if n := refused.Connections.Total + refused.Sources.Total + refused.Rate.Total; n > 0 {
 		parts = append(parts, fmt.Sprintf("%d were refused since the table was made", n))
 	}
+	if ago := refused.Ago; ago > 0 && ago < shortly {
+		parts[len(parts)-1] += fmt.Sprintf(", the last noticed %d s ago", int(ago.Seconds()))
+		s.warned = true
+	}
 	s.found = strings.Join(parts, ", ")
 	return s
 }
+
+// shortly is how long a limit that refused connections is worth a word when it refuses none any more.
+const shortly = time.Minute
 
 // eachSource is how sure it is that a limit for each source is in the way of the client that is asked about. That it is in the way of
 // some client is what it is for.

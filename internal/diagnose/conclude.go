@@ -23,7 +23,7 @@ func Conclude(ev *Evidence) *Report {
 	}
 	r.Explanations = append(r.Explanations, unconfigured(ev)...)
 	rank(r.Explanations)
-	r.NetworkPathFound = whole(r.Explanations) && !slices.ContainsFunc(r.Paths, func(p Path) bool { return !p.NetworkPathFound })
+	r.NetworkPathFound = passes(r.Explanations) && !slices.ContainsFunc(r.Paths, func(p Path) bool { return !p.NetworkPathFound })
 	r.StatusMessage = message(ev, r)
 	return r
 }
@@ -50,7 +50,9 @@ type step struct {
 	ref     ComponentRef
 	looked  string // "" = there is nothing to look at here
 	found   string
-	unknown bool // it could not be told
+	unknown bool   // it could not be told
+	next    string // what to look at to tell it, with what leads up to it
+	warned  bool   // it is not as it should be, and that is no cause
 	header  *Header
 	causes  []Explanation
 	last    bool // what is behind it does not matter
@@ -81,7 +83,7 @@ func follow(w *walk, stations []station) *walk {
 
 // explained tells whether what was found so far is reason enough for connections to fail.
 func (w *walk) explained() bool {
-	return !whole(slices.DeleteFunc(slices.Clone(w.causes), aside))
+	return !passes(w.causes)
 }
 
 // aside tells whether packets get through all the same: a natd that does not run is worth a word, and no cause.
@@ -92,9 +94,9 @@ func (w *walk) has(codes ...Code) bool {
 	return slices.ContainsFunc(w.causes, func(e Explanation) bool { return slices.Contains(codes, e.ExplanationCode) })
 }
 
-// whole tells whether packets get through in spite of all that.
-func whole(causes []Explanation) bool {
-	return !slices.ContainsFunc(causes, func(e Explanation) bool { return e.Confidence != Possible })
+// passes tells whether packets get through in spite of all that.
+func passes(causes []Explanation) bool {
+	return !slices.ContainsFunc(causes, func(e Explanation) bool { return e.Confidence != Possible && !aside(e) })
 }
 
 // ranked is the explanations with the cause first.
@@ -141,7 +143,7 @@ func (w *walk) path() Path {
 	if w.way.Client.How >= Tracked {
 		p.Source = w.way.Client.Addr.String()
 	}
-	p.NetworkPathFound = whole(p.Explanations)
+	p.NetworkPathFound = passes(p.Explanations)
 	for i, s := range w.steps {
 		c := s.component(i + 1)
 		if s.back {
@@ -150,6 +152,7 @@ func (w *walk) path() Path {
 			p.ForwardPathComponents = append(p.ForwardPathComponents, c)
 		}
 	}
+	p.stand(untold(w.steps))
 	return p
 }
 
@@ -161,9 +164,9 @@ func (s *step) component(number int) Component {
 		c.Explanations = append(c.Explanations, e.ExplanationCode)
 	}
 	switch {
-	case len(s.causes) > 0 && !whole(s.causes):
+	case len(s.causes) > 0 && !passes(s.causes):
 		c.Verdict = Broken
-	case len(s.causes) > 0:
+	case len(s.causes) > 0 || s.warned:
 		c.Verdict = Suspect
 	case s.unknown:
 		c.Verdict = Unknown
@@ -207,29 +210,4 @@ func unconfigured(ev *Evidence) []Explanation {
 		},
 	}
 	return []Explanation{e}
-}
-
-// message is the report in a sentence.
-func message(ev *Evidence, r *Report) string {
-	broken := 0
-	for i := range r.Paths {
-		if !r.Paths[i].NetworkPathFound {
-			broken++
-		}
-	}
-	text := fmt.Sprintf("%d of %d paths are whole", len(r.Paths)-broken, len(r.Paths))
-	switch {
-	case len(r.Paths) == 0 && len(r.Explanations) == 0:
-		text = "there is no relay to look at"
-	case len(r.Paths) == 0:
-		text = "no path was found"
-	case len(r.Paths) == 1 && broken == 0:
-		text = "the path is whole"
-	case len(r.Paths) == 1:
-		text = "the path is broken"
-	}
-	for _, o := range ev.Omitted {
-		text += "; " + o
-	}
-	return text
 }

@@ -53,8 +53,7 @@ type Host struct {
 	Forbidden          bool // [host] ip_forward = false
 	Links              []Link
 	Conntrack          Conntrack
-	ReversePath        Growth   // packets dropped by the reverse path filter: TcpExt IPReversePathFilter of /proc/net/netstat
-	Legacy             []string // tables of the old iptables, which no dump shows
+	ReversePath        Growth // packets dropped by the reverse path filter: TcpExt IPReversePathFilter of /proc/net/netstat
 	Instance           *control.Instance
 	Allowances         []Allowance
 	Unread             []string // what could not be looked at, and why
@@ -119,12 +118,16 @@ type Way struct {
 	Flows     Flows
 	Ports     *control.PortUse
 	Refused   Growths
+	Lost      uint64 // connections of clients that were translated during the look, and of which nothing is tracked
 	Leads     string // the relay that listens where the way leads to, when that is this host
 	Attempt   *Attempt
 }
 
 // Growths is Refused of a relay, and how much of it is of now.
-type Growths struct{ Connections, Sources, Rate Growth }
+type Growths struct {
+	Connections, Sources, Rate Growth
+	Ago                        time.Duration // since natd noticed the last one; 0 where nobody knows
+}
 
 // Client is who is asked about.
 type Client struct {

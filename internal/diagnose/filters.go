@@ -2,6 +2,7 @@ package diagnose
 
 import (
 	"fmt"
+	"slices"
 	"strings"
 
 	"natd/internal/firewall"
@@ -16,12 +17,24 @@ func filteredBefore(w *walk) step {
 
 // filteredForward is what happens on the way to the target.
 func filteredForward(w *walk) step {
-	return w.filtered(LegHost, "the other programs' chains on the way to the target", ForwardDrop, Ingress, AfterDNAT, Forward, BeforeSNAT)
+	s := w.filtered(LegHost, "the other programs' chains on the way to the target", ForwardDrop, Ingress, onward()...)
+	if f := w.way.hidden(onward()); f != nil && w.way.Lost > 0 && len(s.causes) == 0 && !w.explained() {
+		s.ref = f.ref()
+		s.causes = append(s.causes, hiddenDrop(w, f,
+			fmt.Sprintf("while this was looked at, natd's table sent %d connections of clients on to %s, and none of them is tracked", w.way.Lost, w.way.target())))
+	}
+	return s
 }
+
+// onward is where a client's packets meet filters behind natd's translation.
+func onward() []Place { return []Place{AfterDNAT, Forward, BeforeSNAT} }
+
+// homeward is where the answers do.
+func homeward() []Place { return []Place{ReplyIn, ReplyForward, ReplyOut} }
 
 // filteredReply is what happens to the answer.
 func filteredReply(w *walk) step {
-	s := w.filtered(LegReturn, "the other programs' chains on the way back", ForwardDrop, Egress, ReplyIn, ReplyForward, ReplyOut)
+	s := w.filtered(LegReturn, "the other programs' chains on the way back", ForwardDrop, Egress, homeward()...)
 	s.back = true
 	return s
 }
@@ -30,6 +43,7 @@ func filteredReply(w *walk) step {
 func (w *walk) filtered(leg Leg, looked string, code Code, direction Direction, places ...Place) step {
 	s := step{leg: leg, looked: looked, ref: ComponentRef{"nftables", "packet filter"}}
 	seen := 0
+	var unknown []*Filter
 	for _, place := range places {
 		for i := range w.way.Filters[place] {
 			f := &w.way.Filters[place][i]
@@ -39,21 +53,21 @@ func (w *walk) filtered(leg Leg, looked string, code Code, direction Direction, 
 				s.causes = append(s.causes, dropped(w, f, code, leg, direction, place))
 				s.ref = f.ref()
 			case f.Outcome == "unknown":
-				s.unknown = true
+				unknown = append(unknown, f)
 			}
 		}
 	}
-	for _, table := range w.ev.Host.Legacy {
-		s.unknown = true
-		s.found = fmt.Sprintf("; table %s of the old iptables cannot be read: iptables-legacy -S", table)
-	}
+	s.unknown = len(unknown) > 0
 	switch {
 	case len(s.causes) > 0:
-		s.found = s.causes[0].Evidence[0] + s.found
+		s.found = s.causes[0].Evidence[0]
 	case seen == 0:
-		s.found = "there are none" + s.found
-	default:
-		s.found = fmt.Sprintf("%d chains let it pass", seen) + s.found
+		s.found = "there are none"
+	case seen > len(unknown):
+		s.found = fmt.Sprintf("%d chains let it pass", seen-len(unknown))
+	}
+	for _, f := range unknown {
+		s.found = strings.TrimPrefix(s.found+"; ", "; ") + f.unseen()
 	}
 	return s
 }
@@ -100,6 +114,43 @@ func (f *Filter) ref() ComponentRef {
 func (f *Filter) inShell() string {
 	family, table, _ := strings.Cut(f.Table, " ")
 	return family + " " + firewall.Quoted(table) + " " + firewall.Quoted(f.Chain)
+}
+
+// unseen is a chain of which it is not known what it does, and how to look.
+func (f *Filter) unseen() string {
+	if f.legacy() {
+		return fmt.Sprintf("table %s of the old iptables cannot be read: %s", f.Table, strings.Join(f.Remedy, "; "))
+	}
+	return "it cannot be told what this one does: " + f.text()
+}
+
+// legacy tells whether it is of the old iptables, whose rules no dump has.
+func (f *Filter) legacy() bool { return f.Owner == firewall.LegacyOwner }
+
+// hidden is the first chain of the old iptables at these places, nil where there is none. Those that filter come first.
+func (w *Way) hidden(places []Place) *Filter {
+	var found *Filter
+	for _, place := range places {
+		if f := first(w.Filters[place], (*Filter).legacy); f != nil && (found == nil || place == Forward || place == ReplyForward) {
+			found = f
+		}
+	}
+	return found
+}
+
+// hiddenDrop is packets that get lost where a chain stands that cannot be read.
+func hiddenDrop(w *walk, f *Filter, evidence ...string) Explanation {
+	program := firewall.LegacyOwner
+	if w.way.Target.Addr().Is6() {
+		program = "ip6tables-legacy"
+	}
+	return Explanation{
+		ExplanationCode: ForwardDrop, Direction: Ingress, Leg: LegHost, Confidence: Likely, Component: f.ref(),
+		Summary: fmt.Sprintf("clients' packets reach this host and are not sent on, and no chain that can be read explains it: %s of %s likely drops them, which no dump shows",
+			f.ref().ID, program),
+		Evidence: append(evidence, f.unseen()),
+		Remedy:   append(slices.Clone(f.Remedy), program+" -I FORWARD -m conntrack --ctstate DNAT -j ACCEPT"),
+	}
 }
 
 // text is what the chain does, with the rule that does it.

@@ -20,6 +20,7 @@ type sighting struct {
 	crowd    map[netip.Addr]int
 	ports    *control.PortUse
 	leads    map[netip.Addr]bool
+	passed   bool // somebody's packet went to the way's target since the look began
 }
 
 // flowsKept is how many connections of a kind are kept as examples.
@@ -72,10 +73,13 @@ func (k *look) meet(s *sighting, w *Way, e *flow.Entry) {
 			s.crowd[src]++
 		}
 	}
+	f := k.flowOf(e)
+	if e.Translated() && e.Reply.Src.Addr() == w.Target.Addr() && f.Idle <= time.Since(k.began)+time.Second { // the kernel tells whole seconds
+		s.passed = true
+	}
 	if k.index.Local(src) || another {
 		return
 	}
-	f := k.flowOf(e)
 	if !e.Translated() {
 		if bypasses(w, e) {
 			keep(&s.flows.Bypassing, f)

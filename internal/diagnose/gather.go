@@ -36,7 +36,6 @@ type Looker struct {
 // Walker says what the chains of the host do to the packets of a way, by the place where they meet them.
 type Walker interface {
 	Walk(*Way) map[Place][]Filter
-	Legacy() []string // tables that it cannot read
 }
 
 // Prober makes own attempts, of a few packets each: see package probe.
@@ -197,7 +196,6 @@ func (k *look) filter(ctx context.Context) error {
 		k.unread("the packet filters of other programs: %v", err)
 		return nil
 	}
-	k.ev.Host.Legacy = walker.Legacy()
 	for i := range k.ev.Ways {
 		if w := &k.ev.Ways[i]; w.Target.IsValid() && w.Relay.Enabled {
 			w.Filters = walker.Walk(w)

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"net/netip"
+	"slices"
 	"sync"
 	"time"
 
@@ -96,15 +97,20 @@ func (k *look) neighbour(w *Way) {
 // doubt is how long something that may pass by itself is given: a handshake that has just begun, a limit that was reached once.
 const doubt = 1100 * time.Millisecond
 
+// doubtHidden is how long a client that gets no answer has to try again: a SYN is sent again after 1 s and 3 s (RFC 6298, 2.1), so most who
+// try do so within it.
+const doubtHidden = 3200 * time.Millisecond
+
 // lookAgain reads what may have changed meanwhile, and waits for it where the first look left a doubt.
 func (k *look) lookAgain(ctx context.Context, first map[*Way]*sighting, before counters) error {
-	if k.doubts(first) {
+	if wait := k.doubts(first); wait > 0 {
 		select {
-		case <-time.After(doubt - min(doubt, time.Since(k.began))):
+		case <-time.After(wait - min(wait, time.Since(k.began))):
 		case <-ctx.Done():
 			return fmt.Errorf("interrupted: %w", ctx.Err())
 		}
 	}
+	sent := k.sent()
 	second, err := k.flows()
 	if err != nil {
 		return err
@@ -112,6 +118,7 @@ func (k *look) lookAgain(ctx context.Context, first map[*Way]*sighting, before c
 	for i := range k.ev.Ways {
 		w := &k.ev.Ways[i]
 		second[w].settle(w, first[w])
+		w.Lost = k.lost(w, sent, second)
 	}
 	k.grown(before)
 	k.ev.Host.Conntrack.Entries = k.number("net.netfilter.nf_conntrack_count")
@@ -119,13 +126,51 @@ func (k *look) lookAgain(ctx context.Context, first map[*Way]*sighting, before c
 	return nil
 }
 
-func (*look) doubts(first map[*Way]*sighting) bool {
+// doubts is how long the look has to last at least.
+func (*look) doubts(first map[*Way]*sighting) (wait time.Duration) {
 	for w, s := range first {
-		if len(s.halfOpen) > 0 || w.Status != nil && w.Status.Refused != (control.Refused{}) {
-			return true
+		switch {
+		case w.hidden(onward()) != nil && s.flows.Whole == nil:
+			return doubtHidden
+		case len(s.halfOpen) > 0 || w.Status != nil && w.Status.Refused != (control.Refused{}):
+			wait = doubt
 		}
 	}
-	return false
+	return wait
+}
+
+// sent is the connections that natd's table has translated since it was made, by relay and target, where it matters: where a chain that
+// cannot be read may have dropped them. A packet that is dropped leaves no entry in connection tracking.
+func (k *look) sent() map[string]map[netip.AddrPort]uint64 {
+	if !slices.ContainsFunc(k.ev.Ways, func(w Way) bool { return w.hidden(onward()) != nil }) {
+		return nil
+	}
+	kernel, err := nat.Open()
+	if err != nil {
+		return nil
+	}
+	defer kernel.Close()
+	table, err := kernel.Read()
+	if err != nil {
+		return nil
+	}
+	return table.TargetConnections()
+}
+
+// lost is how many connections were sent on during the look, where nothing is tracked of that time: of nobody, and of no protocol, for the
+// table counts them together. An attempt that was watched tells more.
+func (k *look) lost(w *Way, sent map[string]map[netip.AddrPort]uint64, seen map[*Way]*sighting) (n uint64) {
+	for o, s := range seen {
+		if o.Attempt != nil || o.Relay.Name == w.Relay.Name && o.Target.Addr() == w.Target.Addr() && s.passed {
+			return 0
+		}
+	}
+	for to, now := range sent[w.Relay.Name] {
+		if to.Addr() == w.Target.Addr() {
+			n += growth(k.targets[w.Relay.Name][to], now).Grown
+		}
+	}
+	return n
 }
 
 // refusals is what the limits of relays refused, and whether they still do.
@@ -144,14 +189,17 @@ func (k *look) refusals(ctx context.Context) {
 			}
 		}
 		was := w.Status.Refused
-		is := was
+		is, last := was, w.Status.LastRefused
 		for j := range again.Relays {
 			if again.Relays[j].Name == w.Relay.Name {
-				is = again.Relays[j].Refused
+				is, last = again.Relays[j].Refused, again.Relays[j].LastRefused
 			}
 		}
 		w.Refused = Growths{
 			Connections: growth(was.Connections, is.Connections), Sources: growth(was.PerSource, is.PerSource), Rate: growth(was.Rate, is.Rate),
+		}
+		if !last.IsZero() {
+			w.Refused.Ago = max(k.Now().Sub(last), 1)
 		}
 	}
 }

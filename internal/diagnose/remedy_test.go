@@ -38,7 +38,7 @@ func TestRemedies(t *testing.T) {
 		{"no route, two interfaces", func(e *Evidence, w *Way) {
 			e.Host.Links = []Link{link("ens5"), link("ens6")}
 			w.Out, w.Probe, w.Onward = Route{Kind: RouteNone, Err: "no route"}, nil, nil
-		}, "dev <interface>", "dev ens"},
+		}, "via <gateway> dev <interface>", "dev ens"},
 		{"nothing came, of nobody in particular", func(_ *Evidence, w *Way) {
 			w.Client = Client{Addr: addr("10.1.0.100"), How: Tracked}
 			w.Attempt = &Attempt{}

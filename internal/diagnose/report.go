@@ -38,11 +38,11 @@ const (
 // Report is the outcome of a diagnosis. As JSON it has the shape of the analysis of AWS's Reachability Analyzer (EC2 API,
 // NetworkInsightsAnalysis).
 type Report struct {
-	SchemaVersion    int           `json:"SchemaVersion"`
-	Status           string        `json:"Status"` // succeeded | failed
+	SchemaVersion    int           `json:"schema_version"` // as every document of natctl has it
+	Status           string        `json:"Status"`         // succeeded | failed
 	StatusMessage    string        `json:"StatusMessage"`
 	StartDate        time.Time     `json:"StartDate"`
-	NetworkPathFound bool          `json:"NetworkPathFound"` // every path is whole
+	NetworkPathFound bool          `json:"NetworkPathFound"` // packets get through on every path, as far as can be told
 	Paths            []Path        `json:"Paths"`
 	Explanations     []Explanation `json:"Explanations"` // of what has to do with no single relay: the host, natd itself
 }
@@ -53,13 +53,26 @@ type Path struct {
 	Protocol              string        `json:"Protocol"`
 	Listen                string        `json:"Listen"`
 	Target                string        `json:"Target"`
-	Source                string        `json:"Source"` // the client that was asked about, or seen; "" for any
-	NetworkPathFound      bool          `json:"NetworkPathFound"`
+	Source                string        `json:"Source"`           // the client that was asked about, or seen; "" for any
+	NetworkPathFound      bool          `json:"NetworkPathFound"` // packets get through, as far as can be told
+	Standing              Standing      `json:"Standing"`
+	StatusMessage         string        `json:"StatusMessage"` // why it stands like that, in a sentence; "" when it is whole
 	ForwardPathComponents []Component   `json:"ForwardPathComponents"`
 	ReturnPathComponents  []Component   `json:"ReturnPathComponents"`
 	Explanations          []Explanation `json:"Explanations"` // the first is the cause, as far as can be told
 	NotSeen               []string      `json:"NotSeen"`      // what cannot be seen from here, and what to check next
 }
+
+// Standing is what may be said of a path in a word.
+type Standing string
+
+// From the best to the worst.
+const (
+	StandsWhole  Standing = "whole"    // every step was told, and is fine
+	StandsOpen   Standing = "no fault" // nothing broken was found, and not all could be told
+	StandsAlone  Standing = "works"    // packets get through, and something that has to look after them does not
+	StandsBroken Standing = "broken"
+)
 
 // Component is a step of the way: what was looked at, what was found, and what follows.
 type Component struct {

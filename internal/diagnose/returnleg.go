@@ -20,6 +20,7 @@ func tracked(w *walk) step {
 		s.found = attemptText(way.Attempt)
 	case newest == nil:
 		s.found, s.unknown = "no connection of a client is tracked", true
+		s.next = fmt.Sprintf("; whether packets of clients arrive: natctl diagnose %s --watch, while a client tries", way.Relay.Name)
 	default:
 		s.found = "the latest of " + fmt.Sprint(way.Flows.Tracked) + ": " + newest.String()
 	}
@@ -124,6 +125,14 @@ func (w *walk) turnedAway() *Explanation {
 // vanished is an attempt that arrived, was not sent on, and met no chain that is known to drop it.
 func (w *walk) vanished() *Explanation {
 	a := w.way.Attempt
+	places := onward()
+	if a.Stage == TargetAnswered {
+		places = homeward()
+	}
+	if f := w.way.hidden(places); f != nil {
+		e := hiddenDrop(w, f, a.Transcript...)
+		return &e
+	}
 	e := &Explanation{
 		ExplanationCode: ForwardDrop, Direction: Ingress, Leg: LegHost, Confidence: Likely, Component: ComponentRef{"host", "this host"},
 		Summary:  "the client's packet reaches this host and is not sent on: something on this host drops it, and no chain that can be read explains it",
@@ -132,7 +141,7 @@ func (w *walk) vanished() *Explanation {
 			"nft add table inet trace; nft add chain inet trace pre '{ type filter hook prerouting priority raw; }'",
 			fmt.Sprintf("nft add rule inet trace pre %s saddr %s meta nftrace set 1; nft monitor trace   # until the client has tried; the last line is the verdict",
 				family(a.Client.Addr()), a.Client.Addr()),
-			"nft delete table inet trace", "iptables-legacy -S   # chains of the old iptables do not show up in nft",
+			"nft delete table inet trace",
 		},
 	}
 	return e
@@ -318,8 +327,10 @@ func notSeen(w *walk) []string {
 			way.listen(), way.clientText()[0], orElse(way.target(), "it"), sources),
 		"the route tables of the client's and the target's subnets: aws ec2 describe-route-tables; the peering: aws ec2 describe-vpc-peering-connections",
 	}
-	if way.Flows.Newest == nil && way.Attempt == nil {
-		all = append(all, fmt.Sprintf("whether packets of clients arrive, because none was seen: natctl diagnose %s --watch, while a client tries", way.Relay.Name))
+	for i := range w.steps {
+		if s := &w.steps[i]; s.unknown && s.component(i+1).Verdict == Unknown {
+			all = append(all, fmt.Sprintf("step %d, %s: %s%s", i+1, s.looked, s.found, s.next))
+		}
 	}
 	return append(all, w.ev.Host.Unread...)
 }

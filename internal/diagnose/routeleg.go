@@ -173,9 +173,9 @@ func noRoute(w *walk, out Route) Explanation {
 	return e
 }
 
-// gatewayText is the gateway that packets to clients take, which is likely the one of all routes.
+// gatewayText is the gateway that packets to clients take, which is likely the one of all routes where there is one interface alone.
 func gatewayText(w *walk) string {
-	if g := w.way.Back.Gateway; g.IsValid() && g.Is4() == w.way.Target.Addr().Is4() {
+	if g := w.way.Back.Gateway; onlyLink(w.ev) != "" && g.IsValid() && g.Is4() == w.way.Target.Addr().Is4() {
 		return g.String()
 	}
 	return ""
@@ -214,7 +214,7 @@ func reversePath(w *walk) step {
 	if link == "" {
 		return s
 	}
-	s.ref = ComponentRef{link, link}
+	s.ref, s.looked = ComponentRef{link, link}, "the reverse path filter for "+link
 	s.found = fmt.Sprintf("%s is strict, and the route back to clients leaves by %s", link, orElse(way.Back.Link, "no interface"))
 	s.causes = append(s.causes, Explanation{
 		ExplanationCode: RPFilterDrop, Direction: Ingress, Leg: LegHost, Confidence: confidence, Component: s.ref,
@@ -222,7 +222,11 @@ func reversePath(w *walk) step {
 		Evidence: []string{
 			s.found, fmt.Sprintf("TcpExtIPReversePathFilter = %d, %d of them now", drops.Total, drops.Grown),
 		},
-		Remedy: []string{fmt.Sprintf("sysctl -w net.ipv4.conf.%s.rp_filter=2   # and in /etc/sysctl.d, for the next boot", firewall.Quoted(strings.ReplaceAll(link, ".", "/")))},
+		Remedy: []string{
+			fmt.Sprintf("sysctl -w net.ipv4.conf.%s.rp_filter=2   # and in /etc/sysctl.d, for the next boot", firewall.Quoted(strings.ReplaceAll(link, ".", "/"))),
+			fmt.Sprintf("# or let the route back leave by %s, by which they come: ip route get %s", link, way.Client.Addr),
+			fmt.Sprintf("ip route replace %s via <gateway on %s> dev %s", way.clientText()[0], link, device(link)),
+		},
 	})
 	return s
 }
@@ -276,7 +280,9 @@ func forwarding(w *walk) step {
 	}
 	s.found, s.ref = off+" is 0", ComponentRef{off, "forwarding"}
 	if w.has(RulesetMissing) && !w.ev.Host.Forbidden {
-		return s // natd turns it on, when its table stands
+		s.found += ": natd turns it on when its table stands"
+		s.warned = true
+		return s
 	}
 	e := Explanation{
 		ExplanationCode: IPForwardDisabled, Direction: Ingress, Leg: LegHost, Confidence: Certain, Component: s.ref,

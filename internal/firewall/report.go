@@ -29,9 +29,10 @@ func (r *Ruleset) unseen(p *Packet) (all []Finding) {
 	for _, name := range r.legacy {
 		family, table, _ := strings.Cut(name, " ")
 		if family == p.family() && legacyHooks(table, p.Hook) {
+			chain := strings.ToUpper(string(p.Hook))
 			all = append(all, Finding{
-				Hook: p.Hook, Family: family, Table: table, Base: strings.ToUpper(string(p.Hook)), Chain: strings.ToUpper(string(p.Hook)),
-				Outcome: Unknown, Owner: "iptables-legacy",
+				Hook: p.Hook, Family: family, Table: table, Base: chain, Chain: chain,
+				Outcome: Unknown, Owner: LegacyOwner, Remedy: []string{legacyList(family, table, chain)},
 			})
 		}
 	}
@@ -43,6 +44,18 @@ func (r *Ruleset) unseen(p *Packet) (all []Finding) {
 		}
 	}
 	return all
+}
+
+// LegacyOwner is the owner of the tables that cannot be read, because they are not of nf_tables.
+const LegacyOwner = "iptables-legacy"
+
+// legacyList is the command that shows a chain of iptables-legacy.
+func legacyList(family, table, chain string) string {
+	program := LegacyOwner
+	if family == "ip6" {
+		program = "ip6tables-legacy"
+	}
+	return program + " -t " + table + " -S " + chain
 }
 
 // legacyHooks tells whether a table of iptables-legacy has a chain at the hook.
