@@ -350,6 +350,20 @@ func TestCountsFollowTheConfiguration(t *testing.T) {
 	}
 }
 
+// TestAccountingIsGivenBack: rules that ask for counts make the kernel turn accounting on by itself, and it was off.
+func TestAccountingIsGivenBack(t *testing.T) {
+	t.Parallel()
+	b := newBox(t)
+	key := "net.netfilter.nf_conntrack_acct"
+	lab.Check(t, b.B.SetSysctl(key, "0"))
+	b.start("[metrics]\n\n" + relayText("echo", "10.2.0.100:7", "tcp"))
+	b.awaitSysctl(key, "1")
+	if out, errs, code := b.natctl("flush"); code != control.CodeOK {
+		t.Fatalf("natctl flush exits %d: %s%s", code, out, errs)
+	}
+	b.awaitSysctl(key, "0")
+}
+
 // TestTotalLeavesOutTheRefused keeps connections out by a limit: what never came to be is not in the total.
 func TestTotalLeavesOutTheRefused(t *testing.T) {
 	t.Parallel()

@@ -21,6 +21,9 @@ func (d *Daemon) pass() error {
 		return nil
 	}
 	looked, err := d.refresh()
+	if err == nil && looked {
+		d.settleAccounting()
+	}
 	if err == nil {
 		err = d.reach()
 	}

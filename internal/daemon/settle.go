@@ -43,6 +43,14 @@ func (d *Daemon) settleHost() error {
 	return d.settleReversePath()
 }
 
+// settleAccounting turns accounting on before there are rules that ask for counts: the kernel turns it on with them (nft_ct_get_init in
+// net/netfilter/nft_ct.c), and nobody would know that it was off. What becomes of it, settleHost says.
+func (d *Daemon) settleAccounting() {
+	if d.cfg.Counts() && d.placed.any() {
+		_, _ = d.sysctls.Set(sysctlAccounting, "1")
+	}
+}
+
 // sysctl is a kernel setting and the value that relays need.
 type sysctl struct{ key, value string }
 
