@@ -10,17 +10,7 @@ import (
 )
 
 // faultyRelays are relays that each have a fault of their own, and one that has none.
-const faultyRelays = `
-[daemon]
-protect = "off"
-resolver = "10.2.0.1:53"
-
-[[relay]]
-name = "web"
-listen = "10.2.0.100:80"
-from = ["10.1.0.0/16"]
-to = ["10.3.0.100:80"]
-
+const faultyRelays = webRelay + `
 [[relay]]
 name = "refused"
 listen = "10.2.0.100:81"

@@ -9,6 +9,38 @@ import (
 	"strings"
 )
 
+// What a connection can belong to.
+const (
+	KindRelay   = "relay"
+	KindGateway = "gateway"
+	KindStatic  = "static"
+)
+
+// Connection is one tracked connection, with the addresses of both of its legs.
+type Connection struct {
+	Relay    string `json:"relay"` // the name of what it belongs to: a relay, gateway or static
+	Kind     string `json:"kind"`  // of that
+	Protocol string `json:"protocol"`
+	State    string `json:"state"`  // TCP or SCTP state, else REPLIED | UNREPLIED
+	Client   string `json:"client"` // ADDR:PORT, or ADDR where the protocol has no ports
+	Listen   string `json:"listen"`
+	SNAT     string `json:"snat"`
+	Target   string `json:"target"`
+	Timeout  int    `json:"timeout_seconds"`
+	Bytes    Volume `json:"bytes"`
+	Packets  Volume `json:"packets"`
+}
+
+// ConnectionList is the answer to "connections".
+type ConnectionList struct {
+	SchemaVersion int          `json:"schema_version"`
+	Connections   []Connection `json:"connections"`
+	Truncated     bool         `json:"truncated"` // there are more than the answer holds
+	Matched       int          `json:"matched"`   // how many there are of those that were asked for
+	Active        int          `json:"active"`    // of these, those that both sides have spoken on and that have not ended
+	Conntrack     Conntrack    `json:"conntrack"` // of the whole host
+}
+
 // ConnectionsArgs are the arguments of [OpConnections]: which connections, in which order, and how many. What is "" or 0 asks for
 // nothing in particular.
 type ConnectionsArgs struct {

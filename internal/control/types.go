@@ -190,30 +190,6 @@ type Name struct {
 	Error      string    `json:"error"`       // why the last question has none, "" when it has
 }
 
-// Accounting is how well connections, bytes and packets are counted.
-type Accounting struct {
-	Exact bool      `json:"exact"` // those of connections that have ended are counted, too: [metrics] or [flow_log] is on
-	Since time.Time `json:"since"` // when the counts began, over restarts of natd
-	Lost  uint64    `json:"lost"`  // times that the kernel dropped events because natd was too slow
-}
-
-// FlowLog is how the flow log fares.
-type FlowLog struct {
-	Path      string    `json:"path"`
-	Format    string    `json:"format"`
-	Interval  string    `json:"interval"`
-	Records   uint64    `json:"records"` // written since natd started
-	Dropped   uint64    `json:"dropped"` // not written: the disk was full or slow
-	LastWrite time.Time `json:"last_write"`
-	Error     string    `json:"error"` // why the last write failed, "" when it did not
-}
-
-// Metrics is where metrics are served.
-type Metrics struct {
-	Listen string `json:"listen"`
-	Error  string `json:"error"` // why nothing listens there, "" when it does
-}
-
 // Drift is one repair of what another program did.
 type Drift struct {
 	At   time.Time `json:"at"`
@@ -340,38 +316,6 @@ type Static struct {
 type Volume struct {
 	ToTarget uint64 `json:"to_target"`
 	ToClient uint64 `json:"to_client"`
-}
-
-// What a connection can belong to.
-const (
-	KindRelay   = "relay"
-	KindGateway = "gateway"
-	KindStatic  = "static"
-)
-
-// Connection is one tracked connection, with the addresses of both of its legs.
-type Connection struct {
-	Relay    string `json:"relay"` // the name of what it belongs to: a relay, gateway or static
-	Kind     string `json:"kind"`  // of that
-	Protocol string `json:"protocol"`
-	State    string `json:"state"`  // TCP or SCTP state, else REPLIED | UNREPLIED
-	Client   string `json:"client"` // ADDR:PORT, or ADDR where the protocol has no ports
-	Listen   string `json:"listen"`
-	SNAT     string `json:"snat"`
-	Target   string `json:"target"`
-	Timeout  int    `json:"timeout_seconds"`
-	Bytes    Volume `json:"bytes"`
-	Packets  Volume `json:"packets"`
-}
-
-// ConnectionList is the answer to "connections".
-type ConnectionList struct {
-	SchemaVersion int          `json:"schema_version"`
-	Connections   []Connection `json:"connections"`
-	Truncated     bool         `json:"truncated"` // there are more than the answer holds
-	Matched       int          `json:"matched"`   // how many there are of those that were asked for
-	Active        int          `json:"active"`    // of these, those that both sides have spoken on and that have not ended
-	Conntrack     Conntrack    `json:"conntrack"` // of the whole host
 }
 
 // Known is the answer to "known": what natd has found out about backends by itself, for whoever works out what it would do.

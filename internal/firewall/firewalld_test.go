@@ -4,7 +4,6 @@ import (
 	"context"
 	"fmt"
 	"os"
-	"os/exec"
 	"path/filepath"
 	"testing"
 
@@ -55,22 +54,11 @@ func (b *box) firewalld() (cmd func(command string) error) {
 	return cmd
 }
 
-// requireFirewalld skips the test where there is no firewalld. Tests must not install it: its package makes it start with the
-// machine, and shut it. TestOwners has its rules anywhere.
-func requireFirewalld(t *testing.T) {
-	t.Helper()
-	for _, program := range []string{"firewalld", "firewall-cmd", "dbus-daemon"} {
-		if _, err := exec.LookPath(program); err != nil {
-			t.Skipf("this test needs %s", program)
-		}
-	}
-}
-
 // Firewalld lets through what was translated here, whoever did it; in its strict mode, which has not that rule, it refuses
 // all but what it translated itself. A policy for the way opens it.
 func TestFirewalld(t *testing.T) {
 	t.Parallel()
-	requireFirewalld(t)
+	lab.Require(t, "firewalld", "firewall-cmd", "dbus-daemon") // TestOwners has its rules without them
 	b := newBox(t)
 	b.nft(relayed)
 	_, err := b.server.EchoTCP("10.3.0.100:8080")
