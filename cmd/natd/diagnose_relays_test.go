@@ -10,7 +10,7 @@ import (
 )
 
 // faultyRelays are relays that each have a fault of their own, and one that has none.
-const faultyRelays = webRelay + `
+const faultyRelays = labRelay + `
 [[relay]]
 name = "refused"
 listen = "10.2.0.100:81"
@@ -163,7 +163,7 @@ func TestDiagnoseWayBack(t *testing.T) {
 	lab.Check(t, err)
 	_, err = b.AddPrivate()
 	lab.Check(t, err)
-	b.start(webRelay("off") + "\n[[relay]]\nname = \"dns\"\nlisten = \"10.2.0.100:53\"\nprotocol = \"udp\"\nto = [\"10.3.0.100:53\"]\n")
+	b.start(labRelay("off") + "\n[[relay]]\nname = \"dns\"\nlisten = \"10.2.0.100:53\"\nprotocol = \"udp\"\nto = [\"10.3.0.100:53\"]\n")
 
 	lab.Check(t, b.R.Nft(t.Context(), "table ip f { chain forward { type filter hook forward priority -1; oifname a drop; }; }"))
 	trying := make(chan struct{})

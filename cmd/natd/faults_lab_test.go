@@ -24,8 +24,8 @@ type faultLab struct {
 	harmed []harm // by the fault that it has
 }
 
-// webRelay is the relay that most questions are about, and what natd needs beside it in a lab.
-const webRelay = `
+// labRelay is the relay that most questions are about, and what natd needs beside it in a lab.
+const labRelay = `
 [daemon]
 protect = "off"
 resolver = "10.2.0.1:53"
@@ -38,7 +38,7 @@ to = ["10.3.0.100:80"]
 `
 
 // usual is natd's configuration between faults.
-const usual = webRelay + `
+const usual = labRelay + `
 [[relay]]
 name = "dns"
 listen = "10.2.0.100:53"
