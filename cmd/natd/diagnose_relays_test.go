@@ -163,7 +163,7 @@ func TestDiagnoseWayBack(t *testing.T) {
 	lab.Check(t, err)
 	_, err = b.AddPrivate()
 	lab.Check(t, err)
-	b.start(labRelay("off") + "\n[[relay]]\nname = \"dns\"\nlisten = \"10.2.0.100:53\"\nprotocol = \"udp\"\nto = [\"10.3.0.100:53\"]\n")
+	b.start(webRelay("off") + "\n[[relay]]\nname = \"dns\"\nlisten = \"10.2.0.100:53\"\nprotocol = \"udp\"\nto = [\"10.3.0.100:53\"]\n")
 
 	lab.Check(t, b.R.Nft(t.Context(), "table ip f { chain forward { type filter hook forward priority -1; oifname a drop; }; }"))
 	trying := make(chan struct{})
