@@ -77,3 +77,24 @@ func TestSpecOf(t *testing.T) {
 		t.Errorf("got %+v, want %+v", got.Relays, want)
 	}
 }
+
+// TestNewestOfOneSecond wants the connection that tells most, whichever the kernel lists first: it tells whole seconds, so what was closed
+// just before an attempt looks as new as the attempt.
+func TestNewestOfOneSecond(t *testing.T) {
+	t.Parallel()
+	flows := []Flow{
+		{State: "SYN_SENT", Idle: time.Second},
+		{State: "TIME_WAIT", Replied: true, Idle: time.Second},
+		{State: "SYN_RECV", Replied: true, Idle: time.Second},
+	}
+	for range 2 {
+		var s sighting
+		for _, f := range flows {
+			s.reached(f)
+		}
+		if s.newest.State != "SYN_RECV" {
+			t.Errorf("of %v the newest is %v", flows, s.newest)
+		}
+		slices.Reverse(flows)
+	}
+}

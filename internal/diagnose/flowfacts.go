@@ -116,7 +116,7 @@ func (s *sighting) reached(f Flow) {
 	if u := s.flows.Unheard; !f.Replied && (u == nil || f.Idle < u.Idle) {
 		s.flows.Unheard = &f
 	}
-	if s.newest == nil || f.Idle < s.newest.Idle || f.Idle == s.newest.Idle && f.Replied && !s.newest.Replied { // the kernel tells whole seconds
+	if s.newest == nil || cmp.Or(cmp.Compare(f.Idle, s.newest.Idle), cmp.Compare(s.newest.tells(), f.tells())) < 0 {
 		s.newest = &f
 	}
 	if f.State == "SYN_RECV" {
@@ -124,6 +124,18 @@ func (s *sighting) reached(f Flow) {
 	} else if u := s.flows.Whole; f.Replied && (u == nil || f.Idle < u.Idle) {
 		s.flows.Whole = &f
 	}
+}
+
+// tells ranks connections of the same second, for the kernel tells whole seconds: one that waits for the client's answer shows an attempt
+// that is under way, one that was answered shows that an answer comes.
+func (f *Flow) tells() int {
+	switch {
+	case f.State == "SYN_RECV":
+		return 2
+	case f.Replied:
+		return 1
+	}
+	return 0
 }
 
 // outlived tells whether the connection was never answered, and a later one of the way was: an attempt from before a change.
