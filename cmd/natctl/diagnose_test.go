@@ -68,6 +68,19 @@ func TestDiagnoseText(t *testing.T) {
 	}
 }
 
+// TestDiagnoseNobody wants an answer that has no path to begin with its cause.
+func TestDiagnoseNobody(t *testing.T) {
+	t.Parallel()
+	got := runDiagnose(t, func(l *diagnose.Looker, q diagnose.Question) (*diagnose.Evidence, error) {
+		ev := disabledRelay(l, q)
+		ev.Ways, ev.Asked.Relay = nil, "10.2.0.100:81"
+		return ev, nil
+	}, "10.2.0.100:81", "--socket", serve(t, &fake{status: troubled()}))
+	if got.code != control.CodeDegraded || !strings.HasPrefix(got.stdout, "RELAY_NOT_CONFIGURED  certain") {
+		t.Errorf("exit %d:\n%s", got.code, got.stdout)
+	}
+}
+
 // TestDiagnoseJSON wants the names of AWS's analysis, and lists that are there when they are empty.
 func TestDiagnoseJSON(t *testing.T) {
 	t.Parallel()

@@ -32,7 +32,7 @@ func (a *app) reportText(r *diagnose.Report, asked bool) string {
 	if b.Len() > 0 {
 		b.WriteByte('\n')
 	}
-	return b.String() + printable(r.StatusMessage) + "\n"
+	return strings.TrimPrefix(b.String(), "\n") + printable(r.StatusMessage) + "\n"
 }
 
 func pathTitle(b *strings.Builder, p *diagnose.Path, s screen) {

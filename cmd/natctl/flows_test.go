@@ -306,11 +306,11 @@ func TestWhoWas(t *testing.T) {
 		code   int
 		stdout []string
 	}{
-		"2026-03-01T07:49:05Z":         {0, []string{"10.1.0.100:40000 came from 10.2.0.100:40001 at ", "began     " + localTime(0), "ended     " + localTime(10), "web, dialled as 10.2.0.100:80", "sure      exact"}},
+		"2026-03-01T07:49:05Z":         {0, []string{"10.2.0.100:40001 at ", " was 10.1.0.100:40000\n", "began     " + localTime(0), "ended     " + localTime(10), "web, dialled as 10.2.0.100:80", "sure      exact"}},
 		"[01/Mar/2026:07:39:10 +0000]": {0, []string{"began     " + localTime(-600), "sure      exact"}},
 		"2026-03-01T07:49:22Z":         {0, []string{"the nearest: ended 12 s before"}},
 		"2026-03-01T07:48:55Z":         {0, []string{"the nearest: began 5 s after"}},
-		"2026-03-01T07:54:00Z":         {1, []string{"no connection came from 10.2.0.100:40001 at ", "the nearest:\nCLIENT", "ended 290 s before", "began 300 s after"}},
+		"2026-03-01T07:54:00Z":         {1, []string{"no client was 10.2.0.100:40001 at ", "the nearest:\nCLIENT", "ended 290 s before", "began 300 s after"}},
 	} {
 		got := run(t, "flows", "--socket", socket, "--snat", "10.2.0.100:40001", "--at", at)
 		if got.code != want.code || got.stderr != "" {

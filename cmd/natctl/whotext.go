@@ -69,9 +69,9 @@ func whoText(filter *flowFilter, fits, others []candidate, missing bool) string 
 	asked := fmt.Sprintf("%s at %s", placeText(filter.snat), filter.at.from.Format(time.DateTime))
 	switch {
 	case len(fits) == 0:
-		fmt.Fprintf(&b, "no connection came from %s\n", asked)
+		fmt.Fprintf(&b, "no client was %s\n", asked)
 	case len(fits) > 1:
-		fmt.Fprintf(&b, "%d connections came from %s; --target tells them apart\n", len(fits), asked)
+		fmt.Fprintf(&b, "%d clients were %s; --target tells them apart\n", len(fits), asked)
 	}
 	if missing {
 		b.WriteString("records of that time are missing (SKIPDATA): it may have been another one\n")
@@ -90,7 +90,7 @@ func whoText(filter *flowFilter, fits, others []candidate, missing bool) string 
 }
 
 func (c *candidate) writeText(b *strings.Builder, asked string) {
-	fmt.Fprintf(b, "%s came from %s\n", endText(c.Client), asked)
+	fmt.Fprintf(b, "%s was %s\n", asked, endText(c.Client))
 	relay := cmp.Or(c.Relay, "not known")
 	if c.Kind != "" && c.Kind != control.KindRelay {
 		relay = c.Kind + " " + relay

@@ -103,7 +103,7 @@ func TestFaultsInDocs(t *testing.T) {
 	t.Parallel()
 	var table strings.Builder
 	table.WriteString("| fault | the first code | and |\n|---|---|---|\n")
-	for _, a := range areas() {
+	for _, a := range append(areas(), area{faults: kernelFaults}) {
 		for _, f := range a.faults() {
 			fmt.Fprintf(&table, "| %s | %s | %s |\n", f.name, f.first(), quotedCodes(f.also))
 		}

@@ -168,7 +168,7 @@ func TestAuditor(t *testing.T) {
 			if len(ports) != 2 {
 				t.Errorf("both clients have the source port %v: the test shows nothing\n%q", ports, lines)
 			}
-			b.step([]string{"flows", "--snat", "10.2.0.100:1", "--at", "1m"}, control.CodeFailed, "no connection came from 10.2.0.100:1")
+			b.step([]string{"flows", "--snat", "10.2.0.100:1", "--at", "1m"}, control.CodeFailed, "no client was 10.2.0.100:1 at ")
 			b.step([]string{"flows", "--relay", "web", "--client", "10.1.0.102"}, control.CodeOK, "10.1.0.102:40000")
 			b.step([]string{"flows", "--relay", "other"}, control.CodeOK, "no flows")
 			b.step([]string{"status"}, control.CodeOK, log+", "+format+" every 1 s")
@@ -184,11 +184,11 @@ func (b *box) audit(line string) (port string) {
 		b.t.Fatalf("nginx logged %q", line)
 	}
 	ask := []string{"flows", "--snat", said[1] + ":" + said[4], "--at", said[2]}
-	answer := said[3] + ":40000 came from " + said[1] + ":" + said[4]
+	answer := " was " + said[3] + ":40000\n"
 	b.step(ask, control.CodeOK, answer) // at once, from connection tracking
 	lab.Eventually(b.t, patience, func() error {
 		out, errs, code := b.natctl(ask...)
-		for _, want := range []string{answer, "sure      exact", "relay     web, dialled as 10.2.0.100:80"} {
+		for _, want := range []string{said[1] + ":" + said[4] + " at ", answer, "sure      exact", "relay     web, dialled as 10.2.0.100:80"} {
 			if code != control.CodeOK || !strings.Contains(out, want) {
 				return fmt.Errorf("%q exits %d, want %q: %s%s", ask, code, want, out, errs)
 			}

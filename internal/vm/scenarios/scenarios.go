@@ -27,12 +27,13 @@ const table = "./nat.test -test.v -test.timeout=10m -test.run='^Test(KernelHolds
 
 // dataPath is a stage: those of natd's end-to-end tests that show what the machine's kernel does. Those that measure time are left
 // out: the processor is emulated.
-const dataPath = "cd cmd/natd && ulimit -n 65536 && NATD_TEST_PROGRAMS=../../bin ./natd.test -test.v -test.timeout=20m -test.run='" +
+const dataPath = "cd cmd/natd && ulimit -n 65536 && NATD_TEST_PROGRAMS=../../bin NATD_TEST_OWN_MACHINE=1 ./natd.test -test.v -test.timeout=20m -test.run='" +
 	"^Test(Relay|RelayOfARange|ListenEverywhere|KeepsTheClient|Heal|Follow|Owned|FlushUnderConnection|RestartUnderConnection|KillDuringReload|" +
 	"OnStop|FlushCommand|RemovedRelay|NarrowedRelay|ChangedBackend|ChangedBackendUDP|EarlyDatagrams|Log|Counts|ForwardsNothingElse|" +
 	"SourcesOutsideFrom|OutOfWindow|ForgottenConnection|HostSettings|ConntrackMax|ReversePath|RulesAreNft|StartBeforeTheNetwork|" +
 	"SourceSticks|AllBackendsDie|Backup|DatagramsFollow|Drain|Limits|NameOutage|" +
 	"Gateway|GatewayPool|Static|StaticInside|SegmentSizes|" +
+	"CountsAreExact|RepeatedPackets|FlowRecords|FlowRejects|AccountingIsGivenBack|Diagnose|DiagnoseWatch|FaultsOfTheKernel|" +
 	"DualStack|IPv6Off|Forwarding6|TentativeAddress|NoRedirects6|Dig|SCTP|SCTPSockets|Ports)$'"
 
 // scenarios are all machines, in the order in which they start.
