@@ -75,12 +75,18 @@ func mssBy(set string, key part) part {
 	return part{fmt.Sprintf("%s%s map @%s", mssText, key.text, set), key.then(lookup(set), writeMSS())}
 }
 
-func logTo(group uint16) part {
-	return part{fmt.Sprintf("log group %d snaplen %d", group, logSnap), []expr.Any{&expr.Log{
-		Key:     1<<unix.NFTA_LOG_GROUP | 1<<unix.NFTA_LOG_SNAPLEN,
-		Group:   group,
-		Snaplen: logSnap,
-	}}}
+func logTo(group uint16) part { return logAs("", group) }
+
+// logAs is logTo with a prefix, if there is one.
+func logAs(prefix string, group uint16) part {
+	log := &expr.Log{Key: 1<<unix.NFTA_LOG_GROUP | 1<<unix.NFTA_LOG_SNAPLEN, Group: group, Snaplen: logSnap}
+	text := "log "
+	if prefix != "" {
+		log.Key |= 1 << unix.NFTA_LOG_PREFIX
+		log.Data = []byte(prefix)
+		text += fmt.Sprintf("prefix %q ", prefix)
+	}
+	return part{fmt.Sprintf("%sgroup %d snaplen %d", text, group, logSnap), []expr.Any{log}}
 }
 
 func accept() part { return part{"accept", []expr.Any{&expr.Verdict{Kind: expr.VerdictAccept}}} }

@@ -2,6 +2,7 @@ package nat
 
 import (
 	"encoding/binary"
+	"slices"
 	"time"
 
 	"github.com/google/nftables/expr"
@@ -21,10 +22,12 @@ const RepeatedBurst = 5000
 //   - the first packet again while nobody has answered: SYN since Linux 6.2 (commit e15d4cdf27cb, which the stable series 4.19 to 6.1 have since
 //     January 2023), SCTP's INIT since 5.17 (likewise carried back);
 //   - SYN again once it was answered, with any kernel ("ignored" in nf_conntrack_tcp_packet);
-//   - SYN-ACK again, likewise, unless a SYN was repeated before it.
+//   - SYN-ACK again, likewise, unless it is the first one behind a repeated SYN.
 //
-// No rule asks for the version of the kernel: each matches only what this kernel has not counted. All stand behind the rule for
-// established connections, and cost these nothing.
+// No rule asks for the version of the kernel: each matches what this kernel has not counted, but for the last: once a SYN-ACK behind a
+// repeated SYN was counted, all that come are reported, and whoever reads the reports knows by AnsweredPrefix when there was a SYN before
+// it. Time does not tell: a SYN and a SYN-ACK of whose answers no side has heard cross, and the answer to that SYN is another SYN-ACK some
+// microseconds later. All stand behind the rule for established connections, and cost these nothing.
 type repeats struct {
 	answer time.Duration // see Placements.Answered
 }
@@ -35,7 +38,8 @@ func (r *repeats) unanswered() []Rule {
 	if r == nil {
 		return nil
 	}
-	return []Rule{rule("reports repetitions without an answer that are not counted", ctNew(), ctConfirmed(), ctTranslated(), ctSentOnce(), reportRepeated())}
+	return []Rule{rule("reports repetitions without an answer that are not counted", ctNew(), ctConfirmed(), ctTranslated(),
+		ctSent("original", 0, "1", expr.CmpOpEq), reportRepeated(""))}
 }
 
 // answered reports what is sent again before the connection is established.
@@ -43,19 +47,31 @@ func (r *repeats) answered() []Rule {
 	if r == nil {
 		return nil
 	}
-	rules := []Rule{rule("reports repeated SYN that is not counted", tcpFlags("syn / syn,ack", tcpSYN|tcpACK, expr.CmpOpEq, tcpSYN),
-		ctStateIs("established", expr.CtStateBitESTABLISHED), ctTranslated(), ctFrom("original", 0), reportRepeated())}
+	synACK := []part{
+		tcpFlags("syn,ack / syn,ack", tcpSYN|tcpACK, expr.CmpOpEq, tcpSYN|tcpACK),
+		ctStateIs("established", expr.CtStateBitESTABLISHED), ctTranslated(), ctFrom("reply", 1),
+	}
+	rules := []Rule{
+		rule("reports repeated SYN that is not counted", tcpFlags("syn / syn,ack", tcpSYN|tcpACK, expr.CmpOpEq, tcpSYN),
+			ctStateIs("established", expr.CtStateBitESTABLISHED), ctTranslated(), ctFrom("original", 0), reportRepeated(AnsweredPrefix)),
+		rule("reports SYN-ACK behind one that was counted", append(slices.Clone(synACK), ctSent("reply", 1, "!= 1", expr.CmpOpNeq), reportRepeated(""))...),
+	}
 	// What was counted has just renewed the timeout. SYN-ACK is repeated after a second or more (RFC 6298, section 2), and what happens
 	// between the two hooks takes some microseconds.
 	const moment = 500 * time.Millisecond
 	if r.answer <= moment {
 		return rules
 	}
-	return append(rules, rule("reports repeated SYN-ACK that is not counted", tcpFlags("syn,ack / syn,ack", tcpSYN|tcpACK, expr.CmpOpEq, tcpSYN|tcpACK),
-		ctStateIs("established", expr.CtStateBitESTABLISHED), ctTranslated(), ctFrom("reply", 1), ctExpiresWithin(r.answer-moment), reportRepeated()))
+	return append(rules, rule("reports repeated SYN-ACK that is not counted",
+		append(synACK, ctSent("reply", 1, "1", expr.CmpOpEq), ctExpiresWithin(r.answer-moment), reportRepeated(""))...))
 }
 
-func reportRepeated() part { return join(rateWithin(RepeatedBurst), logTo(RepeatedGroup)) }
+// AnsweredPrefix marks the report of a SYN that was repeated although it was answered.
+const AnsweredPrefix = "answered"
+
+func reportRepeated(prefix string) part {
+	return join(rateWithin(RepeatedBurst), logAs(prefix, RepeatedGroup))
+}
 
 // ctConfirmed matches packets of a connection whose first packet has left the host.
 func ctConfirmed() part { return ctStatusHas("confirmed", ipsConfirmed) }
@@ -67,10 +83,10 @@ func ctFrom(word string, direction byte) part {
 	}}
 }
 
-// ctSentOnce matches while connection tracking has counted one packet of the client.
-func ctSentOnce() part {
-	return part{"ct original packets 1", []expr.Any{
-		&expr.Ct{Key: expr.CtKeyPKTS, Register: firstReg}, compare(expr.CmpOpEq, binary.NativeEndian.AppendUint64(nil, 1)),
+// ctSent compares the packets of one direction that connection tracking has counted with one.
+func ctSent(word string, direction uint32, than string, op expr.CmpOp) part {
+	return part{"ct " + word + " packets " + than, []expr.Any{
+		&expr.Ct{Key: expr.CtKeyPKTS, Register: firstReg, Direction: direction}, compare(op, binary.NativeEndian.AppendUint64(nil, 1)),
 	}}
 }
 

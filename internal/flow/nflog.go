@@ -31,6 +31,7 @@ const (
 
 	logDevice    = 4  // NFULA_IFINDEX_INDEV
 	logPayload   = 9  // NFULA_PAYLOAD
+	logPrefix    = 10 // NFULA_PREFIX
 	logConntrack = 18 // NFULA_CT
 )
 

@@ -14,10 +14,13 @@ const repeatedSize = 512
 // maxRepeated bounds the connections whose repeated packets wait for them to be read.
 const maxRepeated = 1 << 16
 
-// Repeated is a packet that the kernel has let through and does not count, see nat.Spec.ReportRepeated.
+// Repeated is a packet that the kernel has let through and may not have counted, see nat.Spec.ReportRepeated.
 type Repeated struct {
 	ends   ends
 	volume carried
+
+	// The kernel counts the SYN-ACK that comes first behind a SYN it has not counted, because that was answered before.
+	answeredSYN, synACK bool
 }
 
 // ends is how a connection looks between the two translations: its client, and its target. A client that dials one target through two
@@ -34,9 +37,10 @@ func decodeRepeated(attrs []byte, r *Repeated) bool {
 	sent := Volume{Packets: 1, Bytes: p.Bytes}
 	const synACK = 0x12 // RFC 9293, section 3.1: of all packets that are reported only the target sends it
 	if p.Flags&synACK == synACK {
-		*r = Repeated{ends{p.Proto, p.Target, p.From}, carried{toClient: sent}}
+		*r = Repeated{ends: ends{p.Proto, p.Target, p.From}, volume: carried{toClient: sent}, synACK: true}
 	} else {
-		*r = Repeated{ends{p.Proto, p.From, p.Target}, carried{toTarget: sent}}
+		answered := nfnl.String(nfnl.Attr(attrs, logPrefix)) == nat.AnsweredPrefix
+		*r = Repeated{ends: ends{p.Proto, p.From, p.Target}, volume: carried{toTarget: sent}, answeredSYN: answered}
 	}
 	return p.From.Addr().IsValid()
 }
@@ -54,6 +58,8 @@ type repeat struct {
 	volume carried
 	last   int64  // packet, in ns since 1970
 	dumps  uint64 // that there were before it
+
+	answeredSYN bool // and no SYN-ACK since then
 }
 
 func newRepeats() repeats { return repeats{waiting: make(map[ends]*repeat)} }
@@ -76,9 +82,13 @@ func (w *repeats) add(r *Repeated, dumps uint64, now time.Time) bool {
 		one = &repeat{}
 		w.waiting[r.ends] = one
 	}
-	one.volume.toTarget.add(r.volume.toTarget)
-	one.volume.toClient.add(r.volume.toClient)
 	one.last, one.dumps = now.UnixNano(), dumps
+	counted := r.synACK && one.answeredSYN
+	one.answeredSYN = r.answeredSYN
+	if !counted {
+		one.volume.toTarget.add(r.volume.toTarget)
+		one.volume.toClient.add(r.volume.toClient)
+	}
 	return all
 }
 
@@ -93,7 +103,11 @@ func (w *repeats) take(e *Entry) (volume carried, last int64) {
 	if r == nil {
 		return carried{}, 0
 	}
-	delete(w.waiting, id)
+	if r.answeredSYN {
+		w.waiting[id] = &repeat{last: r.last, dumps: r.dumps, answeredSYN: true}
+	} else {
+		delete(w.waiting, id)
+	}
 	if carriedBy(e) == (carried{}) {
 		return carried{}, 0
 	}

@@ -13,7 +13,7 @@ import (
 
 // again is a report of a packet of the connection.
 func again(e *Entry, toTarget, toClient Volume) *Repeated {
-	return &Repeated{ends{e.Proto, e.Orig.Src, e.Reply.Src}, carried{toTarget, toClient}}
+	return &Repeated{ends: ends{e.Proto, e.Orig.Src, e.Reply.Src}, volume: carried{toTarget, toClient}}
 }
 
 // What a connection repeats counts once, over samples, a natd that is started anew, and its end.
@@ -48,6 +48,32 @@ func TestMeterCountsRepeated(t *testing.T) {
 	next.wantSampled(1, 1, 5, 300)
 	if next.Losses() != 0 || len(next.repeats.waiting) != 0 {
 		t.Errorf("%d losses, %d wait", next.Losses(), len(next.repeats.waiting))
+	}
+}
+
+// The SYN-ACK that comes first behind a SYN that was answered before has been counted; the ones behind it have not, nor any before.
+func TestMeterLeavesOutCounted(t *testing.T) {
+	t.Parallel()
+	m := newMetered(t)
+	e := m.track("a", "10.1.0.5:1000", 1)
+	carry(e, 1, 60)
+	syn, synACK := again(e, Volume{1, 60}, Volume{}), again(e, Volume{}, Volume{1, 60})
+	syn.answeredSYN, synACK.synACK = true, true
+	tell := func(second int, all ...*Repeated) {
+		for _, r := range all {
+			m.At(when(second)).Repeated(r)
+		}
+	}
+	tell(1, synACK, syn, synACK, synACK)
+	m.dump(2, false)
+	m.want(1, 0, 0, 2, 120)
+	tell(3, syn)
+	m.dump(4, false)
+	tell(4, synACK, synACK, synACK)
+	m.dump(5, false)
+	m.want(1, 0, 0, 3, 180)
+	if len(m.repeats.waiting) != 0 {
+		t.Errorf("%d wait", len(m.repeats.waiting))
 	}
 }
 
