@@ -232,3 +232,27 @@ func TestMeterOffWithoutADisk(t *testing.T) {
 	m.enable(on)
 	m.want(t, 2)
 }
+
+// A disk that hangs does not keep natd from stopping.
+func TestMeterStopsWithoutADisk(t *testing.T) {
+	t.Parallel()
+	m := startMeter(t, lab.NewHost(t), t.TempDir())
+	m.track(t, "1001")
+	m.want(t, 1)
+	m.file.writing.Lock()
+	late := time.AfterFunc(closePatience+10*time.Second, m.file.writing.Unlock)
+	m.stop()
+	if !late.Stop() {
+		t.Fatal("it waits for the disk")
+	}
+	m.file.writing.Unlock()
+	lab.Eventually(t, 10*time.Second, func() error {
+		m.file.mu.Lock()
+		defer m.file.mu.Unlock()
+		if m.file.next != nil {
+			return errors.New("it is not written")
+		}
+		return nil
+	})
+	m.file.flush() // waits for who writes
+}
