@@ -10,7 +10,8 @@ import (
 	"natd/nat"
 )
 
-// A connection of a relay that is gone is still the relay's, whatever else has changed since, until a dump has found all that lived then.
+// A connection of a relay that is gone is still the relay's, whatever else has changed since, until a dump has found
+// all that lived then, and the ends of those that it was too late for were heard of.
 func TestOwners(t *testing.T) {
 	t.Parallel()
 	lab.Require(t, "conntrack")
@@ -44,7 +45,11 @@ func TestOwners(t *testing.T) {
 	if got := o.of(&e); got.Name != "old" {
 		t.Errorf("a connection that began under the relay is %q's", got.Name)
 	}
-	o.forget()
+	o.forget(e.Began())
+	if got := o.of(&e); got.Name != "old" {
+		t.Errorf("one whose end is heard of behind the dump is %q's", got.Name)
+	}
+	o.forget(e.Began().Add(time.Hour))
 	if got := o.of(&e); got.Name != "" {
 		t.Errorf("one that no dump has found is %q's", got.Name)
 	}
