@@ -36,7 +36,8 @@ func startMeter(t *testing.T, host *lab.Host, dir string, sinks ...flow.Sink) *m
 			To: []netip.Prefix{netip.MustParsePrefix("0.0.0.0/0")}, Enabled: true,
 		}},
 	}
-	judge := &flow.Judge{Spec: spec, Index: nat.NewIndex(spec, []netip.Addr{netip.MustParseAddr("10.2.0.100")})}
+	places := &nat.Placements{Relays: make([]nat.Placement, 1)}
+	judge := &flow.Judge{Spec: spec, Places: places, Index: nat.NewIndex(spec, []netip.Addr{netip.MustParseAddr("10.2.0.100")})}
 	m := &metered{host: host, meter: &meter{
 		log: slog.New(slog.DiscardHandler), judge: func() *flow.Judge { return judge },
 		timeout: func(string) time.Duration { return time.Minute }, sinks: sinks,

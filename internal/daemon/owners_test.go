@@ -30,7 +30,8 @@ func TestOwners(t *testing.T) {
 	}))
 	judge := func(relays ...nat.Relay) *flow.Judge {
 		spec := &nat.Spec{Relays: relays}
-		return &flow.Judge{Spec: spec, Index: nat.NewIndex(spec, []netip.Addr{netip.MustParseAddr("10.2.0.100")})}
+		places := &nat.Placements{Relays: make([]nat.Placement, len(relays))}
+		return &flow.Judge{Spec: spec, Places: places, Index: nat.NewIndex(spec, []netip.Addr{netip.MustParseAddr("10.2.0.100")})}
 	}
 	old, without := judge(relay("old", "10.2.0.100:80")), judge()
 	changed := func(after time.Duration) *owners {
