@@ -88,7 +88,7 @@ func TestFlowLogDroppedStays(t *testing.T) {
 	t.Parallel()
 	dir := t.TempDir()
 	f := newFlowLog(slog.New(slog.DiscardHandler), io.Discard, func() {})
-	f.change(planOf(filepath.Join(dir, "0.log"), record.V2))
+	f.change(planOf(filepath.Join(dir, "0.log"), record.V5))
 	for f.dropped() < 100 {
 		f.Sample(sampleOf(1000))
 	}
@@ -98,7 +98,7 @@ func TestFlowLogDroppedStays(t *testing.T) {
 			t.Fatalf("%d records were dropped, and then %d", before, f.dropped())
 		}
 	}}
-	f.change(planOf(filepath.Join(dir, "1.log"), record.V2))
+	f.change(planOf(filepath.Join(dir, "1.log"), record.V5))
 	if after := f.dropped(); after != before || looks == 0 {
 		t.Errorf("%d records were dropped, and then %d; %d looks", before, after, looks)
 	}
