@@ -157,10 +157,10 @@ func (l *flowLog) readParts(ctx context.Context, r *flowReader, current *logfile
 }
 
 func (l *flowLog) readPart(ctx context.Context, r *flowReader, path string) error {
-	f, err := logfile.Open(path)
+	f, err := logfile.OpenPart(path)
 	switch {
 	case errors.Is(err, fs.ErrNotExist):
-		return nil // deleted for its age, or compressed a moment ago: then the log has moved on
+		return nil // deleted for its age
 	case errors.Is(err, gzip.ErrHeader), errors.Is(err, io.EOF), errors.Is(err, io.ErrUnexpectedEOF):
 		r.damaged = append(r.damaged, err)
 		return nil

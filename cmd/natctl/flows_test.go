@@ -369,3 +369,15 @@ func TestWhoWasIncomplete(t *testing.T) {
 		t.Errorf("%+v", got)
 	}
 }
+
+// TestFlowsCompressedMeanwhile reads a part that was compressed after it was found, which takes as long as the parts before it.
+func TestFlowsCompressedMeanwhile(t *testing.T) {
+	t.Parallel()
+	path := filepath.Join(t.TempDir(), "flow-2026-03-01T07-50-00.000-full.log")
+	writeLog(t, path+".gz", logText(t, record.V5, flowAt(40000, 0)), 0)
+	flows := 0
+	r := &flowReader{each: func(*joined) error { flows++; return nil }}
+	if err := new(flowLog).readPart(t.Context(), r, path); err != nil || flows != 1 || len(r.damaged) > 0 {
+		t.Errorf("%d flows, %v, %v", flows, err, r.damaged)
+	}
+}

@@ -47,6 +47,7 @@ func run(args []string) int {
 	defer stop()
 	reload := make(chan os.Signal, 1)
 	signal.Notify(reload, syscall.SIGHUP)
+	signal.Ignore(syscall.SIGPIPE) // else natd ends with whoever reads what it writes, such as a journal that is started anew
 
 	err := daemon.Run(ctx, daemon.Options{
 		ConfigPath: *configPath, SocketPath: *socketPath, StateDir: *stateDir, Version: version,

@@ -5,8 +5,18 @@ import (
 	"time"
 
 	"natd/internal/lab"
+	"natd/nat"
 	"natd/netconf"
 )
+
+// Another time is another placement, so that the rule for repeated SYN-ACK follows it.
+func TestAnsweredPlacesAnew(t *testing.T) {
+	t.Parallel()
+	of := func(answered time.Duration) *placed { return placeOn(&facts{answered: answered}, new(nat.Spec), nil) }
+	if !of(time.Minute).same(of(time.Minute)) || of(time.Minute).same(of(10*time.Second)) {
+		t.Error("placements are the same, or not, whatever the time")
+	}
+}
 
 // The rule for repeated SYN-ACK must never take the first one for a second: it goes by the shortest time that the kernel may give it.
 func TestAnswered(t *testing.T) {

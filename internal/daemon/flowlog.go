@@ -188,18 +188,12 @@ func (f *flowLog) change(plan flowLogPlan) {
 	var next *flowlog.Log
 	var format *record.Format
 	if plan.On() {
-		began := time.Now()
-		if old := f.current.Load(); old != nil {
-			began = old.Began()
-		}
 		var err error
 		if format, err = record.ParseFormat(plan.Format); err == nil { // the configuration was read with the same words
-			next = flowlog.New(format, f.host.Load, f.poke, began)
+			next = flowlog.New(format, f.host.Load, f.poke, time.Now())
 		}
 	}
-	f.using.Lock()
-	old := f.current.Swap(next)
-	f.using.Unlock()
+	old := f.swap(next)
 	if old != nil && f.end(old) && next != nil {
 		next.Skip()
 	}
@@ -209,11 +203,28 @@ func (f *flowLog) change(plan flowLogPlan) {
 	}
 }
 
-// end writes what is left of a log, and tells whether records are missing.
+// swap makes the next log the current one. What the old one has dropped until then is missed from then on.
+func (f *flowLog) swap(next *flowlog.Log) (old *flowlog.Log) {
+	f.using.Lock()
+	defer f.using.Unlock()
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	if old = f.current.Swap(next); old == nil {
+		return nil
+	}
+	f.missed += old.Dropped()
+	if next != nil {
+		next.GoOn(old)
+	}
+	return old
+}
+
+// end writes what is left of a log that is not the current one any more, and tells whether records are missing.
 func (f *flowLog) end(l *flowlog.Log) (skipped bool) {
+	missed := l.Dropped() // until it was swapped
 	skipped = l.End()
 	f.write(l)
-	left := l.Dropped()
+	left := l.Dropped() - missed
 	for _, s := range f.backlog {
 		left += uint64(s.Records)
 		skipped = true
@@ -312,12 +323,11 @@ func (f *flowLog) report(err error) {
 // dropped is how many records were not written since natd started.
 func (f *flowLog) dropped() uint64 {
 	f.mu.Lock()
-	missed := f.missed
-	f.mu.Unlock()
+	defer f.mu.Unlock()
 	if l := f.current.Load(); l != nil {
-		missed += l.Dropped()
+		return f.missed + l.Dropped()
 	}
-	return missed
+	return f.missed
 }
 
 // state is what status says; nil while there is no flow log.

@@ -13,6 +13,7 @@ import (
 
 	"natd/internal/config"
 	"natd/internal/flow"
+	"natd/internal/flowlog"
 	"natd/internal/lab"
 	"natd/internal/record"
 	"natd/nat"
@@ -72,5 +73,53 @@ func TestFlowLogChange(t *testing.T) {
 	}
 	if missing := int(f.dropped()); got+missing != 4*want {
 		t.Errorf("of %d connections there are %d records, and %d are said to be missing", want, got, missing)
+	}
+}
+
+// slowDisk is one that takes long enough for a look at what was dropped.
+type slowDisk struct{ look func() }
+
+func (s slowDisk) Write([]byte) error { s.look(); return nil }
+func (slowDisk) Reopen() error        { return nil }
+func (slowDisk) Close() error         { return nil }
+
+// What was dropped never becomes less, also while a log ends that has dropped records.
+func TestFlowLogDroppedStays(t *testing.T) {
+	t.Parallel()
+	dir := t.TempDir()
+	f := newFlowLog(slog.New(slog.DiscardHandler), io.Discard, func() {})
+	f.change(planOf(filepath.Join(dir, "0.log"), record.V5))
+	for f.dropped() < 100 {
+		f.Sample(sampleOf(1000))
+	}
+	before, looks := f.dropped(), 0
+	f.to = slowDisk{func() {
+		if looks++; f.dropped() < before {
+			t.Fatalf("%d records were dropped, and then %d", before, f.dropped())
+		}
+	}}
+	f.change(planOf(filepath.Join(dir, "1.log"), record.V5))
+	if after := f.dropped(); after != before || looks == 0 {
+		t.Errorf("%d records were dropped, and then %d; %d looks", before, after, looks)
+	}
+	f.change(flowLogPlan{})
+}
+
+// The interface that had traffic before the log changed had it in the window.
+func TestFlowLogChangeKeepsTheWindow(t *testing.T) {
+	t.Parallel()
+	dir := t.TempDir()
+	f := newFlowLog(slog.New(slog.DiscardHandler), io.Discard, func() {})
+	f.host.Store(flowlog.NewHost(flowlog.Facts{Interfaces: []flowlog.Interface{{ID: "ens5"}}}))
+	f.change(planOf(filepath.Join(dir, "0.log"), record.V2))
+	f.Sample(sampleOf(1000))
+	f.change(planOf(filepath.Join(dir, "1.log"), record.V2))
+	now := time.Now()
+	f.Window(now.Add(-time.Minute), now, false)
+	f.change(flowLogPlan{})
+	text, err := os.ReadFile(filepath.Join(dir, "1.log"))
+	lab.Check(t, err)
+	if strings.Contains(string(text), string(record.NoData)) {
+		t.Errorf("an interface with traffic had none:\n%s", text)
 	}
 }

@@ -19,6 +19,7 @@ const (
 	lossPause     = 10 * time.Second      // after a loss a dump comes early, but no more often than that
 	lookPatience  = 5 * time.Second       // that status waits for figures of now
 	savePatience  = 2 * time.Second       // that metrics wait for the disk
+	closePatience = 5 * time.Second       // that natd waits for it when it stops
 )
 
 // meter counts the connections of natd and what they carry, where [metrics] or [flow_log] is on: events cost the kernel some 8 % of
@@ -209,8 +210,7 @@ func (m *meter) run(ctx context.Context) error {
 	saver.Go(func() { m.file.run(saving) })
 	defer func() {
 		stop()
-		saver.Wait()
-		m.file.flush()
+		m.close(&saver)
 		m.enable(metering{})
 		m.decline()
 	}()
@@ -225,6 +225,23 @@ func (m *meter) run(ctx context.Context) error {
 		m.rest(ctx)
 	}
 	return nil
+}
+
+// close saves what is left. A disk that hangs must not keep natd from stopping.
+func (m *meter) close(saver *sync.WaitGroup) {
+	saved := make(chan struct{})
+	go func() {
+		defer close(saved)
+		saver.Wait()
+		m.file.flush()
+	}()
+	timer := time.NewTimer(closePatience)
+	defer timer.Stop()
+	select {
+	case <-saved:
+	case <-timer.C:
+		m.log.Warn("the counts of connections are not saved to their end: the disk does not answer")
+	}
 }
 
 // rest waits until there may be something to do.

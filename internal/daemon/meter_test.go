@@ -36,7 +36,8 @@ func startMeter(t *testing.T, host *lab.Host, dir string, sinks ...flow.Sink) *m
 			To: []netip.Prefix{netip.MustParsePrefix("0.0.0.0/0")}, Enabled: true,
 		}},
 	}
-	judge := &flow.Judge{Spec: spec, Index: nat.NewIndex(spec, []netip.Addr{netip.MustParseAddr("10.2.0.100")})}
+	places := &nat.Placements{Relays: make([]nat.Placement, 1)}
+	judge := &flow.Judge{Spec: spec, Places: places, Index: nat.NewIndex(spec, []netip.Addr{netip.MustParseAddr("10.2.0.100")})}
 	m := &metered{host: host, meter: &meter{
 		log: slog.New(slog.DiscardHandler), judge: func() *flow.Judge { return judge },
 		timeout: func(string) time.Duration { return time.Minute }, sinks: sinks,
@@ -231,4 +232,28 @@ func TestMeterOffWithoutADisk(t *testing.T) {
 	})
 	m.enable(on)
 	m.want(t, 2)
+}
+
+// A disk that hangs does not keep natd from stopping.
+func TestMeterStopsWithoutADisk(t *testing.T) {
+	t.Parallel()
+	m := startMeter(t, lab.NewHost(t), t.TempDir())
+	m.track(t, "1001")
+	m.want(t, 1)
+	m.file.writing.Lock()
+	late := time.AfterFunc(closePatience+10*time.Second, m.file.writing.Unlock)
+	m.stop()
+	if !late.Stop() {
+		t.Fatal("it waits for the disk")
+	}
+	m.file.writing.Unlock()
+	lab.Eventually(t, 10*time.Second, func() error {
+		m.file.mu.Lock()
+		defer m.file.mu.Unlock()
+		if m.file.next != nil {
+			return errors.New("it is not written")
+		}
+		return nil
+	})
+	m.file.flush() // waits for who writes
 }

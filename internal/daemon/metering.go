@@ -16,7 +16,8 @@ type session struct {
 	count  *flow.Meter
 	owners owners
 
-	ends   time.Time // of the window
+	began  time.Time // of the window
+	ends   time.Time // likewise
 	dumped time.Time
 	unsure bool // events were lost since the last dump
 	told   bool // that they were, in this window
@@ -31,7 +32,7 @@ const gatherEvery = 1024
 func (s *session) begin() {
 	now := time.Now()
 	plan := s.wants()
-	s.ends = now.Add(plan.window)
+	s.began, s.ends = now, now.Add(plan.window)
 	s.owners.change(s.judge(), now)
 	s.count = s.resume(plan, now)
 	if len(s.sinks) > 0 {
@@ -98,8 +99,11 @@ func (s *session) turn(ctx context.Context) error {
 	if atEnd {
 		s.ends = now.Add(s.wants().window)
 		s.told = false
-		s.owners.forget()
 		s.readTimeouts()
+	}
+	if atEnd && read {
+		s.owners.forget(s.began)
+		s.began = now
 	}
 	s.answer(asks, read, atEnd)
 	return nil
@@ -227,8 +231,11 @@ func (o *owners) change(to *flow.Judge, now time.Time) {
 	o.was = slices.Delete(o.was, least, least+1)
 }
 
-// forget lets go of what was: a dump has found all that lived then.
-func (o *owners) forget() { o.was = nil }
+// forget lets go of what was before a window that has ended: the dump before it has found all that lived then, and what ended during that dump
+// was heard of since.
+func (o *owners) forget(window time.Time) {
+	o.was = slices.DeleteFunc(o.was, func(f former) bool { return f.until.Before(window) })
+}
 
 func (o *owners) of(e *flow.Entry) flow.Owner {
 	owner := o.is.Owner(e)

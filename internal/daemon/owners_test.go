@@ -10,7 +10,8 @@ import (
 	"natd/nat"
 )
 
-// A connection of a relay that is gone is still the relay's, whatever else has changed since, until a dump has found all that lived then.
+// A connection of a relay that is gone is still the relay's, whatever else has changed since, until a dump has found
+// all that lived then, and the ends of those that it was too late for were heard of.
 func TestOwners(t *testing.T) {
 	t.Parallel()
 	lab.Require(t, "conntrack")
@@ -29,7 +30,8 @@ func TestOwners(t *testing.T) {
 	}))
 	judge := func(relays ...nat.Relay) *flow.Judge {
 		spec := &nat.Spec{Relays: relays}
-		return &flow.Judge{Spec: spec, Index: nat.NewIndex(spec, []netip.Addr{netip.MustParseAddr("10.2.0.100")})}
+		places := &nat.Placements{Relays: make([]nat.Placement, len(relays))}
+		return &flow.Judge{Spec: spec, Places: places, Index: nat.NewIndex(spec, []netip.Addr{netip.MustParseAddr("10.2.0.100")})}
 	}
 	old, without := judge(relay("old", "10.2.0.100:80")), judge()
 	changed := func(after time.Duration) *owners {
@@ -44,7 +46,11 @@ func TestOwners(t *testing.T) {
 	if got := o.of(&e); got.Name != "old" {
 		t.Errorf("a connection that began under the relay is %q's", got.Name)
 	}
-	o.forget()
+	o.forget(e.Began())
+	if got := o.of(&e); got.Name != "old" {
+		t.Errorf("one whose end is heard of behind the dump is %q's", got.Name)
+	}
+	o.forget(e.Began().Add(time.Hour))
 	if got := o.of(&e); got.Name != "" {
 		t.Errorf("one that no dump has found is %q's", got.Name)
 	}

@@ -27,7 +27,7 @@ func placeOn(f *facts, spec *nat.Spec, refused map[string]string) *placed {
 func (p *placed) same(o *placed) bool {
 	samePlace := func(a, b place) bool { return a.same(&b) }
 	sameSpot := func(a, b spot) bool { return a.same(&b) }
-	return slices.EqualFunc(p.relays, o.relays, samePlace) &&
+	return p.facts.answered == o.facts.answered && slices.EqualFunc(p.relays, o.relays, samePlace) &&
 		slices.EqualFunc(p.gateways, o.gateways, sameSpot) && slices.EqualFunc(p.statics, o.statics, sameSpot)
 }
 

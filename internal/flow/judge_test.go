@@ -235,6 +235,25 @@ func TestJudgeForeignTranslation(t *testing.T) {
 	})
 }
 
+// What another program translates in place of a held relay is none of the relay's; what goes to its target is, and so is what may have when
+// nobody knows its targets.
+func TestOwnerOfHeldRelay(t *testing.T) {
+	t.Parallel()
+	const held = host + ":90"
+	j := newJudge()
+	own, foreigner := translated(nat.TCP, client, held, "10.3.0.100:90", established), translated(nat.TCP, client, held, "172.17.0.2:90", established)
+	if got := j.Owner(own).Name; got != "held-tcp" {
+		t.Errorf("natd's own is %q's", got)
+	}
+	if got := j.Owner(foreigner).Name; got != "" {
+		t.Errorf("another program's is %q's", got)
+	}
+	j.Places.Relays[5].Targets = nil
+	if got := j.Owner(foreigner).Name; got != "held-tcp" {
+		t.Errorf("what may be natd's own is %q's", got)
+	}
+}
+
 func TestJudgeRelay(t *testing.T) {
 	t.Parallel()
 	j := newJudge()

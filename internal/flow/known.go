@@ -39,7 +39,7 @@ func (c carried) since(was carried) carried {
 	return carried{c.toTarget.since(was.toTarget), c.toClient.since(was.toClient)}
 }
 
-// below tells whether less was carried: then it was by another connection.
+// below tells whether less was carried: then it was by another connection, or somebody has set the counters to zero.
 func (c carried) below(was carried) bool {
 	return c.toTarget.Packets < was.toTarget.Packets || c.toClient.Packets < was.toClient.Packets ||
 		c.toTarget.Bytes < was.toTarget.Bytes || c.toClient.Bytes < was.toClient.Bytes
@@ -68,6 +68,11 @@ type known struct {
 	state  uint8
 	is4    bool
 	shown  bool // the sink knows it
+}
+
+// restart takes it that the kernel counts from zero again, as "conntrack -L -z" makes it. What the sink is still to get stays.
+func (k *known) restart() {
+	k.counted, k.sampled = carried{}, k.sampled.since(k.counted)
 }
 
 // note keeps how the connection was read.

@@ -163,7 +163,11 @@ func (m *Meter) bury() {
 // find is what is known of the connection, made for one that is met for the first time; nil for one that is none of natd's.
 func (m *Meter) find(id key, e *Entry) *known {
 	if k := m.live[id]; k != nil {
-		if !carriedBy(e).below(k.counted) {
+		switch {
+		case !carriedBy(e).below(k.counted):
+			return k
+		case id.began != 0:
+			k.restart()
 			return k
 		}
 		m.end(id, k, k.entry(id)) // one without a time stamp may look like another before it

@@ -242,6 +242,26 @@ func TestMeterTellsTheNextApart(t *testing.T) {
 	}
 }
 
+// Somebody may set the counters to zero ("conntrack -L -z"): the connection is still the same one, and goes on.
+func TestMeterCountsOnBehindZero(t *testing.T) {
+	t.Parallel()
+	m := newMetered(t)
+	e := m.track("a", "10.1.0.5:1000", 1)
+	carry(e, 3, 300)
+	m.dump(2, true)
+	carry(e, 1, 100)
+	m.dump(3, false) // counted, and not sampled yet
+	e.ToTarget, e.ToClient = Volume{}, Volume{}
+	m.dump(4, false)
+	carry(e, 2, 200)
+	m.dump(5, true)
+	m.wantSampled(1, 0, 6, 600)
+	carry(e, 1, 100)
+	m.destroy("a", 6)
+	m.want(1, 0, 0, 7, 700)
+	m.wantSampled(1, 1, 7, 700)
+}
+
 // A dump that fails proves nothing about those that are missing in it.
 func TestMeterDumpFails(t *testing.T) {
 	t.Parallel()

@@ -13,7 +13,7 @@ func (j *Judge) Owner(e *Entry) Owner {
 		return Owner{} // natd's rules work in the default zone, whose entries name none
 	}
 	if e.Translated() {
-		if r, _ := j.Relay(e); r != nil {
+		if r, i := j.Relay(e); r != nil && !j.foreign(e, i) {
 			return Owner{KindRelay, r.Name}
 		}
 	}
@@ -24,4 +24,11 @@ func (j *Judge) Owner(e *Entry) Owner {
 		return Owner{KindGateway, g.Name}
 	}
 	return Owner{}
+}
+
+// foreign tells whether another program translates in place of the relay, which is held and has targets, none of which this is: such as
+// Docker, for a port that it had first. See served.
+func (j *Judge) foreign(e *Entry, relay int) bool {
+	p := &j.Places.Relays[relay]
+	return p.Held && len(p.Targets) > 0 && p.Target(j.Spec.Relays[relay].Listen.Ports, e.Orig.Dst.Port(), e.Reply.Src) == nil
 }

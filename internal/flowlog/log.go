@@ -1,6 +1,7 @@
 package flowlog
 
 import (
+	"maps"
 	"sync"
 	"time"
 
@@ -74,11 +75,13 @@ func (l *Log) begin() (s Segment) {
 	return s
 }
 
-// Began is when the window that has not ended yet began.
-func (l *Log) Began() time.Time {
+// GoOn makes the window of the log before, which has not ended yet, the window of this one.
+func (l *Log) GoOn(before *Log) {
+	before.mu.Lock()
+	defer before.mu.Unlock()
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	return l.from
+	l.from, l.busy, l.unsure = before.from, maps.Clone(before.busy), before.unsure
 }
 
 // Dropped is how many records were left out because nobody took them in time.

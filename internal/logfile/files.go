@@ -111,6 +111,15 @@ func Open(path string) (*Reader, error) {
 	return r, nil
 }
 
+// OpenPart is Open for a part that Files has found. It may have been compressed since then.
+func OpenPart(path string) (*Reader, error) {
+	r, err := Open(path)
+	if errors.Is(err, fs.ErrNotExist) && !strings.HasSuffix(path, compressed) {
+		return Open(path + compressed)
+	}
+	return r, err
+}
+
 func reader(f *os.File) (*Reader, error) {
 	info, err := f.Stat()
 	if err != nil {

@@ -46,7 +46,7 @@ func daemonMetrics() []Metric {
 		},
 		{
 			Name: "natd_conntrack_events_lost_total", Type: Counter, Help: "Times that the kernel dropped events of connections because natd was too slow.",
-			read: func(v *view, out *series) { out.count(v.Accounting.Lost) },
+			read: func(v *view, out *series) { out.sum(v.Accounting.Exact, v.Accounting.Lost) },
 		},
 	}...)
 }
