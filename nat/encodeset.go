@@ -104,7 +104,7 @@ func changeElements(b *nfnl.Batch, message uint8, s *Set, elements []Element) {
 		b.String(unix.NFTA_SET_ELEM_LIST_SET, s.Name)
 		list := b.Nest(unix.NFTA_SET_ELEM_LIST_ELEMENTS)
 		for len(elements) > 0 && b.Len()-list < elementsPerMessage {
-			encodeElement(b, s, &elements[0], message == unix.NFT_MSG_NEWSETELEM)
+			encodeElement(&b.Builder, s, &elements[0], message == unix.NFT_MSG_NEWSETELEM)
 			elements = elements[1:]
 		}
 		b.Unnest(list)
@@ -113,7 +113,7 @@ func changeElements(b *nfnl.Batch, message uint8, s *Set, elements []Element) {
 }
 
 // encodeElement writes one element; to delete one, its key is all the kernel needs.
-func encodeElement(b *nfnl.Batch, s *Set, e *Element, whole bool) {
+func encodeElement(b *nfnl.Builder, s *Set, e *Element, whole bool) {
 	element := b.Nest(unix.NFTA_LIST_ELEM)
 	first, last := e.Key, Key("")
 	if s.Interval {
@@ -140,13 +140,13 @@ func encodeElement(b *nfnl.Batch, s *Set, e *Element, whole bool) {
 	b.Unnest(element)
 }
 
-func value(b *nfnl.Batch, attr uint16, raw string) {
+func value(b *nfnl.Builder, attr uint16, raw string) {
 	nest := b.Nest(attr)
 	b.Bytes(unix.NFTA_DATA_VALUE, []byte(raw))
 	b.Unnest(nest)
 }
 
-func encodeGoto(b *nfnl.Batch, chain string) {
+func encodeGoto(b *nfnl.Builder, chain string) {
 	data := b.Nest(unix.NFTA_SET_ELEM_DATA)
 	verdict := b.Nest(unix.NFTA_DATA_VERDICT)
 	b.Uint32(unix.NFTA_VERDICT_CODE, verdictGoto)
@@ -156,7 +156,7 @@ func encodeGoto(b *nfnl.Batch, chain string) {
 }
 
 // encodeCounter lets the element's counter begin where it stood.
-func encodeCounter(b *nfnl.Batch, e *Element) {
+func encodeCounter(b *nfnl.Builder, e *Element) {
 	counter := b.Nest(unix.NFTA_SET_ELEM_EXPR)
 	b.String(unix.NFTA_EXPR_NAME, "counter")
 	data := b.Nest(unix.NFTA_EXPR_DATA)

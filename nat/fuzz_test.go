@@ -28,7 +28,7 @@ func FuzzDecodeElement(f *testing.F) {
 	e.Packets, e.Bytes = 3, 180
 	b := nfnl.NewBatch(0)
 	begin := b.Len()
-	encodeElement(b, &s, &e, true)
+	encodeElement(&b.Builder, &s, &e, true)
 	f.Add(b.Payload()[begin+unix.SizeofNlAttr:])
 	f.Fuzz(func(_ *testing.T, b []byte) {
 		e := (&elementReader{map[string]string{}}).decode(b)

@@ -14,6 +14,28 @@ type heir struct {
 	backend Value // "" for any
 }
 
+// handOn lets the new elements count on from where those that go have counted to. It can be done again with newer counts.
+func (p *Plan) handOn() {
+	for i := range p.elements {
+		c := &p.elements[i]
+		if !c.set.Counter {
+			continue
+		}
+		for j := range c.add {
+			c.add[j].Packets, c.add[j].Bytes = 0, 0
+		}
+		if c.set.leads() {
+			continue
+		}
+		walk(c.add, c.del, func(next, old *Element) {
+			if next != nil && old != nil {
+				next.goOn(old)
+			}
+		})
+	}
+	p.inherit()
+}
+
 // inherit hands on the counts of elements that go: to a new element of the same relay and backend, else to any new one of the
 // relay. Backends that come and go move from slot to slot, and from map to map when only one is left.
 func (p *Plan) inherit() {
@@ -76,6 +98,7 @@ func (p *Plan) fresh(each func(*Element)) {
 		if s := &p.newSets[i]; s.leads() {
 			s.Elements = slices.Clone(s.Elements)
 			for j := range s.Elements {
+				s.Elements[j].Packets, s.Elements[j].Bytes = 0, 0
 				each(&s.Elements[j])
 			}
 		}

@@ -62,6 +62,11 @@ func readHeader(s *nfnl.Socket, name string) (h header, err error) {
 
 // read fills the table.
 func (r *reader) read() error {
+	return r.readWith((*reader).elements)
+}
+
+// readWith fills the table but for the elements, which are left to the function.
+func (r *reader) readWith(elements func(*reader) error) error {
 	t := r.table
 	guard, err := readHeader(r.socket, guardName)
 	if err != nil {
@@ -75,13 +80,17 @@ func (r *reader) read() error {
 	t.Exists, t.Flags, t.Owner = true, main.flags, main.owner
 	for _, part := range []struct {
 		name string
-		read func() error
-	}{{"chains", r.chains}, {"rules", r.rules}, {"sets", r.sets}, {"elements", r.elements}, {"objects", r.others}} {
-		if err := part.read(); err != nil {
-			return fmt.Errorf("read the %s of table inet %s: %w", part.name, TableName, err)
+		read func(*reader) error
+	}{{"chains", (*reader).chains}, {"rules", (*reader).rules}, {"sets", (*reader).sets}, {"elements", elements}, {"objects", (*reader).others}} {
+		if err := part.read(r); err != nil {
+			return readError(part.name, err)
 		}
 	}
 	return nil
+}
+
+func readError(what string, err error) error {
+	return fmt.Errorf("read the %s of table inet %s: %w", what, TableName, err)
 }
 
 func (r *reader) chains() error {
