@@ -35,7 +35,6 @@ func (p *Plan) ByKey() bool {
 
 // get asks for elements by their keys and calls found for those that the kernel has, by their index.
 func (r *reader) get(s *Set, elements []Element, found func(i int, e Element)) error {
-	decoder := elementReader{make(map[string]string)}
 	for first := 0; first < len(elements); first += askAtOnce {
 		var b nfnl.Builder
 		for i := first; i < min(first+askAtOnce, len(elements)); i++ {
@@ -43,14 +42,15 @@ func (r *reader) get(s *Set, elements []Element, found func(i int, e Element)) e
 			b.String(unix.NFTA_SET_ELEM_LIST_TABLE, TableName)
 			b.String(unix.NFTA_SET_ELEM_LIST_SET, s.Name)
 			list := b.Nest(unix.NFTA_SET_ELEM_LIST_ELEMENTS)
-			encodeElement(&b, s, &elements[i], false)
+			w := elementWriter{Builder: &b, set: s}
+			w.write(&elements[i])
 			b.Unnest(list)
 			b.End()
 		}
 		var failed error
 		err := r.socket.Query(&b, func(i int, m nfnl.Message) error {
 			for _, b := range nfnl.Attrs(nfnl.Attr(m.Attrs(), unix.NFTA_SET_ELEM_LIST_ELEMENTS)) {
-				found(first+i, decoder.decode(b))
+				found(first+i, r.elements.decode(b))
 			}
 			return nil
 		}, func(refusal *nfnl.Error) {
@@ -69,13 +69,13 @@ func (r *reader) get(s *Set, elements []Element, found func(i int, e Element)) e
 // was computed from a table whose counters were not read, as Prove returns it, and is ByKey. What is not there any more
 // makes the plan stale, which Apply tells.
 func (k *Kernel) Counts(p *Plan) error {
-	r := &reader{socket: k.socket, table: &Table{}}
+	r := newReader(k.socket, 0)
 	for i := range p.elements {
 		c := &p.elements[i]
 		if !c.set.Counter {
 			continue
 		}
-		if err := r.get(&c.set, c.del, func(i int, e Element) { c.del[i].Packets, c.del[i].Bytes = e.Packets, e.Bytes }); err != nil {
+		if err := r.get(&c.set, c.del, func(i int, e Element) { c.del[i].Count = e.Count }); err != nil {
 			return readError("counters", err)
 		}
 	}

@@ -22,7 +22,7 @@ func (p *Plan) handOn() {
 			continue
 		}
 		for j := range c.add {
-			c.add[j].Packets, c.add[j].Bytes = 0, 0
+			c.add[j].Count = nil
 		}
 		if c.set.leads() {
 			continue
@@ -57,16 +57,24 @@ func (p *Plan) inherit() {
 			to = heirs[heir{e.Comment, ""}]
 		}
 		if to != nil {
-			to.Packets, to.Bytes = to.Packets+e.Packets, to.Bytes+e.Bytes
+			to.Count = e.Count.plus(to.Count)
 		}
 	}
+}
+
+// plus is the sum of two counts, of which the other may be nil.
+func (c *Count) plus(o *Count) *Count {
+	if o == nil {
+		return c
+	}
+	return &Count{c.Packets + o.Packets, c.Bytes + o.Bytes}
 }
 
 // lostCounts is the elements that go and have counted something.
 func (p *Plan) lostCounts() (lost []*Element) {
 	collect := func(elements []Element) {
 		for i := range elements {
-			if elements[i].Packets > 0 {
+			if elements[i].Packets() > 0 {
 				lost = append(lost, &elements[i])
 			}
 		}
@@ -98,7 +106,7 @@ func (p *Plan) fresh(each func(*Element)) {
 		if s := &p.newSets[i]; s.leads() {
 			s.Elements = slices.Clone(s.Elements)
 			for j := range s.Elements {
-				s.Elements[j].Packets, s.Elements[j].Bytes = 0, 0
+				s.Elements[j].Count = nil
 				each(&s.Elements[j])
 			}
 		}

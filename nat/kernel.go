@@ -69,7 +69,7 @@ func (k *Kernel) steady(read func(*reader) error) (*Table, error) {
 		if err != nil {
 			return nil, err
 		}
-		r := &reader{socket: k.socket, table: &Table{Generation: before}}
+		r := newReader(k.socket, before)
 		err = read(r)
 		after, genErr := generation(k.socket)
 		if genErr != nil {

@@ -123,7 +123,7 @@ func TestProveFindsWhatIsWrong(t *testing.T) {
 		"lacks":     func(p *Plan) { c := p.change("snat4"); c.add = c.add[1:] },
 		"still has": func(p *Plan) { c := p.change("targets4"); c.del = nil },
 		"relays4 has 10.2.0.100 . tcp . 22 comment \"ssh\" : 192.0.2.1 . 1": func(p *Plan) {
-			p.change("relays4").add[0].Value = addrPortValue(netip.MustParseAddrPort("192.0.2.1:1"))
+			p.change("relays4").add[0].Value = Value(appendTarget(nil, netip.MustParseAddrPort("192.0.2.1:1")))
 		},
 	} {
 		known := m.known(one)
