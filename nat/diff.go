@@ -9,7 +9,7 @@ import (
 // Diff is the plan that makes the kernel hold the wanted ruleset. It touches only what differs. A nil want means no
 // table at all.
 func Diff(want *Ruleset, have *Table, hold Hold) *Plan {
-	p := &Plan{}
+	p := &Plan{want: want}
 	p.guard(want != nil && hold.Protect == ProtectGuard, have, hold)
 	switch {
 	case want == nil:
@@ -27,7 +27,7 @@ func Diff(want *Ruleset, have *Table, hold Hold) *Plan {
 		p.all(want, have)
 	} else {
 		p.sets(want, have)
-		p.inherit()
+		p.handOn()
 		p.chains(want, have)
 	}
 	return p
@@ -137,7 +137,9 @@ func (p *Plan) sets(want *Ruleset, have *Table) {
 }
 
 func (p *Plan) setElements(want, have *Set) {
-	inherits := want.leads()
+	if shared(want.Elements, have.Elements) {
+		return
+	}
 	c := setChange{set: *want}
 	c.set.Elements = nil
 	walk(want.Elements, have.Elements, func(w, h *Element) {
@@ -151,11 +153,7 @@ func (p *Plan) setElements(want, have *Set) {
 		case !w.same(h):
 			// The kernel takes a new value for a key only after the old one is deleted.
 			c.del = append(c.del, *h)
-			next := *w
-			if !inherits {
-				next.goOn(h)
-			}
-			c.add = append(c.add, next)
+			c.add = append(c.add, *w)
 		}
 	})
 	if len(c.add)+len(c.del) > 0 {
@@ -184,6 +182,11 @@ func (p *Plan) chains(want *Ruleset, have *Table) {
 }
 
 func sameRule(a, b Rule) bool { return a.Comment == b.Comment && a.canon == b.canon }
+
+// shared tells whether the lists are one, as those of a table are that Kernel.Prove returned.
+func shared(a, b []Element) bool {
+	return len(a) == len(b) && (len(a) == 0 || &a[0] == &b[0])
+}
 
 // walk goes through two sorted lists together and calls each with the pair of elements of one key, nil where a list
 // has none.

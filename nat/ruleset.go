@@ -61,6 +61,7 @@ type Set struct {
 	Keep     bool          // elements that are not wanted any more stay until Kernel.Release removes them
 	Elements []Element
 	userdata string // what nft prints the type from, beside the number of the type
+	room     int    // while it is built: how many elements it will have, where that is known
 }
 
 // newSetOf is a set of that shape. nft prints the names of the fields, if all have one, and typeof else.
