@@ -112,3 +112,30 @@ func (p *Plan) fresh(each func(*Element)) {
 		}
 	}
 }
+
+// Going is the elements with counters that the plan takes away, and nothing else.
+func (p *Plan) Going() *Ruleset {
+	return p.counting(p.oldSets, func(c *setChange) []Element { return c.del })
+}
+
+// Coming is the elements with counters that the plan adds, with the counts that they go on from, and nothing else.
+func (p *Plan) Coming() *Ruleset {
+	return p.counting(p.newSets, func(c *setChange) []Element { return c.add })
+}
+
+func (p *Plan) counting(whole []Set, part func(*setChange) []Element) *Ruleset {
+	r := new(Ruleset)
+	for i := range whole {
+		if whole[i].Counter {
+			r.Sets = append(r.Sets, whole[i])
+		}
+	}
+	for i := range p.elements {
+		if c := &p.elements[i]; c.set.Counter {
+			s := c.set
+			s.Elements = part(c)
+			r.Sets = append(r.Sets, s)
+		}
+	}
+	return r
+}

@@ -214,7 +214,7 @@ func TestProtectionLeavesNoTrace(t *testing.T) {
 		t.Errorf("it left behind:\n%s", tables)
 	}
 	m.nft("add table inet last")
-	if first := watcher.next(t); first.Name != "nft" {
-		t.Errorf("the first change that is reported was made by %v", first)
+	if first := watcher.next(t); first.Writer.Name != "nft" {
+		t.Errorf("the first change that is reported was made by %v", first.Writer)
 	}
 }

@@ -24,10 +24,17 @@ func (w Writer) String() string {
 	return fmt.Sprintf("%s (pid %d)", w.Name, w.PID)
 }
 
+// Change is a change of the ruleset by another than natd. The zero value is one of which nothing is known.
+type Change struct {
+	Writer     Writer
+	Generation uint32 // that it led to; 0 = changes were missed, nobody knows how many
+	Elsewhere  bool   // it touched none of natd's tables
+}
+
 // Watcher hears of changes of any table by others.
 type Watcher struct {
 	socket *nfnl.Socket
-	own    uint32
+	ours   bool // of the change under way: a part of it is in natd's tables, or was missed
 }
 
 // NewWatcher subscribes. Changes from now on are not missed. Those made by the socket with the port id own are natd's and
@@ -37,8 +44,8 @@ func NewWatcher(own uint32) (*Watcher, error) {
 	if err != nil {
 		return nil, err
 	}
-	w := &Watcher{socket: s, own: own}
-	if err := s.OnlyType(nfnl.Type(unix.NFNL_SUBSYS_NFTABLES, unix.NFT_MSG_NEWGEN)); err != nil {
+	w := &Watcher{socket: s}
+	if err := s.NotFrom(own); err != nil {
 		return nil, errors.Join(err, s.Close())
 	}
 	if err := s.Join(unix.NFNLGRP_NFTABLES); err != nil {
@@ -50,17 +57,33 @@ func NewWatcher(own uint32) (*Watcher, error) {
 // Close ends the subscription.
 func (w *Watcher) Close() error { return w.socket.Close() }
 
-// Run calls changed for every change until ctx ends: with the process that made it, or with the zero Writer when
-// notifications were lost.
-func (w *Watcher) Run(ctx context.Context, changed func(Writer)) error {
+// Run calls changed for every change until ctx ends, and with the zero Change when notifications were lost.
+//
+// That a change is elsewhere is proven: the kernel tells, before it releases the lock of a commit, each table, chain, rule, set, element, object
+// and flowtable that was changed, with the name of its table, and behind all of them the new generation (nf_tables_commit). What it cannot
+// tell, for want of memory or because the queue is full, it reports as lost.
+func (w *Watcher) Run(ctx context.Context, changed func(Change)) error {
 	return w.socket.Follow(ctx, func(m nfnl.Message) error {
-		if m.Type != nfnl.Type(unix.NFNL_SUBSYS_NFTABLES, unix.NFT_MSG_NEWGEN) || m.Port == w.own {
-			return nil
+		switch {
+		case m.Type>>8 != unix.NFNL_SUBSYS_NFTABLES:
+		case m.Type != nfnl.Type(unix.NFNL_SUBSYS_NFTABLES, unix.NFT_MSG_NEWGEN):
+			// The first attribute of all that has a table is the table's name.
+			name := nfnl.String(nfnl.Attr(m.Attrs(), unix.NFTA_TABLE_NAME))
+			w.ours = w.ours || name == TableName || name == guardName
+		default:
+			changed(Change{
+				Writer: Writer{
+					PID:  int(nfnl.Uint32(nfnl.Attr(m.Attrs(), unix.NFTA_GEN_PROC_PID))),
+					Name: nfnl.String(nfnl.Attr(m.Attrs(), unix.NFTA_GEN_PROC_NAME)),
+				},
+				Generation: nfnl.Uint32(nfnl.Attr(m.Attrs(), unix.NFTA_GEN_ID)),
+				Elsewhere:  !w.ours,
+			})
+			w.ours = false
 		}
-		changed(Writer{
-			PID:  int(nfnl.Uint32(nfnl.Attr(m.Attrs(), unix.NFTA_GEN_PROC_PID))),
-			Name: nfnl.String(nfnl.Attr(m.Attrs(), unix.NFTA_GEN_PROC_NAME)),
-		})
 		return nil
-	}, func() { changed(Writer{}) })
+	}, func() {
+		w.ours = true // the change under way may be one of which a part was lost
+		changed(Change{})
+	})
 }

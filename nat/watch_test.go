@@ -19,35 +19,35 @@ const patience = 10 * time.Second
 // heard collects what a Watcher reports.
 type heard struct {
 	mu      sync.Mutex
-	writers []Writer
+	changes []Change
 	seen    int
 }
 
-func (h *heard) add(w Writer) {
+func (h *heard) add(c Change) {
 	h.mu.Lock()
 	defer h.mu.Unlock()
-	h.writers = append(h.writers, w)
+	h.changes = append(h.changes, c)
 }
 
-func (h *heard) all() []Writer {
+func (h *heard) all() []Change {
 	h.mu.Lock()
 	defer h.mu.Unlock()
-	return append([]Writer(nil), h.writers...)
+	return slices.Clone(h.changes)
 }
 
 // next waits for the next report.
-func (h *heard) next(t *testing.T) (w Writer) {
+func (h *heard) next(t *testing.T) (c Change) {
 	t.Helper()
 	lab.Eventually(t, patience, func() error {
 		all := h.all()
 		if len(all) == h.seen {
 			return fmt.Errorf("no report after the first %d", h.seen)
 		}
-		w = all[h.seen]
+		c = all[h.seen]
 		return nil
 	})
 	h.seen++
-	return w
+	return c
 }
 
 func (m *machine) newWatcher(own uint32) *Watcher {
@@ -90,8 +90,40 @@ func TestWatcherNamesTheWriter(t *testing.T) {
 	for _, args := range [][]string{{"add", "table", "inet", "natd"}, {"flush", "ruleset"}, {"add", "table", "ip", "other"}} {
 		nft := m.host.Command(t.Context(), "nft", args...)
 		lab.Check(t, nft.Run())
-		if w := h.next(t); w.Name != "nft" || w.PID != nft.Process.Pid {
+		if w := h.next(t).Writer; w.Name != "nft" || w.PID != nft.Process.Pid {
 			t.Errorf("nft %v, process %d, was reported as %v", args, nft.Process.Pid, w)
+		}
+	}
+}
+
+// A change that is said to be elsewhere has left natd's tables alone, whatever it is; and each has its generation.
+func TestWatcherTellsWhatIsElsewhere(t *testing.T) {
+	t.Parallel()
+	m := newMachine(t, ProtectGuard)
+	m.bring(build(web()))
+	h := m.watch(0)
+	const other = "add table inet other; add set inet other s { type ipv4_addr; }; "
+	for _, tt := range []struct {
+		script    string
+		elsewhere bool
+	}{
+		{other, true},
+		{"add element inet other s { 192.0.2.1, 192.0.2.2 }", true},
+		{"add table ip natd2; add chain inet other natd; delete table ip natd2", true},
+		{other + "delete element inet natd listens4 { 10.2.0.100 . tcp . 80 }", false},
+		{"add element inet natd listens4 { 10.2.0.100 . tcp . 81 }; " + other, false},
+		{"add chain inet natd forward { policy accept; }", false},
+		{"insert rule inet natd forward drop", false},
+		{"flush map inet natd snat4", false},
+		{"flush chain inet natd forward", false},
+		{"flush table inet natd", false},
+		{"flush ruleset", false},
+		{other, true},
+	} {
+		m.nft(tt.script)
+		c := h.next(t)
+		if generation, err := m.Generation(); err != nil || c.Generation != generation || c.Elsewhere != tt.elsewhere {
+			t.Errorf("%s: reported is %+v at generation %d, want elsewhere %t", tt.script, c, generation, tt.elsewhere)
 		}
 	}
 }
@@ -104,7 +136,7 @@ func TestWatcherIsSilentAboutNatd(t *testing.T) {
 	m.bring(build(web(width(100))))
 	m.bring(nil)
 	m.nft("add table inet last")
-	if w := h.next(t); w.Name != "nft" {
+	if w := h.next(t).Writer; w.Name != "nft" {
 		t.Errorf("the first report is of %v", w)
 	}
 }
@@ -115,7 +147,7 @@ func TestWatcherReportsTheSameProcess(t *testing.T) {
 	m := newMachine(t, ProtectOff)
 	h := m.watch(m.Port())
 	lab.Check(t, m.open().make("other"))
-	if w, want := h.next(t), filepath.Base(os.Args[0]); w.Name != want || w.PID == 0 {
+	if w, want := h.next(t).Writer, filepath.Base(os.Args[0]); w.Name != want || w.PID == 0 {
 		t.Errorf("reported is %v, want %s", w, want)
 	}
 }
@@ -132,14 +164,14 @@ func TestWatcherSurvivesLoss(t *testing.T) {
 	h := new(heard)
 	m.run(w, h)
 	lab.Eventually(t, patience, func() error {
-		if slices.Contains(h.all(), Writer{}) {
+		if slices.Contains(h.all(), Change{}) {
 			return nil
 		}
 		return fmt.Errorf("among %d reports none of a loss", len(h.all()))
 	})
 	m.nft("add table inet last")
 	lab.Eventually(t, patience, func() error {
-		if all := h.all(); all[len(all)-1].Name != "nft" {
+		if all := h.all(); all[len(all)-1].Writer.Name != "nft" {
 			return fmt.Errorf("the last of %d reports is of %v", len(all), all[len(all)-1])
 		}
 		return nil
@@ -152,7 +184,7 @@ func TestWatcherEndsWithItsContext(t *testing.T) {
 	w := m.newWatcher(m.Port())
 	ctx, cancel := context.WithCancel(t.Context())
 	cancel()
-	if err := w.Run(ctx, func(Writer) {}); err != nil {
+	if err := w.Run(ctx, func(Change) {}); err != nil {
 		t.Errorf("Run with an ended context: %v", err)
 	}
 	lab.Check(t, w.Close())

@@ -10,7 +10,6 @@ import (
 	"os"
 	"path/filepath"
 	"slices"
-	"strings"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -85,13 +84,14 @@ type Daemon struct {
 	lastStatus   string
 
 	repairs  *rate.Limiter
+	looks    *rate.Limiter // of reading the table, see newLooks
 	wake     chan struct{}
 	requests chan func()
 	web      web
 	pulse    pulse
 	network  atomic.Bool // links, addresses, routes, host settings or the addresses of names may have changed
 	live     atomic.Bool // the health of a backend may have changed
-	writers  writers
+	others   others
 	judge    atomic.Pointer[flow.Judge] // for the records of new connections
 	tasks    sync.WaitGroup
 }
@@ -102,35 +102,6 @@ const (
 	repairBurst = 20
 	repairRate  = 4 // a second
 )
-
-// writers is the processes other than natd that changed the ruleset since it was last as it should be.
-type writers struct {
-	mu    sync.Mutex
-	names []string
-}
-
-// maxWriters bounds the list: beyond a handful of culprits nobody reads on.
-const maxWriters = 4
-
-func (w *writers) add(who nat.Writer) {
-	w.mu.Lock()
-	defer w.mu.Unlock()
-	if name := who.String(); name != "" && len(w.names) < maxWriters && !slices.Contains(w.names, name) {
-		w.names = append(w.names, name)
-	}
-}
-
-func (w *writers) String() string {
-	w.mu.Lock()
-	defer w.mu.Unlock()
-	return strings.Join(w.names, ", ")
-}
-
-func (w *writers) forget() {
-	w.mu.Lock()
-	defer w.mu.Unlock()
-	w.names = nil
-}
 
 // Run runs natd until ctx ends. reload is a reload for every value received. An error that a user can act on is a
 // *control.Error with the exit code.
@@ -146,7 +117,7 @@ func Run(ctx context.Context, o Options, reload <-chan os.Signal) error {
 	defer release() //nolint:errcheck // the process ends, and the lock with it
 	d := &Daemon{
 		Options: o, startedAt: time.Now(), since: make(map[string]time.Time),
-		repairs: rate.NewLimiter(repairRate, repairBurst), wake: make(chan struct{}, 1), requests: make(chan func()),
+		repairs: rate.NewLimiter(repairRate, repairBurst), looks: newLooks(), wake: make(chan struct{}, 1), requests: make(chan func()),
 	}
 	d.resets = newResets(o.Log)
 	d.flowlog = newFlowLog(o.Log, os.Stdout, d.poke)

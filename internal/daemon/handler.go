@@ -90,7 +90,7 @@ func (h handler) Enable(ctx context.Context, relay, backend string) (*control.Ou
 func (d *Daemon) remove() ([]string, error) {
 	began := time.Now()
 	changes, err := teardown(d.kernel, d.conntrack, d.sysctls)
-	d.sync.verified, d.sync.settled, d.forwarding, d.forwarding6 = false, false, false, false
+	d.sync.verified, d.sync.settled, d.sync.mirror, d.forwarding, d.forwarding6 = false, false, nil, false, false
 	if err != nil {
 		return changes, err
 	}

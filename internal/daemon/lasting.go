@@ -42,26 +42,7 @@ func (l *lasting) see(table *nat.Table, at time.Time) {
 	if began {
 		l.counts = make(map[lastingKey]*lastingCount)
 	}
-	now := make(map[lastingKey]uint64)
-	totals := table.Connections()
-	for kind, names := range map[string]map[string]uint64{
-		flow.KindRelay: totals.Relays, flow.KindGateway: totals.Gateways, flow.KindStatic: totals.Statics,
-	} {
-		for name, n := range names {
-			now[lastingKey{owner: flow.Owner{Kind: kind, Name: name}}] = n
-		}
-	}
-	for name, targets := range table.TargetConnections() {
-		for to, n := range targets {
-			now[lastingKey{owner: flow.Owner{Kind: flow.KindRelay, Name: name}, target: to}] = n
-		}
-	}
-	for name, r := range table.Refused() {
-		owner := flow.Owner{Kind: flow.KindRelay, Name: name}
-		now[lastingKey{owner: owner, limit: limitConnections}] = r.Connections
-		now[lastingKey{owner: owner, limit: limitSources}] = r.Sources
-		now[lastingKey{owner: owner, limit: limitRate}] = r.Rate
-	}
+	now := tally(&table.Ruleset)
 	for k, n := range now {
 		if n > 0 && l.counts[k] == nil {
 			l.counts[k] = new(lastingCount)
@@ -73,6 +54,49 @@ func (l *lasting) see(table *nat.Table, at time.Time) {
 		}
 		c.gone += c.now - min(now[k], c.now)
 		c.now = now[k]
+	}
+}
+
+// tally is what the counters of the ruleset say.
+func tally(r *nat.Ruleset) map[lastingKey]uint64 {
+	now := make(map[lastingKey]uint64)
+	totals := r.Connections()
+	for kind, names := range map[string]map[string]uint64{
+		flow.KindRelay: totals.Relays, flow.KindGateway: totals.Gateways, flow.KindStatic: totals.Statics,
+	} {
+		for name, n := range names {
+			now[lastingKey{owner: flow.Owner{Kind: kind, Name: name}}] = n
+		}
+	}
+	for name, targets := range r.TargetConnections() {
+		for to, n := range targets {
+			now[lastingKey{owner: flow.Owner{Kind: flow.KindRelay, Name: name}, target: to}] = n
+		}
+	}
+	for name, refused := range r.Refused() {
+		owner := flow.Owner{Kind: flow.KindRelay, Name: name}
+		now[lastingKey{owner: owner, limit: limitConnections}] = refused.Connections
+		now[lastingKey{owner: owner, limit: limitSources}] = refused.Sources
+		now[lastingKey{owner: owner, limit: limitRate}] = refused.Rate
+	}
+	return now
+}
+
+// lose takes note of what the table has lost by a plan that was made without reading it: see has not seen the last of it.
+func (l *lasting) lose(plan *nat.Plan) {
+	stays := tally(plan.Coming())
+	for k, n := range tally(plan.Going()) {
+		if n <= stays[k] {
+			continue
+		}
+		lost := n - stays[k]
+		c := l.counts[k]
+		if c == nil {
+			c = new(lastingCount)
+			l.counts[k] = c
+		}
+		c.gone += lost
+		c.now -= min(lost, c.now)
 	}
 }
 

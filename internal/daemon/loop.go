@@ -32,7 +32,11 @@ func (d *Daemon) serve(ctx context.Context, reload <-chan os.Signal) error {
 	}
 	tasks, cancel := context.WithCancelCause(ctx)
 	d.start(cancel, "watch the ruleset", func() error {
-		return watcher.Run(tasks, func(w nat.Writer) { d.writers.add(w); d.poke() })
+		return watcher.Run(tasks, func(c nat.Change) {
+			if d.others.note(c) {
+				d.poke()
+			}
+		})
 	})
 	d.start(cancel, "watch the network", func() error {
 		return netconf.Watch(tasks, func() { d.network.Store(true); d.poke() })
@@ -91,7 +95,7 @@ func (d *Daemon) loop(ctx context.Context) error {
 			pass = true
 		case <-resync.C:
 			d.network.Store(true)
-			d.sync.verified = false
+			d.sync.overdue = true
 			pass = true
 		case request := <-d.requests:
 			request()

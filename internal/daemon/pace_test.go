@@ -3,6 +3,7 @@ package daemon
 import (
 	"errors"
 	"fmt"
+	"math"
 	"strings"
 	"testing"
 	"time"
@@ -82,28 +83,73 @@ func TestRepairsArePaced(t *testing.T) {
 
 func TestWriters(t *testing.T) {
 	t.Parallel()
-	var w writers
-	if w.String() != "" {
-		t.Errorf("nobody is %q", w.String())
+	var o others
+	if o.String() != "" {
+		t.Errorf("nobody is %q", o.String())
 	}
 	nft := nat.Writer{PID: 7, Name: "nft"}
 	for range 3 {
-		w.add(nft)
-		w.add(nat.Writer{}) // notifications were lost: nobody to name
+		o.note(nat.Change{Writer: nft, Generation: 7})
+		o.note(nat.Change{}) // notifications were lost: nobody to name
+		o.note(nat.Change{Writer: nat.Writer{PID: 8, Name: "kube-proxy"}, Generation: 8, Elsewhere: true})
 	}
-	if got := w.String(); got != nft.String() {
+	if got := o.String(); got != nft.String() {
 		t.Errorf("got %q, want %q once", got, nft)
 	}
 	for pid := range 100 {
-		w.add(nat.Writer{PID: 100 + pid, Name: "dockerd"})
+		o.note(nat.Change{Writer: nat.Writer{PID: 100 + pid, Name: "dockerd"}, Generation: 9})
 	}
-	if n := strings.Count(w.String(), "pid"); n != maxWriters {
+	if n := strings.Count(o.String(), "pid"); n != maxWriters {
 		t.Errorf("%d are named, want %d", n, maxWriters)
 	}
-	w.forget()
-	if w.String() != "" {
-		t.Errorf("forgotten ones are %q", w.String())
+	o.forget()
+	if o.String() != "" {
+		t.Errorf("forgotten ones are %q", o.String())
 	}
+}
+
+// TestSpared wants nothing to be taken for harmless of which that is not known change by change.
+func TestSpared(t *testing.T) {
+	t.Parallel()
+	var o others
+	elsewhere := func(generations ...uint32) {
+		for _, g := range generations {
+			if o.note(nat.Change{Generation: g, Elsewhere: true}) {
+				t.Errorf("a change elsewhere, %d, calls for a look", g)
+			}
+		}
+	}
+	want := func(from, to uint32, spared bool) {
+		t.Helper()
+		if got := o.spared(from, to); got != spared {
+			t.Errorf("from %d to %d spared is %t", from, to, got)
+		}
+	}
+	want(6, 7, false)
+	elsewhere(7, 8, 9)
+	want(6, 9, true)
+	want(7, 8, true)
+	want(5, 9, false)
+	want(6, 10, false)
+	elsewhere(11) // the one before was natd's own, or was missed
+	want(9, 11, false)
+	want(10, 11, true)
+	if !o.note(nat.Change{Generation: 12}) {
+		t.Error("a change of natd's table calls for no look")
+	}
+	elsewhere(13)
+	want(10, 13, false)
+	want(11, 12, false)
+	want(12, 13, true)
+	if !o.note(nat.Change{}) {
+		t.Error("a loss calls for no look")
+	}
+	want(12, 13, false)
+	elsewhere(15)
+	want(13, 15, false)
+	want(14, 15, true)
+	elsewhere(math.MaxUint32, 1) // numbers begin anew
+	want(math.MaxUint32-1, 1, false)
 }
 
 func TestPokeNeverBlocks(t *testing.T) {

@@ -21,18 +21,20 @@ const stepsShown = 5
 
 // syncState is how the kernel compares with what is wanted.
 type syncState struct {
-	verified   bool // want was read back from the kernel, which has not changed since generation
-	generation uint32
-	settled    bool // the current want has been in the kernel, so what differs now is somebody's doing
-	due        bool // connections may contradict the configuration
-	at         time.Time
-	repaired   control.Repairs
-	drift      *control.Drift
-	err        string
-	failures   uint64   // passes that failed
-	durations  timing   // of looks at the tables, with what came of them
-	ended      uint64   // connections
-	steps      []string // what was done in the kernel since the last reload began, or since the last pass
+	verified  bool       // want was read back from the kernel, and no change since then is known to have touched it
+	mirror    *nat.Table // what is known of the table, see Daemon.current; nil for nothing
+	read      reading
+	overdue   bool // the table should be read again, whatever is known of it
+	settled   bool // the current want has been in the kernel, so what differs now is somebody's doing
+	due       bool // connections may contradict the configuration
+	at        time.Time
+	repaired  control.Repairs
+	drift     *control.Drift
+	err       string
+	failures  uint64   // passes that failed
+	durations timing   // of looks at the tables, with what came of them
+	ended     uint64   // connections
+	steps     []string // what was done in the kernel since the last reload began, or since the last pass
 }
 
 // repairs is how many there were of all kinds.
@@ -63,12 +65,11 @@ func (d *Daemon) reach() error {
 		d.sync.durations.add(time.Since(began))
 	}
 	if err != nil {
-		d.sync.verified, d.sync.err = false, err.Error()
+		d.sync.verified, d.sync.mirror, d.sync.err = false, nil, err.Error()
 		return err
 	}
 	d.sync.verified, d.sync.settled, d.sync.err = true, true, ""
-	d.sync.at = time.Now()
-	d.writers.forget()
+	d.others.forget()
 	return nil
 }
 
@@ -78,100 +79,103 @@ func (d *Daemon) reachAnew() (err error) {
 		if err = d.reachOnce(); !errors.Is(err, nat.ErrStale) {
 			break
 		}
+		d.sync.mirror = nil
 	}
 	return err
 }
 
 func (d *Daemon) reachOnce() error {
-	have, err := d.kernel.Read()
+	have, plan, err := d.compare()
 	if err != nil {
 		return err
 	}
-	d.lasting.see(have, time.Now())
-	plan := nat.Diff(d.want, have, d.hold)
 	drifted := d.sync.settled && plan.Heals()
 	if drifted {
 		if r := d.repairs.Reserve(); r.Delay() > 0 {
 			r.Cancel()
-			return &pacedError{wait: r.Delay(), by: d.writers.String()}
+			return &pacedError{wait: r.Delay(), by: d.others.String()}
 		}
 	}
-	if err := d.carryOut(plan, have, drifted); err != nil {
+	if have, err = d.carryOut(plan, have, drifted); err != nil {
 		return err
 	}
-	if plan.Empty() && len(plan.Retired) == 0 {
-		d.sync.generation = have.Generation
-		return nil
-	}
-	return d.readBack()
-}
-
-// unchanged tells whether the kernel still is as it was when it was last read and found right.
-func (d *Daemon) unchanged() (bool, error) {
-	generation, err := d.kernel.Generation()
-	if err != nil || !d.sync.verified || d.sync.due {
-		return false, err
-	}
-	if generation == d.sync.generation {
-		return true, nil
-	}
-	if d.hold.Protect != nat.ProtectOwn {
-		return false, nil
-	}
-	// Others cannot change a table that natd owns: what they changed is something else.
-	owned, err := d.kernel.Owns()
-	if owned {
-		d.sync.generation = generation
-	}
-	return owned, err
+	d.remember(have)
+	return nil
 }
 
 // carryOut applies the plan, then removes the connections that contradict it, and only then forgets the listens they
 // were made through: until that is done the kernel's own set remembers them, whatever becomes of natd, and a file what gateways and
-// statics translated.
-func (d *Daemon) carryOut(plan *nat.Plan, have *nat.Table, drifted bool) error {
+// statics translated. It returns the table as it was read after that: what the kernel says after a change is what was wanted. A change
+// of a few elements is proven at once. Of any other the proof comes last: the relays work before it.
+func (d *Daemon) carryOut(plan *nat.Plan, have *nat.Table, drifted bool) (*nat.Table, error) {
+	byKey := plan.ByKey()
 	if !plan.Empty() {
-		began := time.Now()
-		removed := flow.Removed(have.Passages(), &d.cfg.NAT)
-		if err := d.leaving.note(removed); err != nil {
-			d.Log.Warn("if natd is killed now, connections that should end may go on", "error", err)
+		if err := d.apply(plan, have, drifted); err != nil {
+			return nil, err
 		}
-		if err := d.kernel.Apply(plan, have.Generation, d.hold); err != nil {
-			return err
-		}
-		d.leaving.boxes = append(d.leaving.boxes, removed...)
-		d.sync.steps = append(d.sync.steps, plan.Steps(planShown)...)
-		d.sync.due = true
-		if shown, took := plan.Steps(stepsShown), time.Since(began); drifted {
-			d.noteDrift(&d.sync.repaired.Ruleset, d.writers.String(), shown, took)
-		} else {
-			d.Log.Info("ruleset changed", "steps", strings.Join(shown, "; "), "took", took.Round(time.Microsecond))
+		if byKey {
+			var err error
+			if have, err = d.kernel.Prove(plan, have.Generation, d.hold); err != nil {
+				return nil, err
+			}
 		}
 	}
-	if !d.sync.due && len(plan.Retired) == 0 {
-		return nil
+	if d.sync.due || len(plan.Retired) > 0 {
+		if err := d.dropStale(plan.Retired); err != nil {
+			return nil, err
+		}
+		d.sync.due = false
+		if err := d.leaving.done(); err != nil {
+			return nil, fmt.Errorf("forget which gateways and statics were removed: %w", err)
+		}
 	}
-	if err := d.dropStale(plan.Retired); err != nil {
-		return err
+	release := plan.Release()
+	switch {
+	case !byKey && len(plan.Retired) > 0:
+		if err := d.kernel.Release(plan.Retired); err != nil {
+			return nil, err
+		}
+	case len(plan.Retired) > 0:
+		if err := d.kernel.Apply(release, have.Generation, d.hold); err != nil {
+			return nil, err
+		}
+		return d.kernel.Prove(release, have.Generation, d.hold)
+	case byKey:
+		return have, nil
 	}
-	d.sync.due = false
-	if err := d.leaving.done(); err != nil {
-		return fmt.Errorf("forget which gateways and statics were removed: %w", err)
-	}
-	return d.kernel.Release(plan.Retired)
+	return d.readBack(plan, have.Generation)
 }
 
-// readBack is the proof: what the kernel says after a change is what was wanted.
-func (d *Daemon) readBack() error {
-	have, err := d.kernel.Read()
-	if err != nil {
+// apply carries the plan out in the kernel, and reports it.
+func (d *Daemon) apply(plan *nat.Plan, have *nat.Table, drifted bool) error {
+	began := time.Now()
+	removed := flow.Removed(have.Passages(), &d.cfg.NAT)
+	if err := d.leaving.note(removed); err != nil {
+		d.Log.Warn("if natd is killed now, connections that should end may go on", "error", err)
+	}
+	if err := d.kernel.Apply(plan, have.Generation, d.hold); err != nil {
 		return err
 	}
-	if left := nat.Diff(d.want, have, d.hold); !left.Empty() {
-		return fmt.Errorf("%w: after the change it still takes: %v", nat.ErrStale, left.Steps(stepsShown))
+	if have == d.sync.mirror {
+		d.lasting.lose(plan)
 	}
-	d.sync.generation = have.Generation
+	d.leaving.boxes = append(d.leaving.boxes, removed...)
+	d.sync.steps = append(d.sync.steps, plan.Steps(planShown)...)
+	d.sync.due = true
+	if shown, took := plan.Steps(stepsShown), time.Since(began); drifted {
+		d.noteDrift(&d.sync.repaired.Ruleset, d.others.String(), shown, took)
+	} else {
+		d.Log.Info("ruleset changed", "steps", strings.Join(shown, "; "), "took", took.Round(time.Microsecond))
+	}
 	return nil
+}
+
+// readBack is the proof of a change that is too large to be proven element by element.
+func (d *Daemon) readBack(plan *nat.Plan, generation uint32) (*nat.Table, error) {
+	began := time.Now()
+	have, err := d.kernel.Prove(plan, generation, d.hold)
+	d.sync.read.note(began)
+	return have, err
 }
 
 // countRepair counts one repair where those of its kind are counted, and remembers it for status.

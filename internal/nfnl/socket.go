@@ -174,14 +174,14 @@ func (s *Socket) Join(group int) error {
 	return nil
 }
 
-// OnlyType lets the kernel deliver only datagrams that begin with a message of the type. A change of a hundred thousand
-// elements would otherwise send a notification for each of them before the one that says it is complete.
-func (s *Socket) OnlyType(typ uint16) error {
-	// The type is the half word at offset 4, in the byte order of the machine; the filter reads it as big endian.
-	wire := binary.BigEndian.Uint16(binary.NativeEndian.AppendUint16(nil, typ))
+// NotFrom lets the kernel deliver no notification of what the socket with the port id did. A change of a hundred thousand elements
+// sends one for each of them.
+func (s *Socket) NotFrom(port uint32) error {
+	// The port id is the word at offset 12, in the byte order of the machine; the filter reads it as big endian.
+	wire := binary.BigEndian.Uint32(binary.NativeEndian.AppendUint32(nil, port))
 	program := []unix.SockFilter{
-		{Code: unix.BPF_LD | unix.BPF_H | unix.BPF_ABS, K: 4},
-		{Code: unix.BPF_JMP | unix.BPF_JEQ | unix.BPF_K, Jf: 1, K: uint32(wire)},
+		{Code: unix.BPF_LD | unix.BPF_W | unix.BPF_ABS, K: 12},
+		{Code: unix.BPF_JMP | unix.BPF_JEQ | unix.BPF_K, Jt: 1, K: wire},
 		{Code: unix.BPF_RET | unix.BPF_K, K: 0xffffffff},
 		{Code: unix.BPF_RET | unix.BPF_K},
 	}
