@@ -14,7 +14,7 @@ BIN      ?= bin
 DIST     ?= dist
 TIMEOUT  ?= 15m
 # How many tests of a package run at once: most wait for what they test, and not for a processor.
-PARALLEL ?= 8
+PARALLEL ?= 4
 FUZZTIME ?= 30s
 GOLANGCI := $(GO) run github.com/golangci/golangci-lint/v2/cmd/golangci-lint@v2.15.0
 
