@@ -13,6 +13,8 @@ ARCH     ?= $(shell $(GO) env GOARCH)
 BIN      ?= bin
 DIST     ?= dist
 TIMEOUT  ?= 15m
+# How many tests of a package run at once: most wait for what they test, and not for a processor.
+PARALLEL ?= 4
 FUZZTIME ?= 30s
 GOLANGCI := $(GO) run github.com/golangci/golangci-lint/v2/cmd/golangci-lint@v2.15.0
 
@@ -80,7 +82,7 @@ demo: root deps-demo build ## Show a relay between three VPCs at work, with real
 
 .PHONY: test
 test: deps build ## Run all tests with the race detector (root; what needs root is skipped without)
-	CGO_ENABLED=1 $(GO) test -race -count=1 -timeout=$(TIMEOUT) ./...
+	CGO_ENABLED=1 $(GO) test -race -count=1 -parallel=$(PARALLEL) -timeout=$(TIMEOUT) ./...
 
 .PHONY: test-short
 test-short: ## Run the quick tests, without root, packages or a C compiler

@@ -89,16 +89,3 @@ func TestDiagnoseCalm(t *testing.T) {
 	}
 	b.wantCodes([]diagnose.Code{diagnose.RelayNotConfigured}, "10.2.0.100:81", "--from", "10.100.20.5")
 }
-
-// TestDiagnoseWatchAll sees attempts at any port of a range, of the second protocol.
-func TestDiagnoseWatchAll(t *testing.T) {
-	t.Parallel()
-	b := newBox(t)
-	_, err := b.C.EchoUDP("10.3.0.100:7003")
-	lab.Check(t, err)
-	b.start(calmRelays)
-	r, _ := b.watch(func() { lab.Check(t, reach(t, b.A, "udp", "10.2.0.100:7003", patience)) }, "echo", "--timeout", "10s")
-	if p := r.Paths[0]; p.Protocol != "udp" || p.Listen != "10.2.0.100:7003" || p.Target != "10.3.0.100:7003" || p.Source != "10.1.0.100" || len(blamed(p.Explanations)) > 0 {
-		t.Errorf("it says\n%s", indented(r))
-	}
-}

@@ -50,6 +50,10 @@ func filterFaults() []fault {
 			shows: "chain deep", paste: "nft insert rule",
 		}),
 		forward(fault{
+			name:  "nft: a rule deep in a jump drops, watched",
+			harms: []harm{rules("inet", "chain deep { tcp dport 80 drop; }; chain forward { type filter hook forward priority 10; jump deep; };")}, watch: true, shows: "chain deep",
+		}),
+		forward(fault{
 			name: "nft: a rule rejects", harms: []harm{rules("ip", "chain forward { type filter hook forward priority 5; ip daddr 10.3.0.0/16 reject with icmp admin-prohibited; };")},
 			shows: "reject", paste: "nft insert rule",
 		}),
@@ -120,10 +124,13 @@ func networkFaults() []fault {
 			dial: dial6, ask: []string{"web6"}, want: diagnose.IPForwardDisabled, leg: diagnose.LegHost, paste: "sysctl -w",
 		},
 		route(fault{name: "an unreachable route to the target", harms: []harm{on("B", "ip route add unreachable 10.3.0.0/16", "ip route flush 10.3.0.0/16")}, paste: "ip route del unreachable 10.3.0.0/16"}),
-		route(fault{name: "a blackhole route to the target", harms: []harm{on("B", "ip route add blackhole 10.3.0.0/16", "ip route del blackhole 10.3.0.0/16")}}),
+		route(fault{name: "a blackhole route to the target", harms: []harm{on("B", "ip route add blackhole 10.3.0.100/32", "ip route flush 10.3.0.100/32")}, paste: "ip route del blackhole 10.3.0.100"}),
 		route(fault{name: "a prohibit rule for the target", harms: []harm{on("B", "ip rule add to 10.3.0.0/16 prohibit", "ip rule del to 10.3.0.0/16 prohibit")}}),
 		route(fault{
 			name: "no route to the target", harms: []harm{on("B", "ip route replace 10.1.0.0/16 via 10.2.0.1; ip route del default", "ip route add default via 10.2.0.1; ip route del 10.1.0.0/16 via 10.2.0.1")}, // of two interfaces neither is named, so there is nothing to paste
+		}),
+		route(fault{
+			name: "no route at all", harms: []harm{on("B", "ip route del default", "ip route add default via 10.2.0.1")}, also: []diagnose.Code{diagnose.ReplyNotArrived},
 		}),
 		route(fault{
 			name: "IPv6: no route to the target", harms: []harm{on("B", "ip -6 route add unreachable fd00:10:3::/48", "ip -6 route del unreachable fd00:10:3::/48")}, dial: dial6, ask: []string{"web6"},
@@ -142,6 +149,15 @@ func linkFaults() []fault {
 		{
 			name: "the listen address is gone", config: web(`listen = "10.2.0.101:80"`), dial: fetchFrom("10.2.0.101"),
 			want: diagnose.RelayAddressNotLocal, leg: diagnose.LegClient, direction: diagnose.Ingress,
+		},
+		{
+			name: "the host's address is gone", harms: []harm{on("B", "ip address del 10.2.0.100/24 dev ens5", "ip address add 10.2.0.100/24 dev ens5; ip route add default via 10.2.0.1")},
+			want: diagnose.RelayAddressNotLocal, leg: diagnose.LegClient, direction: diagnose.Ingress, also: []diagnose.Code{diagnose.NoRoute, diagnose.ReplyNotArrived},
+		},
+		{
+			name: "the host's interface is down", harms: []harm{on("B", "ip link set ens5 down", "ip link set ens5 up; ip route add default via 10.2.0.1; "+
+				"ip address replace fd00:10:2::100/64 dev ens5; ip route replace default via fd00:10:2::1")},
+			want: diagnose.EgressDown, leg: diagnose.LegHost, direction: diagnose.Egress,
 		},
 		{
 			name: "the egress interface is down", config: private, harms: []harm{on("B", "ip link set ens6 down", "ip link set ens6 up")}, dial: fetchFrom("10.2.0.100:90"), ask: []string{"private"},
