@@ -1,0 +1,71 @@
+package arena
+
+import (
+	"context"
+	"net/netip"
+	"slices"
+
+	"natd/internal/lab"
+)
+
+// relayAddrs is how many addresses B has for its relays: enough for 100,000 of them.
+const relayAddrs = 4
+
+// build makes the hosts, links and routes.
+func (a *Arena) build(ctx context.Context) (err error) {
+	for _, h := range []struct {
+		host **lab.Host
+		name string
+		addr netip.Addr
+	}{{&a.A, "A", addr(10, 1, 0, 100)}, {&a.B, "B", addr(10, 2, 0, 100)}, {&a.C, "C", addr(10, 3, 0, 100)}} {
+		if *h.host, err = a.Host(h.name); err != nil {
+			return err
+		}
+		(*h.host).Addr = h.addr
+	}
+	for _, l := range []struct {
+		edge *lab.Host
+		dev  string
+	}{{a.A, ToClient}, {a.C, ToServer}} {
+		if err := a.link(l.edge, l.dev); err != nil {
+			return err
+		}
+	}
+	return a.route(ctx)
+}
+
+// link connects A or C with B. B's addresses are on its way to A.
+func (a *Arena) link(edge *lab.Host, dev string) error {
+	b := lab.End{Host: a.B, Name: dev}
+	if edge == a.A {
+		for i := range relayAddrs {
+			b.Addrs = append(b.Addrs, host(addr(10, 2, 0, byte(100+i))))
+		}
+	}
+	return lab.Connect(lab.End{Host: edge, Name: lab.Device, Addrs: []netip.Prefix{host(edge.Addr)}}, b)
+}
+
+// route lets A and C reach each other by way of B, and B answer as 10.2.0.100. A and C own their whole network: many clients,
+// and a server behind every target.
+func (a *Arena) route(ctx context.Context) error {
+	for _, r := range []struct {
+		host *lab.Host
+		args []string
+	}{
+		{a.A, []string{"10.2.0.100", "dev", lab.Device, "src", "10.1.0.100"}},
+		{a.A, []string{"default", "via", "10.2.0.100", "src", "10.1.0.100"}},
+		{a.A, []string{"local", Clients().String(), "dev", "lo"}},
+		{a.B, []string{Clients().String(), "dev", ToClient, "src", "10.2.0.100"}},
+		{a.B, []string{Servers().String(), "dev", ToServer, "src", "10.2.0.100"}},
+		{a.C, []string{"10.2.0.100", "dev", lab.Device, "src", "10.3.0.100"}},
+		{a.C, []string{"default", "via", "10.2.0.100", "src", "10.3.0.100"}},
+		{a.C, []string{"local", Servers().String(), "dev", "lo"}},
+	} {
+		if _, err := r.host.Run(ctx, "ip", slices.Concat([]string{"route", "add"}, r.args)...); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+func host(a netip.Addr) netip.Prefix { return netip.PrefixFrom(a, a.BitLen()) }
