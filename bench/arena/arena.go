@@ -11,6 +11,9 @@ import (
 	"net/netip"
 	"time"
 
+	"github.com/vishvananda/netlink"
+
+	"natd/bench/load"
 	"natd/internal/lab"
 )
 
@@ -26,13 +29,15 @@ type Arena struct {
 	*lab.Lab
 	A, B, C *lab.Host
 
+	// Load makes loads from A. The server on C answers them at EchoPort.
+	Load *load.Client
 	// Programs is the directory that has natd and natctl.
 	Programs string
 	// Patience is how long a candidate may take until it answers.
 	Patience time.Duration
 }
 
-// Open builds an arena whose server echoes what it gets, on every address of its network.
+// Open builds an arena, whose server echoes what it gets, on every address of its network.
 func Open(ctx context.Context, programs string, patience time.Duration) (*Arena, error) {
 	l, err := lab.Open()
 	if err != nil {
@@ -52,6 +57,16 @@ func (a *Arena) Answered(ctx context.Context, j Job, where netip.AddrPort) error
 		return fmt.Errorf("%w: %d relays do not answer: %w", ErrBeyond, j.Relays, err)
 	}
 	return err
+}
+
+// Flush makes B forget the connections that it tracks: no candidate or load leaves work for the next.
+func (a *Arena) Flush() error {
+	return a.B.Do(func() error {
+		if err := netlink.ConntrackTableFlush(netlink.ConntrackTable); err != nil {
+			return fmt.Errorf("forgetting connections: %w", err)
+		}
+		return nil
+	})
 }
 
 // answerPatience is how long one question may take: shorter than the kernel needs to send a lost SYN again.

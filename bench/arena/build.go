@@ -2,14 +2,31 @@ package arena
 
 import (
 	"context"
+	"errors"
 	"net/netip"
 	"slices"
 
+	"natd/bench/load"
 	"natd/internal/lab"
 )
 
 // relayAddrs is how many addresses B has for its relays: enough for 100,000 of them.
 const relayAddrs = 4
+
+// Setting is a kernel setting of one host of an arena.
+type Setting struct{ Host, Key, Value string }
+
+// Settings are the kernel settings of an arena that are not the kernel's own, the same for all candidates.
+func Settings() []Setting {
+	return []Setting{
+		{"A", "net.ipv4.ip_local_port_range", "1024 65535"},
+		{"B", "net.ipv4.ip_forward", "1"},
+		// A reset connection is forgotten soon: the load of a minute must not fill the ports of one SNAT address.
+		{"B", "net.netfilter.nf_conntrack_tcp_timeout_close", "1"},
+		{"C", "net.core.somaxconn", "65535"},
+		{"C", "net.ipv4.tcp_max_syn_backlog", "65535"},
+	}
+}
 
 // build makes the hosts, links and routes.
 func (a *Arena) build(ctx context.Context) (err error) {
@@ -31,7 +48,25 @@ func (a *Arena) build(ctx context.Context) (err error) {
 			return err
 		}
 	}
-	return a.route(ctx)
+	if err := errors.Join(a.route(ctx), a.set()); err != nil {
+		return err
+	}
+	if _, err := load.StartServer(ctx, a.C, EchoPort); err != nil {
+		return err
+	}
+	a.Load, err = load.StartClient(a.A)
+	return err
+}
+
+// set makes the settings.
+func (a *Arena) set() error {
+	hosts := map[string]*lab.Host{"A": a.A, "B": a.B, "C": a.C}
+	for _, s := range Settings() {
+		if err := hosts[s.Host].SetSysctl(s.Key, s.Value); err != nil {
+			return err
+		}
+	}
+	return nil
 }
 
 // link connects A or C with B. B's addresses are on its way to A.

@@ -14,6 +14,8 @@ const (
 	// subnets and hosts are how the targets that nobody dials spread over 10.3.0.0/16.
 	subnets = 200
 	hosts   = 250
+	// MaxRelays is how many relays a job can have.
+	MaxRelays = relayAddrs * ports
 )
 
 // Job is what a candidate is asked to do. Its relays are numbered from 0, and traffic goes to the last one.
