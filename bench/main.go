@@ -49,11 +49,18 @@ func run(ctx context.Context, args []string, out, progress io.Writer) error {
 		return err
 	}
 	r := &report.Report{
-		Machine: machine, Method: method(p), Reference: rival.Reference,
+		Machine: machine, Method: method(p), Reference: rival.Reference, Candidates: names(p.candidates),
 		Summaries: report.Summarise(c.samples, rival.Reference), Samples: c.samples,
 	}
 	c.say("done")
 	return errors.Join(publish(p, r, out), compare(p, r, out))
+}
+
+func names(candidates []arena.Candidate) (all []string) {
+	for _, c := range candidates {
+		all = append(all, c.Name())
+	}
+	return all
 }
 
 // ready tells what is missing on this machine, and how to get it.

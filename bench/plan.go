@@ -46,8 +46,8 @@ func newPlan(args []string, errors io.Writer) (plan, error) {
 	flags := flag.NewFlagSet("bench", flag.ContinueOnError)
 	flags.SetOutput(errors)
 	flags.BoolVar(&f.quick, "quick", false, "less of everything: under two minutes")
-	flags.IntVar(&f.rounds, "rounds", 0, "rounds that count (default 7; quick: 3)")
-	flags.DurationVar(&f.slice, "slice", 0, "how long one measurement counts (default 1s; quick: 250ms)")
+	flags.IntVar(&f.rounds, "rounds", 0, "rounds that count (default 41; quick: 15)")
+	flags.DurationVar(&f.slice, "slice", 0, "how long one measurement counts (default 100ms)")
 	flags.StringVar(&f.only, "only", "", "only candidates whose name matches the `regexp`; map, the reference, always takes part")
 	flags.StringVar(&f.measures, "measure", "", "only measures whose name matches the `regexp`: connections, latency, stream-1, stream-8, packets")
 	flags.StringVar(&f.relays, "relays", "", "`numbers` of relays (default 1,10,1000,10000,100000; quick: 1000)")
@@ -68,17 +68,17 @@ func newPlan(args []string, errors io.Writer) (plan, error) {
 // plan puts the defaults where nothing is given.
 func (f *flagsOf) plan() (plan, error) {
 	p := plan{
-		rounds: cmp.Or(f.rounds, 7), patience: time.Minute, programs: f.programs, markdown: f.markdown, json: f.json, before: f.beforeRun,
-		lengths: measure.Lengths{Warm: 200 * time.Millisecond, Count: cmp.Or(f.slice, time.Second)},
+		rounds: cmp.Or(f.rounds, 41), patience: time.Minute, programs: f.programs, markdown: f.markdown, json: f.json, before: f.beforeRun,
 	}
 	relays, prefixes := cmp.Or(f.relays, "1,10,1000,10000,100000"), cmp.Or(f.prefixes, "1,5,100")
 	if f.quick {
-		p.rounds, p.patience = cmp.Or(f.rounds, 3), 10*time.Second
-		p.lengths = measure.Lengths{Warm: 50 * time.Millisecond, Count: cmp.Or(f.slice, 250*time.Millisecond)}
+		p.rounds, p.patience = cmp.Or(f.rounds, 15), 10*time.Second
 		relays, prefixes = cmp.Or(f.relays, "1000"), f.prefixes
 	} else if f.relays != "" {
 		prefixes = f.prefixes // who asks for numbers gets those
 	}
+	count := cmp.Or(f.slice, 100*time.Millisecond)
+	p.lengths = measure.Lengths{Warm: count / 5, Count: count}
 	var errs []error
 	var err error
 	p.jobs, err = jobs(relays, prefixes)

@@ -31,6 +31,8 @@ type Arena struct {
 
 	// Load makes loads from A. The server on C answers them at EchoPort.
 	Load *load.Client
+	// Server is the process of the server.
+	Server *lab.Process
 	// Programs is the directory that has natd and natctl.
 	Programs string
 	// Patience is how long a candidate may take until it answers.

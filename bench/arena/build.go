@@ -51,7 +51,7 @@ func (a *Arena) build(ctx context.Context) (err error) {
 	if err := errors.Join(a.route(ctx), a.set()); err != nil {
 		return err
 	}
-	if _, err := load.StartServer(ctx, a.C, EchoPort); err != nil {
+	if a.Server, err = load.StartServer(ctx, a.C, EchoPort); err != nil {
 		return err
 	}
 	a.Load, err = load.StartClient(a.A)
@@ -81,7 +81,7 @@ func (a *Arena) link(edge *lab.Host, dev string) error {
 }
 
 // route lets A and C reach each other by way of B, and B answer as 10.2.0.100. A and C own their whole network: many clients,
-// and a server behind every target.
+// and a server behind every target. To B each is one neighbour: the kernel keeps 1,024 of them for all namespaces together.
 func (a *Arena) route(ctx context.Context) error {
 	for _, r := range []struct {
 		host *lab.Host
@@ -90,8 +90,8 @@ func (a *Arena) route(ctx context.Context) error {
 		{a.A, []string{"10.2.0.100", "dev", lab.Device, "src", "10.1.0.100"}},
 		{a.A, []string{"default", "via", "10.2.0.100", "src", "10.1.0.100"}},
 		{a.A, []string{"local", Clients().String(), "dev", "lo"}},
-		{a.B, []string{Clients().String(), "dev", ToClient, "src", "10.2.0.100"}},
-		{a.B, []string{Servers().String(), "dev", ToServer, "src", "10.2.0.100"}},
+		{a.B, []string{Clients().String(), "via", "10.1.0.100", "dev", ToClient, "onlink", "src", "10.2.0.100"}},
+		{a.B, []string{Servers().String(), "via", "10.3.0.100", "dev", ToServer, "onlink", "src", "10.2.0.100"}},
 		{a.C, []string{"10.2.0.100", "dev", lab.Device, "src", "10.3.0.100"}},
 		{a.C, []string{"default", "via", "10.2.0.100", "src", "10.3.0.100"}},
 		{a.C, []string{"local", Servers().String(), "dev", "lo"}},

@@ -37,7 +37,6 @@ type dialer struct {
 	end     time.Time
 	planned int64 // connections begun, at a given rate
 	result  Result
-	err     error // why the first connection that failed did
 }
 
 // connect makes connections until the time is up.
@@ -54,9 +53,6 @@ func connect(spec Spec) (Result, error) {
 		_ = unix.Close(fd)
 	}
 	d.result.Took = spec.Duration
-	if d.result.Opened == 0 {
-		err = errors.Join(err, d.err)
-	}
 	return d.result, err
 }
 
@@ -160,6 +156,7 @@ func (d *dialer) done(fd int, a *attempt) {
 	now := time.Now()
 	delete(d.open, fd)
 	_ = unix.Close(fd)
+	d.result.Total++
 	if d.counts(a.began, now) {
 		d.result.Opened++
 		d.result.Latency.Add(now.Sub(a.began))
@@ -185,8 +182,8 @@ func (d *dialer) fail(began time.Time, err error) {
 		return
 	}
 	d.result.Failed++
-	if d.err == nil {
-		d.err = err
+	if d.result.Why == "" {
+		d.result.Why = err.Error()
 	}
 }
 

@@ -24,7 +24,8 @@ func packets(spec Spec) (Result, error) {
 		return Result{}, fmt.Errorf("dialling %v: %w", spec.To, err)
 	}
 	defer c.Close()
-	if _, err := received(c); err != nil {
+	first, err := received(c)
+	if err != nil {
 		return Result{}, err
 	}
 	data := make([]byte, max(spec.Size, 1))
@@ -43,7 +44,7 @@ func packets(spec Spec) (Result, error) {
 	}
 	took := time.Since(began)
 	after, err := received(c)
-	return Result{Sent: sent, Packets: after - before, Took: took}, err
+	return Result{Sent: sent, Packets: after - before, Total: after - first, Took: took}, err
 }
 
 // flood sends the same packet until the time is up, and says how often.

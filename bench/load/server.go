@@ -100,7 +100,7 @@ func answer(fd int, sinks map[int]bool, buf []byte) bool {
 }
 
 // listenUDP opens the socket for packets. Those to be forgotten are dropped by a filter: nobody has to be woken for them.
-func listenUDP(port uint16) (*net.UDPConn, error) {
+func listenUDP(port uint16) (*ipv4.PacketConn, error) {
 	c, err := net.ListenUDP("udp4", &net.UDPAddr{Port: int(port)})
 	if err != nil {
 		return nil, fmt.Errorf("listening for packets: %w", err)
@@ -112,22 +112,22 @@ func listenUDP(port uint16) (*net.UDPConn, error) {
 		bpf.RetConstant{Val: 0},
 		bpf.RetConstant{Val: 1 << 16},
 	})
+	p := ipv4.NewPacketConn(c)
 	if err == nil {
-		err = ipv4.NewPacketConn(c).SetBPF(filter)
+		err = p.SetBPF(filter)
 	}
 	if err == nil {
 		// An answer has to come from the address that was asked, which is any of a network.
-		err = ipv4.NewPacketConn(c).SetControlMessage(ipv4.FlagDst, true)
+		err = p.SetControlMessage(ipv4.FlagDst, true)
 	}
 	if err != nil {
 		return nil, errors.Join(fmt.Errorf("preparing the socket for packets: %w", err), c.Close())
 	}
-	return c, nil
+	return p, nil
 }
 
 // answerPackets echoes packets, and answers those that ask for the count, until the socket is closed.
-func answerPackets(c *net.UDPConn, device string) {
-	p := ipv4.NewPacketConn(c)
+func answerPackets(p *ipv4.PacketConn, device string) {
 	buf := make([]byte, 1<<16)
 	for {
 		n, control, from, err := p.ReadFrom(buf)

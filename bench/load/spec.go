@@ -37,9 +37,11 @@ type Result struct {
 	Sent    int64         `json:"sent"`    // packets
 	Packets int64         `json:"packets"` // that arrived at the server's host
 	Took    time.Duration `json:"took"`
-	Latency Histogram     `json:"latency"` // from the start of a connection to its first answer
-	CPU     time.Duration `json:"cpu"`     // of the process that made the load
-	Error   string        `json:"error,omitempty"`
+	Latency Histogram     `json:"latency"`         // from the start of a connection to its first answer
+	Total   int64         `json:"total"`           // connections, bytes or packets, with those before the time that counts
+	CPU     time.Duration `json:"cpu"`             // of the process that made the load, for the total
+	Why     string        `json:"why,omitempty"`   // the first of those that failed did
+	Error   string        `json:"error,omitempty"` // of the load as a whole
 }
 
 // What the first byte of a question asks of the server.

@@ -46,7 +46,8 @@ func stream(spec Spec) (Result, error) {
 	if err := pump(poll, data, began.Add(spec.Duration)); err != nil {
 		return Result{}, err
 	}
-	return Result{Bytes: acknowledged(fds) - before, Took: time.Since(began)}, nil
+	took, after := time.Since(began), acknowledged(fds)
+	return Result{Bytes: after - before, Total: after, Took: took}, nil
 }
 
 // pump writes wherever there is room, until the time is up.

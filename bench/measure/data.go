@@ -15,6 +15,9 @@ const (
 	workers    = 32   // connections at a time, of a closed loop
 	rate       = 2000 // connections a second, where latency is measured: far from what the machine can do
 	packetSize = 64   // bytes of a UDP packet, without headers
+
+	// pause is how long processes have to do next to nothing to be at rest.
+	pause = 10 * time.Millisecond
 )
 
 // Lengths are how long one measurement takes.
@@ -41,34 +44,38 @@ func (l Lengths) run(ctx context.Context, s *Stand, spec load.Spec) (load.Result
 	spec.To, spec.Warm, spec.Duration = arena.Dial(s.Candidate, s.Job), l.Warm, l.Count
 	result, err := s.Load.Load(ctx, spec)
 	if err == nil && result.Failed > result.Opened/1000 {
-		err = fmt.Errorf("%d of %d connections failed", result.Failed, result.Opened+result.Failed)
+		err = fmt.Errorf("%d of %d connections failed: %s", result.Failed, result.Opened+result.Failed, result.Why)
 	}
 	return result, err
 }
 
 // connections is how many connections there can be in a second, and what each costs the candidate's processes.
 func (l Lengths) connections(ctx context.Context, s *Stand) ([]Figure, error) {
-	before := processCPU(s.Running.PIDs())
+	before := s.cpu()
 	r, err := l.run(ctx, s, load.Spec{Kind: load.Connect, Workers: workers})
+	if err == nil {
+		err = settle(ctx, s)
+	}
 	if err != nil {
 		return nil, err
 	}
-	return []Figure{{"new connections, 1/s", perSecond(r.Opened, r.Took)}}, l.settle(ctx, s, before)
+	return []Figure{
+		{"new connections, 1/s", perSecond(r.Opened, r.Took)},
+		{"processor time of a new connection, us", each(s.cpu()-before+r.CPU, r.Total) / 1e3},
+	}, nil
 }
 
 // settle lets the connections of a load end, and waits until the candidate's processes have done what that makes them do, which
 // would be in the way of the next measurement.
-func (Lengths) settle(ctx context.Context, s *Stand, before time.Duration) error {
-	if err := s.Flush(); err != nil {
+func settle(ctx context.Context, s *Stand) error {
+	if err := s.Flush(); err != nil || len(s.Running.PIDs()) == 0 {
 		return err
 	}
-	pids := s.Running.PIDs()
-	for now := processCPU(pids); now > before; now = processCPU(pids) {
-		before = now
+	for before, now := time.Duration(0), s.cpu(); now-before > pause/20; before, now = now, s.cpu() {
 		select {
 		case <-ctx.Done():
 			return ctx.Err()
-		case <-time.After(3 * tick):
+		case <-time.After(pause):
 		}
 	}
 	return nil
@@ -76,8 +83,10 @@ func (Lengths) settle(ctx context.Context, s *Stand, before time.Duration) error
 
 // latency is how long connections take at a rate that everybody can keep, from the first packet to the first answer.
 func (l Lengths) latency(ctx context.Context, s *Stand) ([]Figure, error) {
-	before := processCPU(s.Running.PIDs())
 	r, err := l.run(ctx, s, load.Spec{Kind: load.Rate, Rate: rate})
+	if err == nil {
+		err = settle(ctx, s)
+	}
 	if err != nil {
 		return nil, err
 	}
@@ -86,30 +95,39 @@ func (l Lengths) latency(ctx context.Context, s *Stand) ([]Figure, error) {
 		name := "first answer, p" + strconv.FormatFloat(q*100, 'g', -1, 64) + ", us"
 		figures = append(figures, Figure{name, float64(r.Latency.Quantile(q)) / float64(time.Microsecond)})
 	}
-	return figures, l.settle(ctx, s, before)
+	return figures, nil
 }
 
 // throughput is what some connections carry together.
 func (l Lengths) throughput(streams int) func(context.Context, *Stand) ([]Figure, error) {
 	return func(ctx context.Context, s *Stand) ([]Figure, error) {
+		before := s.cpu()
 		r, err := l.run(ctx, s, load.Spec{Kind: load.Stream, Workers: streams})
 		if err != nil {
 			return nil, err
 		}
-		name := fmt.Sprintf("TCP throughput, %d streams, Gbit/s", streams)
-		return []Figure{{name, perSecond(r.Bytes, r.Took) * 8 / 1e9}}, nil
+		const mib = 1 << 20
+		return []Figure{
+			{fmt.Sprintf("TCP throughput, %d streams, Gbit/s", streams), perSecond(r.Bytes, r.Took) * 8 / 1e9},
+			{fmt.Sprintf("processor time of a MiB, %d streams, us", streams), each(s.cpu()-before+r.CPU, r.Total) * mib / 1e3},
+		}, nil
 	}
 }
 
-// packets is what one flow carries that has been answered. One processor sends and forwards, and does nothing else: its time is
-// what the packets cost.
+// packets is what one flow carries that has been answered. One processor sends and forwards, and does nothing else.
 func (l Lengths) packets(ctx context.Context, s *Stand) ([]Figure, error) {
+	before := s.cpu()
 	r, err := l.run(ctx, s, load.Spec{Kind: load.Packets, Size: packetSize})
 	if err != nil {
 		return nil, err
 	}
-	pps := perSecond(r.Packets, r.Took)
-	return []Figure{{"UDP packets, 1/s", pps}, {"an established packet, ns", 1e9 / pps}}, nil
+	return []Figure{
+		{"UDP packets, 1/s", perSecond(r.Packets, r.Took)},
+		{"processor time of an established packet, ns", each(s.cpu()-before+r.CPU, r.Total)},
+	}, nil
 }
+
+// each is what one of so many costs, in nanoseconds.
+func each(cpu time.Duration, n int64) float64 { return float64(cpu) / float64(max(n, 1)) }
 
 func perSecond(n int64, took time.Duration) float64 { return float64(n) / took.Seconds() }

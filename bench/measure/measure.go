@@ -5,6 +5,7 @@ import (
 	"context"
 	"fmt"
 	"os"
+	"path/filepath"
 	"strconv"
 	"strings"
 	"time"
@@ -35,45 +36,23 @@ type Measure struct {
 	Take func(context.Context, *Stand) ([]Figure, error)
 }
 
-// LowerIsBetter tells how figures of a name compare: what is a time or a size is better when it is less.
-func LowerIsBetter(name string) bool {
-	for _, unit := range []string{", ns", ", us", ", ms", ", s", ", MiB"} {
-		if strings.HasSuffix(name, unit) {
-			return true
-		}
-	}
-	return false
-}
-
-// processCPU is the processor time that processes have taken so far. One that has ended counts nothing.
-func processCPU(pids []int) (total time.Duration) {
-	for _, pid := range pids {
-		ticks, err := cpuTicks(pid)
-		if err == nil {
-			total += ticks
-		}
+// cpu is the processor time of the server and of the candidate's processes so far. What the kernel does for packets counts to the
+// process that sent them. Time that others take on a busy machine does not count: that is why it is steadier than a rate.
+func (s *Stand) cpu() (total time.Duration) {
+	for _, pid := range append([]int{s.Server.PID()}, s.Running.PIDs()...) {
+		total += processCPU(pid)
 	}
 	return total
 }
 
-// tick is the unit of /proc/PID/stat, which is the same on all of Linux (USER_HZ).
-const tick = time.Second / 100
-
-func cpuTicks(pid int) (time.Duration, error) {
-	text, err := os.ReadFile(fmt.Sprintf("/proc/%d/stat", pid))
-	if err != nil {
-		return 0, err
+// processCPU is the processor time of a process so far: that of the threads it has. One that has ended counts nothing.
+func processCPU(pid int) (total time.Duration) {
+	threads, _ := filepath.Glob(fmt.Sprintf("/proc/%d/task/*/schedstat", pid)) // the pattern is good
+	for _, path := range threads {
+		text, _ := os.ReadFile(path) // a thread that is gone has none
+		first, _, _ := strings.Cut(string(text), " ")
+		ns, _ := strconv.ParseInt(first, 10, 64)
+		total += time.Duration(ns)
 	}
-	// The name, in parentheses, may hold anything. Of what follows, fields 12 and 13 are utime and stime.
-	_, rest, _ := strings.Cut(string(text), ") ")
-	fields := strings.Fields(rest)
-	if len(fields) < 13 {
-		return 0, fmt.Errorf("process %d: %q is no stat", pid, text)
-	}
-	user, errUser := strconv.Atoi(fields[11])
-	system, errSystem := strconv.Atoi(fields[12])
-	if errUser != nil || errSystem != nil {
-		return 0, fmt.Errorf("process %d: %q is no stat", pid, text)
-	}
-	return time.Duration(user+system) * tick, nil
+	return total
 }

@@ -11,11 +11,13 @@ import (
 
 // Report is all that a run says.
 type Report struct {
-	Machine   Machine   `json:"machine"`
-	Method    []string  `json:"method"` // how it was measured, in sentences
-	Reference string    `json:"reference"`
-	Summaries []Summary `json:"summaries"`
-	Samples   []Sample  `json:"samples"`
+	Machine   Machine  `json:"machine"`
+	Method    []string `json:"method"` // how it was measured, in sentences
+	Reference string   `json:"reference"`
+	// Candidates are the lines of the tables, in order.
+	Candidates []string  `json:"candidates"`
+	Summaries  []Summary `json:"summaries"`
+	Samples    []Sample  `json:"samples"`
 }
 
 // Markdown writes one table for each measure, with a line for each candidate and a column for each job.
@@ -28,17 +30,20 @@ func (r *Report) Markdown(w io.Writer) error {
 	for _, measure := range distinct(r.Summaries, func(s Summary) string { return s.Measure }) {
 		rows := slices.DeleteFunc(slices.Clone(r.Summaries), func(s Summary) bool { return s.Measure != measure })
 		fmt.Fprintf(&text, "\n### %s\n\n", measure)
-		table(&text, rows)
+		r.table(&text, rows)
 	}
 	_, err := io.WriteString(w, text.String())
 	return err
 }
 
 // table writes the table of one measure.
-func table(text *strings.Builder, rows []Summary) {
+func (r *Report) table(text *strings.Builder, rows []Summary) {
 	jobs := distinct(rows, func(s Summary) string { return s.Job })
 	fmt.Fprintf(text, "| | %s |\n|---|%s\n", strings.Join(jobs, " | "), strings.Repeat("---:|", len(jobs)))
-	for _, candidate := range distinct(rows, func(s Summary) string { return s.Candidate }) {
+	for _, candidate := range r.Candidates {
+		if !slices.ContainsFunc(rows, func(s Summary) bool { return s.Candidate == candidate }) {
+			continue
+		}
 		text.WriteString("| " + candidate + " |")
 		for _, job := range jobs {
 			i := slices.IndexFunc(rows, func(s Summary) bool { return s.Candidate == candidate && s.Job == job })

@@ -1,6 +1,7 @@
 package rival
 
 import (
+	"context"
 	"net/netip"
 
 	"natd/bench/arena"
@@ -11,6 +12,11 @@ type routed struct{ Ruleset }
 
 // Dial is the target itself.
 func (routed) Dial(j arena.Job) netip.AddrPort { return j.Target(j.Hit()) }
+
+// Start loads the rules.
+func (r routed) Start(ctx context.Context, a *arena.Arena, j arena.Job) (arena.Running, error) {
+	return r.start(ctx, a, j, r.Dial(j))
+}
 
 // Routed is plain routing, with no rules and no connection tracking.
 func Routed() arena.Candidate {

@@ -28,7 +28,7 @@ func (r Ruleset) Name() string { return r.name }
 
 // Start loads the rules.
 func (r Ruleset) Start(ctx context.Context, a *arena.Arena, j arena.Job) (arena.Running, error) {
-	return r.start(ctx, a, j, arena.Dial(r, j))
+	return r.start(ctx, a, j, j.Listen(j.Hit()))
 }
 
 func (r Ruleset) start(ctx context.Context, a *arena.Arena, j arena.Job, dial netip.AddrPort) (arena.Running, error) {
