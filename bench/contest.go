@@ -120,7 +120,7 @@ func (c *contest) rounds(ctx context.Context, j arena.Job, measures []measure.Me
 func turn[T any](all []T, round int) []T {
 	order := make([]T, 0, len(all))
 	for i := range all {
-		k := (i + round) % len(all)
+		k := (i + round/2) % len(all)
 		if round%2 == 1 {
 			k = len(all) - 1 - k
 		}

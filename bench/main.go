@@ -34,7 +34,7 @@ func main() {
 	}
 }
 
-func run(ctx context.Context, args []string, out, progress io.Writer) error {
+func run(ctx context.Context, args []string, out, progress io.Writer) (err error) {
 	p, err := newPlan(args, progress)
 	if err != nil {
 		return err
@@ -42,6 +42,11 @@ func run(ctx context.Context, args []string, out, progress io.Writer) error {
 	if err := ready(p.programs); err != nil {
 		return err
 	}
+	restore, err := goFirst()
+	if err != nil {
+		return err
+	}
+	defer func() { err = errors.Join(err, restore()) }()
 	now := time.Now()
 	machine := report.Describe(now)
 	c := contest{plan: p, progress: progress, began: now}

@@ -66,8 +66,8 @@ func TestMarkdown(t *testing.T) {
 
 | | 10 relays |
 |---|---:|
-| map | 10,000 ±46 % (1.00 ±0 %) |
-| natd | 9,000 ±46 % (0.90 ±0 %) |
+| map | 10,000 ±54 % (1.00 ±0 %) |
+| natd | 9,000 ±54 % (0.90 ±0 %) |
 | slow | out of reach: too slow |
 `
 	if !strings.Contains(text.String(), want) {
