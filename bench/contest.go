@@ -95,23 +95,31 @@ func (c *contest) rounds(ctx context.Context, j arena.Job, measures []measure.Me
 		for _, m := range measures {
 			c.say("%s: round %d of %d: %s", describe(j), round, c.plan.rounds, m.Name)
 			for _, s := range turn(stands, round) {
-				figures, err := m.Take(ctx, s)
-				if ctx.Err() != nil {
-					return errors.New("interrupted")
-				}
-				if err != nil {
-					return fmt.Errorf("%s of %s: %w", m.Name, s.Candidate.Name(), err)
-				}
-				if round == 0 {
-					continue
-				}
-				for _, f := range figures {
-					c.samples = append(c.samples, report.Sample{
-						Measure: f.Name, Job: describe(j), Candidate: s.Candidate.Name(), Round: round, Value: f.Value,
-					})
+				if err := c.take(ctx, s, m, round); err != nil {
+					return err
 				}
 			}
 		}
+	}
+	return nil
+}
+
+// take takes a measure of a stand, once.
+func (c *contest) take(ctx context.Context, s *measure.Stand, m measure.Measure, round int) error {
+	figures, err := m.Take(ctx, s)
+	if ctx.Err() != nil {
+		return errors.New("interrupted")
+	}
+	if err != nil {
+		return fmt.Errorf("%s of %s: %w", m.Name, s.Candidate.Name(), err)
+	}
+	if round == 0 {
+		return nil
+	}
+	for _, f := range figures {
+		c.samples = append(c.samples, report.Sample{
+			Measure: f.Name, Job: describe(s.Job), Candidate: s.Candidate.Name(), Round: round, Value: f.Value,
+		})
 	}
 	return nil
 }

@@ -34,7 +34,7 @@ func (a *Arena) build(ctx context.Context) (err error) {
 		host **lab.Host
 		name string
 		addr netip.Addr
-	}{{&a.A, "A", addr(10, 1, 0, 100)}, {&a.B, "B", addr(10, 2, 0, 100)}, {&a.C, "C", addr(10, 3, 0, 100)}} {
+	}{{&a.A, "A", ten(1, 0, 100)}, {&a.B, "B", ten(2, 0, 100)}, {&a.C, "C", ten(3, 0, 100)}} {
 		if *h.host, err = a.Host(h.name); err != nil {
 			return err
 		}
@@ -74,7 +74,7 @@ func (a *Arena) link(edge *lab.Host, dev string) error {
 	b := lab.End{Host: a.B, Name: dev}
 	if edge == a.A {
 		for i := range relayAddrs {
-			b.Addrs = append(b.Addrs, host(addr(10, 2, 0, byte(100+i))))
+			b.Addrs = append(b.Addrs, host(ten(2, 0, byte(100+i))))
 		}
 	}
 	return lab.Connect(lab.End{Host: edge, Name: lab.Device, Addrs: []netip.Prefix{host(edge.Addr)}}, b)

@@ -39,18 +39,18 @@ func (j Job) Protocol() string {
 
 // Listen is what clients of a relay dial: an address of B.
 func (Job) Listen(i int) netip.AddrPort {
-	return netip.AddrPortFrom(addr(10, 2, 0, byte(100+i/ports)), uint16(firstPort+i%ports))
+	return netip.AddrPortFrom(ten(2, 0, byte(100+i/ports)), uint16(firstPort+i%ports))
 }
 
 // Target is where a relay goes.
 func (j Job) Target(i int) netip.AddrPort {
 	switch {
 	case i == j.Hit() && j.Moved:
-		return netip.AddrPortFrom(addr(10, 3, 0, 101), EchoPort)
+		return netip.AddrPortFrom(ten(3, 0, 101), EchoPort)
 	case i == j.Hit():
-		return netip.AddrPortFrom(addr(10, 3, 0, 100), EchoPort)
+		return netip.AddrPortFrom(ten(3, 0, 100), EchoPort)
 	}
-	return netip.AddrPortFrom(addr(10, 3, byte(1+i/hosts%subnets), byte(1+i%hosts)), EchoPort)
+	return netip.AddrPortFrom(ten(3, byte(1+i/hosts%subnets), byte(1+i%hosts)), EchoPort)
 }
 
 // Sources are the networks that a relay serves: every relay others, of two lengths, and the clients' last. None means everybody.
@@ -70,9 +70,10 @@ func (j Job) Sources(i int) []netip.Prefix {
 }
 
 // Clients is the network of the clients: A answers for all of it.
-func Clients() netip.Prefix { return netip.PrefixFrom(addr(10, 1, 0, 0), 16) }
+func Clients() netip.Prefix { return netip.PrefixFrom(ten(1, 0, 0), 16) }
 
 // Servers is the network of the targets.
-func Servers() netip.Prefix { return netip.PrefixFrom(addr(10, 3, 0, 0), 16) }
+func Servers() netip.Prefix { return netip.PrefixFrom(ten(3, 0, 0), 16) }
 
-func addr(a, b, c, d byte) netip.Addr { return netip.AddrFrom4([4]byte{a, b, c, d}) }
+// ten is an address of 10.0.0.0/8, in which all are.
+func ten(b, c, d byte) netip.Addr { return netip.AddrFrom4([4]byte{10, b, c, d}) }
