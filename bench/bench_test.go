@@ -45,7 +45,7 @@ func TestContest(t *testing.T) {
 	path := filepath.Join(dir, "result.json")
 	var out strings.Builder
 	args := []string{
-		"-bin", programs, "-quick", "-rounds", "1", "-slice", "100ms", "-relays", "2", "-prefixes", "3",
+		"-bin", programs, "-quick", "-heats", "1", "-rounds", "1", "-slice", "100ms", "-relays", "2", "-prefixes", "3",
 		"-only", "^(map|natd|routed)", "-json", path,
 	}
 	lab.Check(t, run(t.Context(), args, &out, t.Output()))

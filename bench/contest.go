@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"io"
 	"strings"
+	"sync"
 	"time"
 
 	"natd/bench/arena"
@@ -28,16 +29,19 @@ func (c *contest) run(ctx context.Context) error {
 	for _, j := range c.plan.jobs {
 		for _, udp := range []bool{false, true} {
 			j.UDP = udp
-			if err := c.job(ctx, j); err != nil {
-				return fmt.Errorf("%s: %w", describe(j), err)
+			for heat := range c.plan.heats {
+				if err := c.heat(ctx, j, heat); err != nil {
+					return fmt.Errorf("%s: %w", describe(j), err)
+				}
 			}
 		}
 	}
 	return nil
 }
 
-// job starts all candidates, measures them in turn, and stops them.
-func (c *contest) job(ctx context.Context, j arena.Job) (err error) {
+// heat starts all candidates, measures them in turn, and stops them. What chance gives an arena, such as where its memory lies, is worth
+// several per cent for as long as it lives: so there are several heats.
+func (c *contest) heat(ctx context.Context, j arena.Job, heat int) (err error) {
 	var measures []measure.Measure
 	for _, m := range c.plan.measures {
 		if m.UDP == j.UDP {
@@ -67,8 +71,11 @@ func (c *contest) job(ctx context.Context, j arena.Job) (err error) {
 			stands = append(stands, stand)
 		}
 	}
+	if err := prepare(ctx, measures, stands); err != nil {
+		return err
+	}
 	from := len(c.samples)
-	if err := c.rounds(ctx, j, measures, stands); err != nil {
+	if err := c.rounds(ctx, heat, measures, stands); err != nil {
 		return err
 	}
 	c.excuse(j, c.samples[from:], beyond)
@@ -88,15 +95,40 @@ func (c *contest) start(ctx context.Context, candidate arena.Candidate, j arena.
 	return &measure.Stand{Arena: a, Candidate: candidate, Running: running, Job: j}, nil
 }
 
+// prepare prepares all stands for the measures.
+func prepare(ctx context.Context, measures []measure.Measure, stands []*measure.Stand) error {
+	for _, m := range measures {
+		if m.Prepare == nil {
+			continue
+		}
+		var all sync.WaitGroup
+		errs := make([]error, len(stands))
+		for i, s := range stands {
+			all.Go(func() { errs[i] = m.Prepare(ctx, s) })
+		}
+		all.Wait()
+		if err := errors.Join(errs...); err != nil {
+			return fmt.Errorf("preparing %s: %w", m.Name, err)
+		}
+	}
+	return nil
+}
+
 // rounds takes each measure of all stands, again and again. The order is another one in each round, so that nobody always
 // follows the same one. The first round warms up, and does not count.
-func (c *contest) rounds(ctx context.Context, j arena.Job, measures []measure.Measure, stands []*measure.Stand) error {
+func (c *contest) rounds(ctx context.Context, heat int, measures []measure.Measure, stands []*measure.Stand) error {
 	for round := range c.plan.rounds + 1 {
+		if len(stands) > 0 {
+			c.say("%s: heat %d of %d: round %d of %d", describe(stands[0].Job), heat+1, c.plan.heats, round, c.plan.rounds)
+		}
 		for _, m := range measures {
-			c.say("%s: round %d of %d: %s", describe(j), round, c.plan.rounds, m.Name)
 			for _, s := range turn(stands, round) {
-				if err := c.take(ctx, s, m, round); err != nil {
+				figures, err := take(ctx, s, m)
+				if err != nil {
 					return err
+				}
+				if round > 0 {
+					c.keep(s, heat, round, figures)
 				}
 			}
 		}
@@ -105,23 +137,24 @@ func (c *contest) rounds(ctx context.Context, j arena.Job, measures []measure.Me
 }
 
 // take takes a measure of a stand, once.
-func (c *contest) take(ctx context.Context, s *measure.Stand, m measure.Measure, round int) error {
+func take(ctx context.Context, s *measure.Stand, m measure.Measure) ([]measure.Figure, error) {
 	figures, err := m.Take(ctx, s)
 	if ctx.Err() != nil {
-		return errors.New("interrupted")
+		return nil, errors.New("interrupted")
 	}
 	if err != nil {
-		return fmt.Errorf("%s of %s: %w", m.Name, s.Candidate.Name(), err)
+		return nil, fmt.Errorf("%s of %s: %w", m.Name, s.Candidate.Name(), err)
 	}
-	if round == 0 {
-		return nil
-	}
+	return figures, nil
+}
+
+// keep keeps figures for the report.
+func (c *contest) keep(s *measure.Stand, heat, round int, figures []measure.Figure) {
 	for _, f := range figures {
 		c.samples = append(c.samples, report.Sample{
-			Measure: f.Name, Job: describe(s.Job), Candidate: s.Candidate.Name(), Round: round, Value: f.Value,
+			Measure: f.Name, Job: describe(s.Job), Candidate: s.Candidate.Name(), Heat: heat, Round: round, Value: f.Value,
 		})
 	}
-	return nil
 }
 
 // turn is the order of a round: it begins with another one each time, and every second one goes backwards.

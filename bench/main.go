@@ -94,10 +94,10 @@ func method(p plan) []string {
 	}
 	return []string{
 		"A client, a relay and a server in network namespaces, in a line; the load comes to the last relay.",
-		fmt.Sprintf("%d rounds after one that does not count, %v each time; all candidates side by side in one run, in another order each round.",
-			p.rounds, p.lengths.Count),
-		fmt.Sprintf("A cell has the median of the rounds and how far it may be off; in parentheses the same of its ratio to %q in the same round.",
-			rival.Reference),
+		fmt.Sprintf("%d heats, for which everything is built anew, of %d rounds after one that does not count; all candidates side by side, "+
+			"in another order each round, %v each time.", p.heats, p.rounds, p.lengths.Count),
+		fmt.Sprintf("A cell has the median of the medians of the heats, and how far it may be off; in parentheses the same of its ratio to %q "+
+			"in the same round.", rival.Reference),
 		"The client has the first processor and the server the last; what is forwarded is forwarded on the sender's.",
 		"Settings that are not the kernel's own: " + strings.Join(settings, ", ") + ".",
 	}

@@ -23,7 +23,8 @@ type plan struct {
 	candidates []arena.Candidate
 	measures   []measure.Measure
 	lengths    measure.Lengths
-	rounds     int
+	heats      int // arenas are built anew for each
+	rounds     int // of a heat
 	patience   time.Duration
 	programs   string
 	markdown   string // file; empty = standard output
@@ -34,7 +35,7 @@ type plan struct {
 // flagsOf are the flags as they are given.
 type flagsOf struct {
 	quick                               bool
-	rounds                              int
+	heats, rounds                       int
 	slice                               time.Duration
 	only, measures, relays, prefixes    string
 	programs, markdown, json, beforeRun string
@@ -46,8 +47,9 @@ func newPlan(args []string, errors io.Writer) (plan, error) {
 	flags := flag.NewFlagSet("bench", flag.ContinueOnError)
 	flags.SetOutput(errors)
 	flags.BoolVar(&f.quick, "quick", false, "less of everything: under two minutes")
-	flags.IntVar(&f.rounds, "rounds", 0, "rounds that count (default 41; quick: 15)")
-	flags.DurationVar(&f.slice, "slice", 0, "how long one measurement counts (default 100ms)")
+	flags.IntVar(&f.heats, "heats", 0, "how often everything is built anew (default 5; quick: 3)")
+	flags.IntVar(&f.rounds, "rounds", 0, "rounds of a heat that count (default 10; quick: 4)")
+	flags.DurationVar(&f.slice, "slice", 0, "how long one measurement counts (default 100ms; quick: 50ms)")
 	flags.StringVar(&f.only, "only", "", "only candidates whose name matches the `regexp`; map, the reference, always takes part")
 	flags.StringVar(&f.measures, "measure", "", "only measures whose name matches the `regexp`: connections, latency, stream-1, stream-8, packets")
 	flags.StringVar(&f.relays, "relays", "", "`numbers` of relays (default 1,10,1000,10000,100000; quick: 1000)")
@@ -68,16 +70,17 @@ func newPlan(args []string, errors io.Writer) (plan, error) {
 // plan puts the defaults where nothing is given.
 func (f *flagsOf) plan() (plan, error) {
 	p := plan{
-		rounds: cmp.Or(f.rounds, 41), patience: time.Minute, programs: f.programs, markdown: f.markdown, json: f.json, before: f.beforeRun,
+		heats: cmp.Or(f.heats, 5), rounds: cmp.Or(f.rounds, 10), patience: time.Minute, programs: f.programs, markdown: f.markdown, json: f.json, before: f.beforeRun,
 	}
+	count := cmp.Or(f.slice, 100*time.Millisecond)
 	relays, prefixes := cmp.Or(f.relays, "1,10,1000,10000,100000"), cmp.Or(f.prefixes, "1,5,100")
 	if f.quick {
-		p.rounds, p.patience = cmp.Or(f.rounds, 15), 10*time.Second
+		p.heats, p.rounds, p.patience = cmp.Or(f.heats, 3), cmp.Or(f.rounds, 4), 10*time.Second
+		count = cmp.Or(f.slice, 50*time.Millisecond)
 		relays, prefixes = cmp.Or(f.relays, "1000"), f.prefixes
 	} else if f.relays != "" {
 		prefixes = f.prefixes // who asks for numbers gets those
 	}
-	count := cmp.Or(f.slice, 100*time.Millisecond)
 	p.lengths = measure.Lengths{Warm: count / 5, Count: count}
 	var errs []error
 	var err error
@@ -87,8 +90,8 @@ func (f *flagsOf) plan() (plan, error) {
 	errs = append(errs, err)
 	p.measures, err = matching(measure.Data(p.lengths), f.measures, func(m measure.Measure) string { return m.Name }, "")
 	errs = append(errs, err)
-	if p.rounds < 1 || p.lengths.Count <= 0 {
-		errs = append(errs, errors.New("want at least one round, and some time"))
+	if p.heats < 1 || p.rounds < 1 || p.lengths.Count <= 0 {
+		errs = append(errs, errors.New("want at least one heat and one round, and some time"))
 	}
 	return p, errors.Join(errs...)
 }

@@ -63,7 +63,7 @@ func TestGivenRate(t *testing.T) {
 
 func TestUnknownLoad(t *testing.T) {
 	t.Parallel()
-	if r := perform(Spec{Kind: "storm"}); r.Error == "" {
+	if r := perform(Spec{Kind: "storm"}, nil); r.Error == "" {
 		t.Error("made a load of a kind that there is not")
 	}
 }

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"net"
+	"net/netip"
 	"time"
 
 	"golang.org/x/net/ipv4"
@@ -15,15 +16,39 @@ const (
 	batch = 64
 	// countPatience is how long the server may take to say what arrived.
 	countPatience = time.Second
+	// assured is how long a flow has to be answered until connection tracking calls it assured: two seconds
+	// (nf_conntrack_udp_packet), and one look more.
+	assured = 2400 * time.Millisecond
 )
 
-// packets sends packets of one flow as fast as it can. The server answers before the first, so that the flow is an established one.
-func packets(spec Spec) (Result, error) {
-	c, err := net.DialUDP("udp4", nil, net.UDPAddrFromAddrPort(spec.To))
-	if err != nil {
-		return Result{}, fmt.Errorf("dialling %v: %w", spec.To, err)
+// flows are the flows of a client, by destination. They stay: only one that has been answered for a while is established in every
+// respect.
+type flows map[netip.AddrPort]*net.UDPConn
+
+// of is the flow to a destination.
+func (f flows) of(to netip.AddrPort) (*net.UDPConn, error) {
+	if c := f[to]; c != nil {
+		return c, nil
 	}
-	defer c.Close()
+	c, err := net.DialUDP("udp4", nil, net.UDPAddrFromAddrPort(to))
+	if err != nil {
+		return nil, fmt.Errorf("dialling %v: %w", to, err)
+	}
+	for began := time.Now(); time.Since(began) < assured; time.Sleep(assured / 8) {
+		if _, err := received(c); err != nil {
+			return nil, errors.Join(err, c.Close())
+		}
+	}
+	f[to] = c
+	return c, nil
+}
+
+// packets sends packets of one flow as fast as it can.
+func (f flows) packets(spec Spec) (Result, error) {
+	c, err := f.of(spec.To)
+	if err != nil {
+		return Result{}, err
+	}
 	first, err := received(c)
 	if err != nil {
 		return Result{}, err

@@ -67,6 +67,7 @@ func beClient(in io.Reader, out io.Writer) error {
 		return err
 	}
 	encoder, decoder := json.NewEncoder(out), json.NewDecoder(in)
+	kept := make(flows)
 	for {
 		var spec Spec
 		if err := decoder.Decode(&spec); errors.Is(err, io.EOF) {
@@ -74,16 +75,16 @@ func beClient(in io.Reader, out io.Writer) error {
 		} else if err != nil {
 			return fmt.Errorf("reading the next load: %w", err)
 		}
-		if err := encoder.Encode(perform(spec)); err != nil {
+		if err := encoder.Encode(perform(spec, kept)); err != nil {
 			return fmt.Errorf("telling the result: %w", err)
 		}
 	}
 }
 
 // perform makes one load.
-func perform(spec Spec) Result {
+func perform(spec Spec, kept flows) Result {
 	before := cpu()
-	kinds := map[Kind]func(Spec) (Result, error){Connect: connect, Rate: connect, Stream: stream, Packets: packets}
+	kinds := map[Kind]func(Spec) (Result, error){Connect: connect, Rate: connect, Stream: stream, Packets: kept.packets}
 	do := kinds[spec.Kind]
 	if do == nil {
 		return Result{Error: fmt.Sprintf("no such load: %q", spec.Kind)}

@@ -32,14 +32,16 @@ func Data(l Lengths) []Measure {
 		{Name: "latency", Take: l.latency},
 		{Name: "stream-1", Take: l.throughput(1)},
 		{Name: "stream-8", Take: l.throughput(8)},
-		{Name: "packets", UDP: true, Take: l.packets},
+		{Name: "packets", UDP: true, Prepare: flow, Take: l.packets},
 	}
 }
 
 // run makes a load to what clients dial, with nothing left of the one before.
 func (l Lengths) run(ctx context.Context, s *Stand, spec load.Spec) (load.Result, error) {
-	if err := s.Flush(); err != nil {
-		return load.Result{}, err
+	if spec.Kind != load.Packets { // whose flow has to live on
+		if err := s.Flush(); err != nil {
+			return load.Result{}, err
+		}
 	}
 	spec.To, spec.Warm, spec.Duration = arena.Dial(s.Candidate, s.Job), l.Warm, l.Count
 	result, err := s.Load.Load(ctx, spec)
@@ -112,6 +114,12 @@ func (l Lengths) throughput(streams int) func(context.Context, *Stand) ([]Figure
 			{fmt.Sprintf("processor time of a MiB, %d streams, us", streams), each(s.cpu()-before+r.CPU, r.Total) * mib / 1e3},
 		}, nil
 	}
+}
+
+// flow begins the flow that packets measures, which takes a while to be established in every respect.
+func flow(ctx context.Context, s *Stand) error {
+	_, err := s.Load.Load(ctx, load.Spec{Kind: load.Packets, To: arena.Dial(s.Candidate, s.Job)})
+	return err
 }
 
 // packets is what one flow carries that has been answered. One processor sends and forwards, and does nothing else.

@@ -32,6 +32,8 @@ type Measure struct {
 	Name string
 	// UDP is whether it wants relays of UDP.
 	UDP bool
+	// Prepare is done once for a stand, for all of them at the same time; nil = nothing has to be.
+	Prepare func(context.Context, *Stand) error
 	// Take measures once. What it has to do before, it does each time.
 	Take func(context.Context, *Stand) ([]Figure, error)
 }

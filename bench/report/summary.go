@@ -42,27 +42,40 @@ func Summarise(samples []Sample, reference string) []Summary {
 
 // summary is that of one group, against the reference's.
 func summary(samples, reference []Sample) (s Summary) {
-	base := make(map[int]float64, len(reference))
+	type when struct{ heat, round int }
+	base := make(map[when]float64, len(reference))
 	for _, r := range reference {
 		if r.Note == "" {
-			base[r.Round] = r.Value
+			base[when{r.Heat, r.Round}] = r.Value
 		}
 	}
-	var values, ratios []float64
+	values, ratios := make(map[int][]float64), make(map[int][]float64)
 	for _, v := range samples {
 		if v.Note != "" {
 			s.Note = v.Note
 			continue
 		}
-		values = append(values, v.Value)
-		if b := base[v.Round]; b != 0 {
-			ratios = append(ratios, v.Value/b)
+		s.Rounds++
+		values[v.Heat] = append(values[v.Heat], v.Value)
+		if b := base[when{v.Heat, v.Round}]; b != 0 {
+			ratios[v.Heat] = append(ratios[v.Heat], v.Value/b)
 		}
 	}
-	s.Rounds = len(values)
-	s.Median, s.Spread = Median(values), Spread(values)
-	s.Ratio, s.RatioSpread = Median(ratios), Spread(ratios)
+	s.Median, s.Spread = overHeats(values)
+	s.Ratio, s.RatioSpread = overHeats(ratios)
 	return s
+}
+
+// overHeats is the median of the medians of all heats, and their spread. With one heat that of its rounds has to do.
+func overHeats(heats map[int][]float64) (median, spread float64) {
+	medians := make([]float64, 0, len(heats))
+	for _, values := range heats {
+		if len(heats) == 1 {
+			return Median(values), Spread(values)
+		}
+		medians = append(medians, Median(values))
+	}
+	return Median(medians), Spread(medians)
 }
 
 // Median is the middle value; 0 of none.
