@@ -127,9 +127,18 @@ func (c *contest) rounds(ctx context.Context, heat int, measures []measure.Measu
 				if err != nil {
 					return err
 				}
-				if round > 0 {
-					c.keep(s, heat, round, figures)
+				if round == 0 {
+					s.Latency = nil
+					continue
 				}
+				c.keep(s, heat, round, figures)
+			}
+		}
+	}
+	for _, m := range measures {
+		for _, s := range stands {
+			if m.Finish != nil {
+				c.keep(s, heat, 0, m.Finish(s))
 			}
 		}
 	}

@@ -35,6 +35,16 @@ func (h *Histogram) Add(d time.Duration) {
 	(*h)[i]++
 }
 
+// Merge counts all that another has counted.
+func (h *Histogram) Merge(other Histogram) {
+	if more := len(other) - len(*h); more > 0 {
+		*h = append(*h, make(Histogram, more)...)
+	}
+	for i, n := range other {
+		(*h)[i] += n
+	}
+}
+
 // Count is how many durations there are.
 func (h Histogram) Count() (n int64) {
 	for _, c := range h {

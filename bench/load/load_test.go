@@ -31,6 +31,12 @@ func TestQuantile(t *testing.T) {
 	for i := range 1000 {
 		h.Add(time.Duration(i+1) * time.Microsecond)
 	}
+	var whole Histogram
+	whole.Merge(h[:len(h)/2])
+	whole.Merge(h)
+	if want := h.Count() + h[:len(h)/2].Count(); whole.Count() != want {
+		t.Errorf("together they count %d, want %d", whole.Count(), want)
+	}
 	if h.Count() != 1000 {
 		t.Errorf("counts %d of 1000", h.Count())
 	}

@@ -3,7 +3,6 @@ package measure
 import (
 	"context"
 	"fmt"
-	"strconv"
 	"time"
 
 	"natd/bench/arena"
@@ -12,9 +11,11 @@ import (
 
 // Load of the measures.
 const (
-	workers    = 32   // connections at a time, of a closed loop
-	rate       = 2000 // connections a second, where latency is measured: far from what the machine can do
-	packetSize = 64   // bytes of a UDP packet, without headers
+	workers = 32   // connections at a time, of a closed loop
+	rate    = 2000 // connections a second, where latency is measured: far from what the machine can do
+	// patienceForTail is how many times longer than others latency is measured: its tail takes many connections.
+	patienceForTail = 4
+	packetSize      = 64 // bytes of a UDP packet, without headers
 
 	// pause is how long processes have to do next to nothing to be at rest.
 	pause = 10 * time.Millisecond
@@ -29,7 +30,7 @@ type Lengths struct {
 func Data(l Lengths) []Measure {
 	return []Measure{
 		{Name: "connections", Take: l.connections},
-		{Name: "latency", Take: l.latency},
+		{Name: "latency", Take: l.latency, Finish: quantiles},
 		{Name: "stream-1", Take: l.throughput(1)},
 		{Name: "stream-8", Take: l.throughput(8)},
 		{Name: "packets", UDP: true, Prepare: flow, Take: l.packets},
@@ -85,19 +86,27 @@ func settle(ctx context.Context, s *Stand) error {
 
 // latency is how long connections take at a rate that everybody can keep, from the first packet to the first answer.
 func (l Lengths) latency(ctx context.Context, s *Stand) ([]Figure, error) {
+	l.Count *= patienceForTail
 	r, err := l.run(ctx, s, load.Spec{Kind: load.Rate, Rate: rate})
 	if err == nil {
 		err = settle(ctx, s)
 	}
-	if err != nil {
-		return nil, err
+	s.Latency.Merge(r.Latency)
+	return nil, err
+}
+
+// quantiles are those of the latency that there are enough connections for.
+func quantiles(s *Stand) (figures []Figure) {
+	for _, q := range []struct {
+		name   string
+		share  float64
+		enough int64
+	}{{"p50", 0.5, 0}, {"p99", 0.99, 500}, {"p99.9", 0.999, 5000}} {
+		if s.Latency.Count() >= q.enough {
+			figures = append(figures, Figure{"first answer, " + q.name + ", us", float64(s.Latency.Quantile(q.share)) / float64(time.Microsecond)})
+		}
 	}
-	var figures []Figure
-	for _, q := range []float64{0.5, 0.99, 0.999} {
-		name := "first answer, p" + strconv.FormatFloat(q*100, 'g', -1, 64) + ", us"
-		figures = append(figures, Figure{name, float64(r.Latency.Quantile(q)) / float64(time.Microsecond)})
-	}
-	return figures, nil
+	return figures
 }
 
 // throughput is what some connections carry together.

@@ -11,6 +11,7 @@ import (
 	"time"
 
 	"natd/bench/arena"
+	"natd/bench/load"
 )
 
 // Stand is a candidate at work in an arena of its own.
@@ -19,6 +20,9 @@ type Stand struct {
 	Candidate arena.Candidate
 	Running   arena.Running
 	Job       arena.Job
+
+	// Latency is that of all connections of the rounds so far.
+	Latency load.Histogram
 }
 
 // Figure is what a measure says of a stand.
@@ -36,6 +40,8 @@ type Measure struct {
 	Prepare func(context.Context, *Stand) error
 	// Take measures once. What it has to do before, it does each time.
 	Take func(context.Context, *Stand) ([]Figure, error)
+	// Finish gives the figures of all rounds of a heat together; nil = there are none.
+	Finish func(*Stand) []Figure
 }
 
 // cpu is the processor time of the server and of the candidate's processes so far. What the kernel does for packets counts to the
