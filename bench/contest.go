@@ -135,6 +135,12 @@ func (c *contest) rounds(ctx context.Context, heat int, measures []measure.Measu
 			}
 		}
 	}
+	c.finish(heat, measures, stands)
+	return nil
+}
+
+// finish keeps what all rounds of a heat say together.
+func (c *contest) finish(heat int, measures []measure.Measure, stands []*measure.Stand) {
 	for _, m := range measures {
 		for _, s := range stands {
 			if m.Finish != nil {
@@ -142,7 +148,6 @@ func (c *contest) rounds(ctx context.Context, heat int, measures []measure.Measu
 			}
 		}
 	}
-	return nil
 }
 
 // take takes a measure of a stand, once.
