@@ -71,6 +71,11 @@ func (c *contest) heat(ctx context.Context, j arena.Job, heat int) (err error) {
 			stands = append(stands, stand)
 		}
 	}
+	for _, s := range stands {
+		if err := measure.Settle(ctx, s); err != nil {
+			return err
+		}
+	}
 	if err := prepare(ctx, measures, stands); err != nil {
 		return err
 	}

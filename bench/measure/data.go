@@ -19,6 +19,8 @@ const (
 
 	// pause is how long processes have to do next to nothing to be at rest.
 	pause = 10 * time.Millisecond
+	// unrest is how long they may take for that.
+	unrest = 15 * time.Second
 )
 
 // Lengths are how long one measurement takes.
@@ -57,7 +59,7 @@ func (l Lengths) connections(ctx context.Context, s *Stand) ([]Figure, error) {
 	before := s.cpu()
 	r, err := l.run(ctx, s, load.Spec{Kind: load.Connect, Workers: workers})
 	if err == nil {
-		err = settle(ctx, s)
+		err = Settle(ctx, s)
 	}
 	if err != nil {
 		return nil, err
@@ -68,13 +70,14 @@ func (l Lengths) connections(ctx context.Context, s *Stand) ([]Figure, error) {
 	}, nil
 }
 
-// settle lets the connections of a load end, and waits until the candidate's processes have done what that makes them do, which
-// would be in the way of the next measurement.
-func settle(ctx context.Context, s *Stand) error {
+// Settle lets the connections of a load end, and waits until the candidate's processes have done what that, or their start, makes
+// them do: it would be in the way of the next measurement. Those that never rest are measured as they are.
+func Settle(ctx context.Context, s *Stand) error {
 	if err := s.Flush(); err != nil || len(s.Running.PIDs()) == 0 {
 		return err
 	}
-	for before, now := time.Duration(0), s.cpu(); now-before > pause/20; before, now = now, s.cpu() {
+	end := time.Now().Add(unrest)
+	for before, now := time.Duration(0), s.cpu(); now-before > pause/20 && time.Now().Before(end); before, now = now, s.cpu() {
 		select {
 		case <-ctx.Done():
 			return ctx.Err()
@@ -89,7 +92,7 @@ func (l Lengths) latency(ctx context.Context, s *Stand) ([]Figure, error) {
 	l.Count *= patienceForTail
 	r, err := l.run(ctx, s, load.Spec{Kind: load.Rate, Rate: rate})
 	if err == nil {
-		err = settle(ctx, s)
+		err = Settle(ctx, s)
 	}
 	s.Latency.Merge(r.Latency)
 	return nil, err
