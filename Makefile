@@ -13,6 +13,8 @@ ARCH     ?= $(shell $(GO) env GOARCH)
 BIN      ?= bin
 DIST     ?= dist
 TIMEOUT  ?= 15m
+# How many tests of a package run at once: most wait for what they test, and not for a processor.
+PARALLEL ?= 4
 FUZZTIME ?= 30s
 GOLANGCI := $(GO) run github.com/golangci/golangci-lint/v2/cmd/golangci-lint@v2.15.0
 
@@ -45,6 +47,8 @@ PACKAGES := bind9-dnsutils conntrack curl dnsmasq-base gcc iperf3 iproute2 jq li
 	nginx-light procps systemd tcpdump
 # What the tests take, besides: a browser for the status page, other firewalls beside natd, a Prometheus.
 TEST_PACKAGES := chromium dbus-daemon firewalld fonts-dejavu-core iptables prometheus
+# What takes part in the benchmark, besides.
+BENCH_PACKAGES :=
 # What the check of the packages takes, besides.
 PACKAGE_TOOLS := jq lintian man-db mandoc mmdebstrap rpm shellcheck
 
@@ -80,7 +84,7 @@ demo: root deps-demo build ## Show a relay between three VPCs at work, with real
 
 .PHONY: test
 test: deps build ## Run all tests with the race detector (root; what needs root is skipped without)
-	CGO_ENABLED=1 $(GO) test -race -count=1 -timeout=$(TIMEOUT) ./...
+	CGO_ENABLED=1 $(GO) test -race -count=1 -parallel=$(PARALLEL) -timeout=$(TIMEOUT) ./...
 
 .PHONY: test-short
 test-short: ## Run the quick tests, without root, packages or a C compiler
@@ -92,6 +96,19 @@ test-vm: root ## Boot virtual machines: packages, unit, upgrade, cloud-init, oth
 	@ARCHES=amd64 FORMATS=deb $(MAKE) -s packages VERSION=0.0.1 DIST=dist/vm/old
 	@ARCHES=amd64 FORMATS=deb $(MAKE) -s packages VERSION=0.0.2 DIST=dist/vm/new
 	$(GO) run ./internal/vm/scenarios -packages dist/vm -run '$(RUN)'
+
+.PHONY: bench
+bench: root deps-bench build ## Let natd compete with other rulesets and programs, in full: about an hour (root; BENCH has flags)
+	$(GO) build -o '$(BIN)/bench' ./bench
+	nice -n -20 '$(BIN)/bench' -bin '$(BIN)' $(BENCH)
+
+.PHONY: bench-quick
+bench-quick: ## The same in less than two minutes
+	@$(MAKE) -s bench BENCH='-quick $(BENCH)'
+
+.PHONY: deps-bench
+deps-bench:
+	@PACKAGES='$(PACKAGES) $(BENCH_PACKAGES)' sh deploy/deps.sh
 
 .PHONY: lint
 lint: ## Check formatting (gofumpt), style, the import law and go.mod

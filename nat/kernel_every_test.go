@@ -2,7 +2,6 @@ package nat
 
 import (
 	"fmt"
-	"regexp"
 	"strings"
 	"testing"
 
@@ -14,13 +13,13 @@ func (m *machine) ruleHandles() [][2]string {
 	m.t.Helper()
 	var handles [][2]string
 	chain := ""
-	lines := regexp.MustCompile(`(?m)^\tchain (\S+) \{|^\t\t.* comment ".*" # handle (\d+)$`)
-	for _, match := range lines.FindAllStringSubmatch(m.host.Output(m.t, "nft", "-a", "list", "table", "inet", TableName), -1) {
-		if match[1] != "" {
-			chain = match[1]
-			continue
+	for line := range strings.Lines(m.host.Output(m.t, "nft", "-a", "list", "table", "inet", TableName)) {
+		text, handle, _ := strings.Cut(strings.TrimSpace(line), " # handle ")
+		if name, ok := strings.CutPrefix(text, "chain "); ok {
+			chain = strings.TrimSuffix(name, " {")
+		} else if strings.HasPrefix(line, "\t\t") && handle != "" {
+			handles = append(handles, [2]string{chain, handle})
 		}
-		handles = append(handles, [2]string{chain, match[2]})
 	}
 	return handles
 }

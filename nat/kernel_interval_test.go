@@ -62,7 +62,7 @@ func TestNetworksChange(t *testing.T) {
 // What it takes to build many statics grows with their number, and not with its square.
 func TestManyStatics(t *testing.T) {
 	t.Parallel()
-	const n = 60_000
+	const n = 30_000
 	s := scenario{statics: make([]Static, n)}
 	for i := range n {
 		host := func(first byte) netip.Prefix {

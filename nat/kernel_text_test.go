@@ -1,6 +1,8 @@
 package nat
 
 import (
+	"maps"
+	"slices"
 	"testing"
 
 	"github.com/google/go-cmp/cmp"
@@ -59,23 +61,39 @@ func TestApplyTwice(t *testing.T) {
 func TestFromScenarioToScenario(t *testing.T) {
 	t.Parallel()
 	m := newMachine(t, ProtectOff)
-	all := scenarios()
-	for was, first := range all {
-		for is, second := range all {
-			m.bring(first.build())
-			before, want := m.generation(), second.build()
-			have := m.read()
-			plan := Diff(want, have, m.hold)
-			lab.Check(t, m.Apply(plan, have.Generation, m.hold))
-			if after := m.generation(); !plan.Empty() && after != before+1 {
-				t.Errorf("from %s to %s took %d transactions", was, is, after-before)
-			}
-			lab.Check(t, m.Release(plan.Retired))
-			if diff := cmp.Diff(normal(text(t, want)), m.listTable()); diff != "" {
-				t.Fatalf("from %s to %s (-want +nft list):\n%s", was, is, diff)
-			}
+	all, texts := make(map[string]*Ruleset), make(map[string]string)
+	for name, s := range scenarios() {
+		all[name] = s.build()
+		texts[name] = normal(text(t, all[name]))
+	}
+	way := tour(slices.Sorted(maps.Keys(all)))
+	m.bring(all[way[0]])
+	for i, is := range way[1:] {
+		before, have := m.generation(), m.read()
+		plan := Diff(all[is], have, m.hold)
+		lab.Check(t, m.Apply(plan, have.Generation, m.hold))
+		if after := m.generation(); !plan.Empty() && after != before+1 {
+			t.Errorf("from %s to %s took %d transactions", way[i], is, after-before)
+		}
+		lab.Check(t, m.Release(plan.Retired))
+		if diff := cmp.Diff(texts[is], m.listTable()); diff != "" {
+			t.Fatalf("from %s to %s (-want +nft list):\n%s", way[i], is, diff)
+		}
+		if left := m.plan(all[is]); !left.Empty() {
+			t.Fatalf("from %s to %s still takes %q", way[i], is, left.Steps(10))
 		}
 	}
+}
+
+// tour goes once from each to each, itself too, and ends where it begins: a de Bruijn sequence of pairs.
+func tour(names []string) (way []string) {
+	for i, one := range names {
+		way = append(way, one)
+		for _, other := range names[i+1:] {
+			way = append(way, one, other)
+		}
+	}
+	return append(way, names[0])
 }
 
 // The longest name on elements that take more than one message: comments are nft's to print, and natd's to read back.

@@ -157,6 +157,18 @@ func unknownCommand(cmd *cobra.Command, args []string) error {
 	return fmt.Errorf("unknown command %q%s", args[0], hint)
 }
 
+// noArguments is the judge of the arguments of a command that has none. People write the name of a relay there.
+func noArguments(cmd *cobra.Command, args []string) error {
+	if len(args) == 0 {
+		return nil
+	}
+	hint := ""
+	if cmd.Flags().Lookup("relay") != nil {
+		hint = fmt.Sprintf("; did you mean --relay %s?", args[0])
+	}
+	return fmt.Errorf("%s takes no argument such as %q%s", cmd.Name(), args[0], hint)
+}
+
 func helpCommand(root *cobra.Command) *cobra.Command {
 	return &cobra.Command{
 		Use:   "help [COMMAND]",

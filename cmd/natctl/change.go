@@ -21,7 +21,7 @@ func (a *app) reloadCommand() *cobra.Command {
 
 It answers when the kernel holds the new configuration. An invalid one is refused
 with exit code 3, and the old one stays in force. Only root may do this.`,
-		Args: cobra.NoArgs,
+		Args: noArguments,
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			o, err := a.change(cmd.Context(), control.OpReload, nil, "reloading")
 			if err != nil {
@@ -42,7 +42,7 @@ func (a *app) flushCommand() *cobra.Command {
 
 A running natd does it, and relays nothing until it is told to reload; without one
 natctl does it itself. Only root may do this.`,
-		Args: cobra.NoArgs,
+		Args: noArguments,
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			o, err := a.flush(cmd.Context(), state)
 			if err != nil {

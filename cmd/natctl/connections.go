@@ -32,7 +32,7 @@ options ask for must all be true of a connection.
 
 With --top the view refreshes, with how much each connection carries a second: q quits, any
 other key refreshes at once. To what is no terminal, and with --json, --top is one round.`,
-		Args: cobra.NoArgs,
+		Args: noArguments,
 		PreRunE: func(cmd *cobra.Command, _ []string) error {
 			return f.check(cmd.Flags().Changed("interval"))
 		},
@@ -120,16 +120,19 @@ func (a *app) completeRelay(cmd *cobra.Command, _ []string, _ string) ([]string,
 
 // completeName completes the name of a relay, gateway or static.
 func (a *app) completeName(cmd *cobra.Command, _ []string, _ string) ([]string, cobra.ShellCompDirective) {
-	return a.complete(cmd, func(s *control.Status) []string {
-		names := relayNames(s)
-		for i := range s.Gateways {
-			names = append(names, s.Gateways[i].Name)
-		}
-		for i := range s.Statics {
-			names = append(names, s.Statics[i].Name)
-		}
-		return names
-	})
+	return a.complete(cmd, allNames)
+}
+
+// allNames is the names of relays, gateways and statics.
+func allNames(s *control.Status) []string {
+	names := relayNames(s)
+	for i := range s.Gateways {
+		names = append(names, s.Gateways[i].Name)
+	}
+	for i := range s.Statics {
+		names = append(names, s.Statics[i].Name)
+	}
+	return names
 }
 
 func relayNames(s *control.Status) []string {

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"net/netip"
+	"slices"
 	"time"
 
 	"github.com/spf13/cobra"
@@ -52,7 +53,7 @@ fits; the nearest are shown.
 
 TIME is HH:MM[:SS] of today or, if that is still to come, of yesterday; "2026-11-21 07:49:10";
 RFC 3339; nginx's [21/Nov/2026:07:49:10 +0000]; Unix seconds; or how long ago, as in 10m.`,
-		Args: cobra.NoArgs,
+		Args: noArguments,
 		PreRunE: func(*cobra.Command, []string) (err error) {
 			filter, err = f.filter(a.now(), a.json)
 			return err
@@ -146,6 +147,9 @@ func (a *app) flows(ctx context.Context, f *flowsFlags, filter *flowFilter) erro
 		return err
 	}
 	log.since = filter.since
+	if f.relay != "" && f.file == "" && !slices.Contains(allNames(status), f.relay) {
+		fmt.Fprintf(a.stderr, "natctl: natd has no relay, gateway or static %q now: there are only the records of when it had\n", f.relay)
+	}
 	names := &owners{status}
 	if filter.at != nil {
 		return a.whoWas(ctx, log, names, filter)

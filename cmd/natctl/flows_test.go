@@ -103,6 +103,16 @@ TIME                 RELAY  CLIENT            LISTEN         SNAT              T
 	}
 }
 
+// TestFlowsOfNone wants a word about a name that natd does not know, for it may be a slip of the pen: a log may still have it.
+func TestFlowsOfNone(t *testing.T) {
+	t.Parallel()
+	f, log := logging(t, logText(t, record.JSON, flowAt(40000, 0)))
+	socket := serve(t, f)
+	const note = "natctl: natd has no relay, gateway or static \"wbe\" now: there are only the records of when it had\n"
+	run(t, "flows", "--relay", "wbe", "--socket", socket).want(t, 0, "no flows\n", note)
+	run(t, "flows", "--relay", "wbe", "--file", log, "--socket", socket).want(t, 0, "no flows\n", "")
+}
+
 // TestFlowsRotated reads the parts of a log in their order, and applies every filter.
 func TestFlowsRotated(t *testing.T) {
 	t.Parallel()

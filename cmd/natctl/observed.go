@@ -41,24 +41,11 @@ func accountingText(a *control.Accounting, now time.Time) string {
 }
 
 func flowLogText(l *control.FlowLog, now time.Time) string {
-	format := l.Format
-	if strings.Contains(format, "${") {
-		format = "own format"
-	}
-	text := fmt.Sprintf("%s, %s every %s, %s, last %s", l.Path, format, everyText(l.Interval), words.Count(int(l.Records), "record"), words.Ago(now, l.LastWrite))
+	text := fmt.Sprintf("%s, %s, %s, last %s", l.Path, words.FlowLog(l), words.Count(int(l.Records), "record"), words.Ago(now, l.LastWrite))
 	if l.Dropped > 0 {
 		text += fmt.Sprintf(", %d not written", l.Dropped)
 	}
 	return text
-}
-
-// everyText is the window for people.
-func everyText(interval string) string {
-	d, err := time.ParseDuration(interval)
-	if err != nil {
-		return interval
-	}
-	return words.Span(d)
 }
 
 func times(n uint64) string {

@@ -25,7 +25,7 @@ not well first; --json lists them all.
 
 Exit codes: 0 ready, 5 failed: the kernel is not in sync, 6 degraded, 4 natd is not reachable.
 With --watch the code is that of the last state, and the command goes on while natd is away.`,
-		Args: cobra.NoArgs,
+		Args: noArguments,
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			if watch {
 				return a.watch(cmd.Context(), interval)

@@ -73,6 +73,9 @@ func TestDiagnose(t *testing.T) {
 	b.wantWhole("10.2.0.100:80")
 	b.wantCodes([]diagnose.Code{diagnose.RelaySourceDenied}, "web", "--from", "10.9.0.1")
 	b.wantCodes([]diagnose.Code{diagnose.RelayNotConfigured}, "10.2.0.100:81")
+	if _, code := b.diagnose("nope"); code != control.CodeFailed {
+		t.Errorf("a relay that is not there: exit %d", code)
+	}
 	lab.WantSame(t, before, b.untouched())
 
 	out, errs, code := b.natctl("diagnose", "web")

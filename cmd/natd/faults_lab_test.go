@@ -81,7 +81,7 @@ func newFaultLab(t *testing.T) *faultLab {
 	l.dns, err = l.C.TellUDP("10.3.0.100:53", "C")
 	lab.Check(t, err)
 	l.start(usual)
-	lab.Check(t, l.fetch(t.Context()))
+	l.reaches(&fault{})
 	return l
 }
 
@@ -145,6 +145,10 @@ func (l *faultLab) mend(f *fault) {
 		return
 	}
 	l.awaitReady()
+	if f.paste != "" && f.config == "" && f.also == nil && !l.t.Failed() {
+		l.reaches(f) // natctl diagnose has been silent since the remedy was pasted
+		return
+	}
 	mended := fault{}
 	if f.config == "" {
 		mended.dial, mended.ask = f.dial, f.ask

@@ -2,8 +2,6 @@ package main
 
 import (
 	"context"
-	"encoding/json"
-	"errors"
 	"fmt"
 	"os"
 	"os/exec"
@@ -147,16 +145,16 @@ func (b *box) awaitStatus(cond func(*control.Status) error) {
 	}
 }
 
+// tryStatus asks natd as natctl status --json does, without a process for every question: conditions ask many times.
 func (b *box) tryStatus() (*control.Status, error) {
-	out, _, code := b.natctl("status", "--json")
 	var s control.Status
-	if err := json.Unmarshal([]byte(out), &s); err != nil || s.State == "" {
-		return nil, fmt.Errorf("natctl status exits %d and prints %q: %w", code, out, errors.Join(err))
+	if err := control.Call(b.t.Context(), b.socketPath(), control.OpStatus, nil, &s); err != nil {
+		return nil, fmt.Errorf("ask natd for its status: %w", err)
 	}
 	return &s, nil
 }
 
-// status is what natctl status --json says now.
+// status is what natd says of itself now.
 func (b *box) status() *control.Status {
 	b.t.Helper()
 	s, err := b.tryStatus()

@@ -1,7 +1,6 @@
 package main
 
 import (
-	"encoding/json"
 	"fmt"
 	"os"
 	"strings"
@@ -34,17 +33,7 @@ func elements(t testing.TB, h *lab.Host, kind, name string) int {
 	t.Helper()
 	out, err := h.Run(t.Context(), "nft", "-j", "list", kind, "inet", "natd", name)
 	lab.Check(t, err)
-	var answer struct {
-		Nftables []map[string]struct {
-			Elem []any `json:"elem"`
-		} `json:"nftables"`
-	}
-	lab.Check(t, json.Unmarshal([]byte(out), &answer))
-	n := 0
-	for _, object := range answer.Nftables {
-		n += len(object[kind].Elem)
-	}
-	return n
+	return strings.Count(out, `"elem": {`) // to decode it takes long while races are looked for
 }
 
 // complete fails the test unless the kernel holds n relays, and natd knows it.
@@ -95,7 +84,11 @@ func TestTenThousandRelays(t *testing.T) { // not parallel: the times would be t
 		do()
 		t.Logf("%-20s %v", what, time.Since(began).Round(time.Millisecond))
 	}
-	timed("start", func() { b.start(manyRelays(n, 20000+n-1)) })
+	timed("start", func() {
+		b.configure(manyRelays(n, 20000+n-1))
+		b.launch()
+		lab.Check(t, b.natd.AwaitLog(t.Context(), patience, "msg=ready")) // a status of so many relays is a lot of work, and would be asked for again and again
+	})
 	b.complete(n)
 	lab.Check(t, reach(t, b.A, "tcp", "10.2.0.100:10000", patience))
 	timed("status", func() { b.status() })
@@ -108,12 +101,8 @@ func TestTenThousandRelays(t *testing.T) { // not parallel: the times would be t
 	}
 	timed("heal after a flush", func() {
 		b.nft("flush ruleset")
-		b.awaitStatus(func(s *control.Status) error {
-			if s.Ruleset.DriftRepairs == 0 || s.State != control.StateReady {
-				return fmt.Errorf("%d repairs, %s", s.Ruleset.DriftRepairs, s.State)
-			}
-			return nil
-		})
+		lab.Check(t, b.natd.AwaitLog(t.Context(), patience, "msg=repaired"))
+		b.awaitReady()
 	})
 	b.complete(n)
 	var rules string

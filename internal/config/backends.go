@@ -41,7 +41,7 @@ func (t *table) backends(listen nat.PortRange) []nat.Backend {
 		}
 	}
 	t.checkBackends(key, all)
-	return all
+	return t.doc.backends.share(all)
 }
 
 func (t *table) backend(i int, s string, listen nat.PortRange) nat.Backend {

@@ -2,19 +2,18 @@
 // blames the user: what leaves it is checked and typed, and every error in it names file, line, table, key, value
 // and rule.
 //
-// A file passes through four steps, a file of code each:
+// A file passes through five steps, a file of code each:
 //
 //	load.go      bytes of a regular file that did not change meanwhile
+//	parser.go    which of it is new: cut.go cuts the relays into pieces, pieces.go reads those that changed
 //	document.go  TOML -> values; locate.go finds the lines, which the TOML library does not tell
 //	table.go     values -> checked values of one table, settings.go, relay.go, gateway.go and static.go; address.go reads the addresses
-//	conflicts.go rules between tables
+//	conflicts.go rules between tables; claims.go, overlap.go and prefixes.go find what takes the same
 //
 // Errors are collected, not returned at the first: a file shows all of them at once.
 package config
 
 import (
-	"crypto/sha256"
-	"encoding/hex"
 	"log/slog"
 	"net/netip"
 	"slices"
@@ -69,34 +68,39 @@ func (o OnStop) String() string {
 }
 
 // Parse checks the text of a configuration file. Its error is of type Errors.
-func Parse(path string, data []byte) (*Config, error) {
+func Parse(path string, data []byte) (*Config, error) { return new(Parser).Parse(path, data) }
+
+// parseWhole is for a file of any notation, and for one with errors.
+func parseWhole(path string, data []byte) (*Config, error) {
 	doc, err := decode(path, data)
 	if err != nil {
 		return nil, Errors{err}
 	}
-	sum := sha256.Sum256(data)
-	c := &Config{Path: path, SHA256: hex.EncodeToString(sum[:])}
-	c.Daemon = daemonOf(doc.table("daemon", daemonKeys))
-	c.Host, c.NAT.Forwarding = hostOf(doc.table("host", hostKeys))
-	c.FlowLog = flowLogOf(doc.table("flow_log", flowLogKeys))
-	c.NAT.ReportRefused = c.FlowLog.On()
-	c.Metrics = metricsOf(doc.table("metrics", metricsKeys))
-	c.NAT.ReportRepeated = c.Counts()
-	in := &written{
-		relays:   doc.tables(string(Relay), relayKeys),
-		gateways: doc.tables(string(Gateway), gatewayKeys),
-		statics:  doc.tables(string(Static), staticKeys),
-	}
-	c.NAT.Relays = readAll(in.relays, relayOf)
-	c.NAT.Gateways = readAll(in.gateways, gatewayOf)
-	c.NAT.Statics = readAll(in.statics, staticOf)
-	c.lines = map[Kind][]tableLines{Relay: linesOf(in.relays), Gateway: linesOf(in.gateways), Static: linesOf(in.statics)}
-	doc.checkNames()
+	c, in := doc.settings()
+	relays := doc.tables(string(Relay), relayKeys)
+	c.NAT.Relays, c.lines[Relay] = readAll(relays, relayOf), linesOf(relays)
+	in.relays = listed(relays)
 	checkConflicts(&c.NAT, in)
 	if len(doc.errs) > 0 {
 		return nil, doc.errs.sorted()
 	}
 	return c, nil
+}
+
+// settings reads everything but the relays.
+func (d *document) settings() (*Config, *written) {
+	c := &Config{Path: d.file}
+	c.Daemon = daemonOf(d.table("daemon", daemonKeys))
+	c.Host, c.NAT.Forwarding = hostOf(d.table("host", hostKeys))
+	c.FlowLog = flowLogOf(d.table("flow_log", flowLogKeys))
+	c.NAT.ReportRefused = c.FlowLog.On()
+	c.Metrics = metricsOf(d.table("metrics", metricsKeys))
+	c.NAT.ReportRepeated = c.Counts()
+	gateways, statics := d.tables(string(Gateway), gatewayKeys), d.tables(string(Static), staticKeys)
+	c.NAT.Gateways, c.NAT.Statics = readAll(gateways, gatewayOf), readAll(statics, staticOf)
+	c.lines = map[Kind][]tableLines{Gateway: linesOf(gateways), Static: linesOf(statics)}
+	d.checkNames()
+	return c, &written{gateways: listed(gateways), statics: listed(statics)}
 }
 
 // readAll reads the tables of one kind; nil when there are none.
@@ -106,6 +110,11 @@ func readAll[T any](tables []table, read func(*table) T) []T {
 		all = append(all, read(&tables[i]))
 	}
 	return all
+}
+
+// tables returns the tables of a kind without their values, to see whether any is to blame.
+func (c *Config) tables(doc *document, kind Kind) tables {
+	return func(i int) *table { return &table{doc: doc, kind: string(kind), index: i + 1, lines: c.lines[kind][i]} }
 }
 
 func linesOf(tables []table) []tableLines {

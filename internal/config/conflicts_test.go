@@ -146,7 +146,7 @@ func TestOverlapsAgainstPairs(t *testing.T) {
 				}
 			}
 		}
-		checkConflicts(&nat.Spec{Relays: relays}, &written{relays: tables})
+		checkConflicts(&nat.Spec{Relays: relays}, &written{relays: listed(tables)})
 		got := make(map[string]bool)
 		for _, e := range doc.errs {
 			got[e.Table] = true

@@ -3,11 +3,14 @@ package config
 import (
 	"errors"
 	"fmt"
+	"net/netip"
 	"slices"
 	"strconv"
 	"strings"
 
 	"github.com/BurntSushi/toml"
+
+	"natd/nat"
 )
 
 // The names that a file may use, and those that a later natd will know. A feature that is not built yet is refused:
@@ -36,6 +39,10 @@ type document struct {
 	values   map[string]any
 	sections map[string]*section
 	errs     Errors
+
+	protocols alike[nat.Protocol] // the lists that tables share
+	networks  alike[netip.Prefix]
+	backends  alike[nat.Backend]
 }
 
 // decode reads the TOML text. What is not TOML cannot be read on from, so there is one error.

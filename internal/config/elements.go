@@ -85,7 +85,7 @@ func checkElements(spec *nat.Spec, in *written) bool {
 		}
 		c := costOf(r)
 		if total += c.total(); total > maxElements {
-			in.relays[i].fail("listen", fmt.Sprintf("the relay needs %d kernel elements (%s), all up to this one %d: the limit is %d",
+			in.relays(i).fail("listen", fmt.Sprintf("the relay needs %d kernel elements (%s), all up to this one %d: the limit is %d",
 				c.total(), c, total, maxElements))
 			return false
 		}
@@ -104,7 +104,7 @@ func checkNetworks(spec *nat.Spec, in *written) bool {
 	for i := range spec.Gateways {
 		g := &spec.Gateways[i]
 		if total += len(g.From) * len(g.To); total > maxNetworks {
-			in.gateways[i].fail("from", fmt.Sprintf("the gateway has %d pairs of networks (from %d x to %d), all up to this one %d: the limit is %d",
+			in.gateways(i).fail("from", fmt.Sprintf("the gateway has %d pairs of networks (from %d x to %d), all up to this one %d: the limit is %d",
 				len(g.From)*len(g.To), len(g.From), len(g.To), total, maxNetworks))
 			return false
 		}
@@ -112,7 +112,7 @@ func checkNetworks(spec *nat.Spec, in *written) bool {
 	for i := range spec.Statics {
 		need := max(1, len(spec.Statics[i].From))
 		if total += need; total > maxNetworks {
-			in.statics[i].fail("from", fmt.Sprintf("the static has %d pairs of networks (external x from), all up to this one %d: the limit is %d",
+			in.statics(i).fail("from", fmt.Sprintf("the static has %d pairs of networks (external x from), all up to this one %d: the limit is %d",
 				need, total, maxNetworks))
 			return false
 		}

@@ -2,7 +2,6 @@ package config
 
 import (
 	"errors"
-	"fmt"
 	"os"
 	"strings"
 	"testing"
@@ -65,33 +64,18 @@ func checkPositions(t *testing.T, text string, err error) {
 	}
 }
 
-// manyRelays is a file of n relays.
-func manyRelays(n int) []byte {
-	var b strings.Builder
-	for i := range n {
-		fmt.Fprintf(&b, "[[relay]]\nname = \"relay-%d\"\nlisten = \"10.%d.%d.%d:80\"\nprotocol = \"tcp\"\nfrom = [\"192.168.0.0/16\"]\nto = [\"172.16.0.100:80\"]\n",
-			i, i>>16, i>>8&255, i&255)
+// FuzzPieces holds what is read in pieces, at once and after another file, against the whole.
+func FuzzPieces(f *testing.F) {
+	a, b := numberedRelay(1, ""), numberedRelay(2, "health = {type = \"tcp\"}\n")
+	for _, text := range []string{
+		a + "[relay.health]\nport = 1\n" + b, b + "health.rise = 3\n" + a, "[host]\n" + a + minimalGateway + b + "[[relay.to]]\n",
+		a + "x = \"\"\"" + b + "\"\"\"\n", a + "x = [\n" + b + "]\n", " [[relay]]\n" + a, "[[relay]]" + b + "[relay]\n", a + "'[[relay]]'\n" + b,
+	} {
+		f.Add(a+b, text)
+		f.Add(text, b)
 	}
-	return []byte(b.String())
-}
-
-// BenchmarkParse reads 100,000 relays, a file of 12 MB.
-func BenchmarkParse(b *testing.B) {
-	data := manyRelays(100_000)
-	b.SetBytes(int64(len(data)))
-	b.ReportAllocs()
-	for b.Loop() {
-		if _, err := Parse("natd.toml", data); err != nil {
-			b.Fatal(err)
-		}
-	}
-}
-
-// BenchmarkLocate is the part of BenchmarkParse that finds the lines.
-func BenchmarkLocate(b *testing.B) {
-	text := string(manyRelays(100_000))
-	b.SetBytes(int64(len(text)))
-	for b.Loop() {
-		locate(text)
-	}
+	f.Fuzz(func(t *testing.T, before, text string) {
+		checkPieces(t, before, text)
+		checkPieces(t, text, before+text)
+	})
 }

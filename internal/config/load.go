@@ -18,7 +18,10 @@ const maxSize = 32 << 20
 const attempts = 3
 
 // Load reads and checks a configuration file. Its error is of type Errors.
-func Load(path string) (*Config, error) {
+func Load(path string) (*Config, error) { return new(Parser).Load(path) }
+
+// Load reads and checks a configuration file. Its error is of type Errors.
+func (p *Parser) Load(path string) (*Config, error) {
 	if abs, err := filepath.Abs(path); err == nil {
 		path = abs
 	}
@@ -26,7 +29,7 @@ func Load(path string) (*Config, error) {
 	if err != nil {
 		return nil, Errors{{File: path, Rule: "cannot be read: " + explain(path, err), cause: err}}
 	}
-	return Parse(path, data)
+	return p.Parse(path, data)
 }
 
 // errChanged tells that the file was written while it was read.

@@ -10,6 +10,7 @@ import (
 type section struct {
 	line   int // of the first mention
 	tables []tableLines
+	shapes alike[keyLine]
 }
 
 // tableLines is where one table and its keys stand.
@@ -18,7 +19,8 @@ type tableLines struct {
 	keys []keyLine // in the order of the file; a key with dots in it may come several times
 }
 
-// keyLine is where one key stands. A file of the largest size has fewer lines than an int32 counts.
+// keyLine is where one key stands, counted from the line of its table: so tables that are written alike can share their keys, and a
+// table can move. A file of the largest size has fewer lines than an int32 counts.
 type keyLine struct {
 	key  string
 	line int32
@@ -29,7 +31,7 @@ type keyLine struct {
 func (t tableLines) find(key string) (line int, written bool) {
 	for _, k := range t.keys {
 		if k.key == key {
-			return int(k.line), true
+			return t.line + int(k.line), true
 		}
 	}
 	return t.line, false
@@ -39,7 +41,7 @@ func (t tableLines) find(key string) (line int, written bool) {
 func (t tableLines) item(key string, i int) int {
 	for _, k := range t.keys {
 		if k.key == key && k.item == int32(i)+1 {
-			return int(k.line)
+			return t.line + int(k.line)
 		}
 	}
 	line, _ := t.find(key)
@@ -89,6 +91,9 @@ func locate(text string) (sections map[string]*section, tooDeep int) {
 		} else {
 			l.pair(table)
 		}
+	}
+	for _, s := range l.sections {
+		s.settle()
 	}
 	return l.sections, l.tooDeep
 }
@@ -170,14 +175,26 @@ func (l *locator) elements(array keyPath) {
 	}
 }
 
-// open begins a table of an array. It gets room for as many keys as the one before has, for most are alike.
+// open begins a table of an array.
 func (l *locator) open(name string, line int) {
-	s, room := l.section(name, line), 0
-	if n := len(s.tables); n > 0 {
-		room = len(s.tables[n-1].keys)
-	}
-	s.tables = append(s.tables, tableLines{line: line, keys: make([]keyLine, 0, room)})
+	s := l.section(name, line)
+	room := s.settle()
+	s.tables = append(s.tables, tableLines{line: line, keys: room})
 	clear(l.items)
+}
+
+// settle is for the end of a table: it shares its keys with one before that is written alike, as most are. It returns room for
+// the keys of the next one.
+func (s *section) settle() []keyLine {
+	if len(s.tables) == 0 {
+		return nil
+	}
+	last := &s.tables[len(s.tables)-1]
+	own := last.keys
+	if last.keys = s.shapes.share(own); len(own) > 0 && &last.keys[0] != &own[0] {
+		return own[:0]
+	}
+	return make([]keyLine, 0, len(own))
 }
 
 // note remembers the line of a path, and returns where; nil for one that is a table alone.
@@ -190,7 +207,7 @@ func (l *locator) note(p keyPath, line int) *keyLine {
 		s.tables = []tableLines{{line: s.line}}
 	}
 	t := &s.tables[len(s.tables)-1]
-	t.keys = append(t.keys, keyLine{key: p.key, line: int32(line)})
+	t.keys = append(t.keys, keyLine{key: p.key, line: int32(line - t.line)})
 	return &t.keys[len(t.keys)-1]
 }
 

@@ -18,7 +18,7 @@ func linesText(sections map[string]*section) []string {
 		for i, table := range s.tables {
 			all = append(all, fmt.Sprintf("%s[%d]=%d", name, i, table.line))
 			for _, k := range table.keys {
-				all = append(all, fmt.Sprintf("%s[%d].%s=%d", name, i, k.key, k.line))
+				all = append(all, fmt.Sprintf("%s[%d].%s=%d", name, i, k.key, table.line+int(k.line)))
 			}
 		}
 	}
@@ -105,7 +105,7 @@ func checkTable(t *testing.T, name string, values map[string]any, lines tableLin
 		if _, ok := values[k.key]; !ok {
 			t.Errorf("%s has no key %q", name, k.key)
 		}
-		line := int(k.line)
+		line := lines.line + int(k.line)
 		if line < previous || line > last {
 			t.Errorf("%s: key %q is in line %d, the one before in %d, the last is %d", name, k.key, line, previous, last)
 		}

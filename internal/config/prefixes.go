@@ -55,7 +55,7 @@ func checkStatics(spec *nat.Spec, in *written) {
 
 // blameOverlaps blames the later of two tables for the first overlap that it has. The rule has verbs for its networks, those of the
 // earlier one, and the place of that.
-func blameOverlaps(tables []table, all []region, key, rule string) {
+func blameOverlaps(tables tables, all []region, key, rule string) {
 	blamed := make(map[int]bool)
 	eachOverlap(all, func(later, earlier *region) {
 		if later.owner < earlier.owner {
@@ -63,8 +63,8 @@ func blameOverlaps(tables []table, all []region, key, rule string) {
 		}
 		if !blamed[later.owner] {
 			blamed[later.owner] = true
-			place := tables[earlier.owner].place()
-			tables[later.owner].fail(key, fmt.Sprintf(rule, later.box[0], later.box[1], earlier.box[0], earlier.box[1], place))
+			place := tables(earlier.owner).place()
+			tables(later.owner).fail(key, fmt.Sprintf(rule, later.box[0], later.box[1], earlier.box[0], earlier.box[1], place))
 		}
 	})
 }
@@ -89,7 +89,7 @@ func checkStaticListens(spec *nat.Spec, in *written) {
 		}
 		for _, p := range cuts(netip.PrefixFrom(addr, addr.BitLen()), lengths) {
 			if j, taken := owners[p]; taken {
-				in.relays[i].fail("listen", fmt.Sprintf("%s is external of %s, which takes every port: use another address", addr, in.statics[j].place()))
+				in.relays(i).fail("listen", fmt.Sprintf("%s is external of %s, which takes every port: use another address", addr, in.statics(j).place()))
 			}
 		}
 	}

@@ -113,7 +113,7 @@ func (t *table) protocols() []nat.Protocol {
 		all = append(all, p)
 	}
 	slices.Sort(all)
-	return all
+	return t.doc.protocols.share(all)
 }
 
 func parseProtocol(name string) (nat.Protocol, error) {
@@ -142,7 +142,7 @@ func (t *table) networks(key, example, whyNotEmpty string) []netip.Prefix {
 		t.fail(key, whyNotEmpty)
 	}
 	all := make([]netip.Prefix, 0, len(list))
-	seen := make(map[netip.Prefix]bool, len(list))
+	seen := make(map[netip.Prefix]bool)
 	for _, s := range list {
 		p, err := parseNetwork(s)
 		if err == nil && seen[p] {
@@ -155,7 +155,7 @@ func (t *table) networks(key, example, whyNotEmpty string) []netip.Prefix {
 		seen[p] = true
 		all = append(all, p)
 	}
-	return all
+	return t.doc.networks.share(all)
 }
 
 // egress returns the interface name, or "" for auto.

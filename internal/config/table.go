@@ -24,7 +24,7 @@ type table struct {
 func (t *table) below(path string, line int, values map[string]any, known string) *table {
 	sub := &table{doc: t.doc, owner: t, path: path, values: values, lines: tableLines{line: line}}
 	for _, key := range slices.Sorted(maps.Keys(values)) {
-		sub.lines.keys = append(sub.lines.keys, keyLine{key: key, line: int32(line)})
+		sub.lines.keys = append(sub.lines.keys, keyLine{key: key})
 	}
 	sub.checkKeys(strings.Fields(known))
 	return sub
@@ -135,7 +135,7 @@ func (t *table) hint(key string, known []string) string {
 // failAt is fail for a key whose line is at hand: a table may have very many unknown keys.
 func (t *table) failAt(k keyLine, rule string) {
 	one := *t
-	one.lines = tableLines{keys: []keyLine{k}}
+	one.lines.keys = []keyLine{k}
 	one.fail(k.key, rule)
 }
 

@@ -60,6 +60,7 @@ type Daemon struct {
 	lasting lasting // what the kernel's counters said, for when the meter does not run
 
 	reloads sync.Mutex // one reload at a time: the last to come has the last word
+	files   *config.Parser
 
 	leaving *leaving
 	placed  placed
@@ -106,7 +107,8 @@ const (
 // Run runs natd until ctx ends. reload is a reload for every value received. An error that a user can act on is a
 // *control.Error with the exit code.
 func Run(ctx context.Context, o Options, reload <-chan os.Signal) error {
-	cfg, err := config.Load(o.ConfigPath)
+	files := new(config.Parser)
+	cfg, err := files.Load(o.ConfigPath)
 	if err != nil {
 		return control.Errorf(control.CodeConfig, "%w", err)
 	}
@@ -116,7 +118,7 @@ func Run(ctx context.Context, o Options, reload <-chan os.Signal) error {
 	}
 	defer release() //nolint:errcheck // the process ends, and the lock with it
 	d := &Daemon{
-		Options: o, startedAt: time.Now(), since: make(map[string]time.Time),
+		Options: o, files: files, startedAt: time.Now(), since: make(map[string]time.Time),
 		repairs: rate.NewLimiter(repairRate, repairBurst), looks: newLooks(), wake: make(chan struct{}, 1), requests: make(chan func()),
 	}
 	d.resets = newResets(o.Log)

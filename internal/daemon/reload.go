@@ -38,7 +38,7 @@ func (d *Daemon) reloadBySignal(ctx context.Context, signals <-chan os.Signal) {
 func (d *Daemon) renew(ctx context.Context) (*control.Outcome, error) {
 	d.reloads.Lock()
 	defer d.reloads.Unlock()
-	cfg, err := config.Load(d.ConfigPath)
+	cfg, err := d.files.Load(d.ConfigPath)
 	if err != nil {
 		err = control.Errorf(control.CodeConfig, "%w", err)
 	} else {

@@ -32,42 +32,19 @@ func (k *look) choose(q Question) error {
 			}
 		}
 	default:
-		i := slices.IndexFunc(k.spec.Relays, func(r nat.Relay) bool { return r.Name == q.Relay })
-		if kind := k.otherKind(q.Relay); i < 0 && kind != "" {
-			return fmt.Errorf("%s is a %s: only relays are walked; natctl status %s says how it is, and natctl rules has its rules", q.Relay, kind, q.Relay)
+		if i := slices.IndexFunc(k.spec.Relays, func(r nat.Relay) bool { return r.Name == q.Relay }); i >= 0 {
+			relays = append(relays, &k.spec.Relays[i])
 		}
-		if i < 0 {
-			return fmt.Errorf("there is no relay %q in %s; it has: %s", q.Relay, k.ev.Daemon.Config, names(k.spec))
-		}
-		relays = append(relays, &k.spec.Relays[i])
 	}
-	if name := k.staticOf(dialled.Addr()); len(relays) == 0 && name != "" {
-		return fmt.Errorf("%s is an address of the static %s: only relays are walked; natctl status says how it is", dialled.Addr(), name)
+	if len(relays) == 0 && q.Relay != "" {
+		if err := k.unwalked(q, dialled); err != nil {
+			return err
+		}
 	}
 	for _, r := range relays {
 		k.addWays(r, dialled)
 	}
 	return k.sameFamily()
-}
-
-// otherKind is what else than a relay has the name, "" when nothing has.
-func (k *look) otherKind(name string) string {
-	switch {
-	case slices.ContainsFunc(k.spec.Gateways, func(g nat.Gateway) bool { return g.Name == name }):
-		return "gateway"
-	case slices.ContainsFunc(k.spec.Statics, func(s nat.Static) bool { return s.Name == name }):
-		return "static"
-	}
-	return ""
-}
-
-// staticOf is the name of the static that clients reach by the address, "" when none is.
-func (k *look) staticOf(a netip.Addr) string {
-	i := slices.IndexFunc(k.spec.Statics, func(s nat.Static) bool { return s.Enabled && s.External.Contains(a) })
-	if i < 0 {
-		return ""
-	}
-	return k.spec.Statics[i].Name
 }
 
 // sameFamily keeps the ways of the client's own family.
@@ -282,16 +259,16 @@ func specOf(s *control.Status) *nat.Spec {
 		spec.Relays = append(spec.Relays, relayOf(&s.Relays[i]))
 	}
 	for i := range s.Gateways {
-		spec.Gateways = append(spec.Gateways, nat.Gateway{Name: s.Gateways[i].Name})
+		spec.Gateways = append(spec.Gateways, toldGateway(&s.Gateways[i]))
 	}
 	for i := range s.Statics {
-		spec.Statics = append(spec.Statics, nat.Static{Name: s.Statics[i].Name})
+		spec.Statics = append(spec.Statics, toldStatic(&s.Statics[i]))
 	}
 	return spec
 }
 
 func relayOf(s *control.Relay) nat.Relay {
-	r := nat.Relay{Name: s.Name, Enabled: s.State != control.RelayDisabled}
+	r := nat.Relay{Name: s.Name, Enabled: s.State != control.RelayDisabled, From: prefixes(s.From)}
 	for _, text := range s.Listen {
 		if addr, ports, ok := splitPorts(text); ok {
 			r.Listen = nat.Listen{Addr: addr, Ports: ports}
@@ -302,11 +279,6 @@ func relayOf(s *control.Relay) nat.Relay {
 	for _, p := range []nat.Protocol{nat.TCP, nat.UDP, nat.SCTP} {
 		if slices.Contains(s.Protocol, p.String()) {
 			r.Protocols = append(r.Protocols, p)
-		}
-	}
-	for _, text := range s.From {
-		if p, err := netip.ParsePrefix(text); err == nil {
-			r.From = append(r.From, p)
 		}
 	}
 	switch {

@@ -29,6 +29,20 @@ func TestTableChanges(t *testing.T) {
 	}
 }
 
+// TestTableChangesOfOneLess leaves out the rules that the first or the last choice between backends brings with it: natd died while one
+// was down. Without a set that comes or goes, somebody else wrote the rules.
+func TestTableChangesOfOneLess(t *testing.T) {
+	t.Parallel()
+	spec := &nat.Spec{Relays: []nat.Relay{{Name: "web", Health: nat.Health{Interval: time.Second}}}}
+	steps := []string{"make set balance4_from16 with 1 element", "set up 8 chains, turn3_0 to turn3_7", "write 5 rules of chain prerouting", "write 2 rules of chain forward"}
+	if got := TableChanges(steps, spec); !slices.Equal(got, steps[3:]) {
+		t.Errorf("got %q, want %q", got, steps[3:])
+	}
+	if got := TableChanges(steps[2:], spec); !slices.Equal(got, steps[2:]) {
+		t.Errorf("got %q, want %q", got, steps[2:])
+	}
+}
+
 // TestNetstat reads a counter from below its name.
 func TestNetstat(t *testing.T) {
 	t.Parallel()
@@ -68,13 +82,23 @@ func TestSpecOf(t *testing.T) {
 	got := specOf(&control.Status{Relays: []control.Relay{{
 		Name: "web", State: control.RelayReady, Listen: []string{":8000-8099"}, Protocol: []string{"tcp", "udp"}, From: []string{"10.1.0.0/16"}, SNAT: []string{"10.2.0.100"},
 		Backends: []control.Backend{{Address: "[fd00::1]:9000-9099", Weight: 1}, {Address: "", Name: "db"}},
-	}}})
+	}}, Gateways: []control.Gateway{{Name: "private", State: control.RelayReady, From: []string{"10.100.20.0/24"}, To: []string{"0.0.0.0/0"}}}, Statics: []control.Static{
+		{Name: "overlap", State: control.RelayDisabled, External: "10.2.64.0/24"},
+	}})
 	want := nat.Relay{
 		Name: "web", Enabled: true, Listen: nat.Listen{Ports: nat.PortRange{First: 8000, Last: 8099}}, Protocols: []nat.Protocol{nat.TCP, nat.UDP},
 		From: []netip.Prefix{netip.MustParsePrefix("10.1.0.0/16")}, Backends: []nat.Backend{{Addr: addr("fd00::1"), Ports: nat.PortRange{First: 9000, Last: 9099}, Weight: 1}},
 	}
 	if len(got.Relays) != 1 || fmt.Sprintf("%+v", got.Relays[0]) != fmt.Sprintf("%+v", want) {
 		t.Errorf("got %+v, want %+v", got.Relays, want)
+	}
+	gateway := nat.Gateway{Name: "private", Enabled: true, From: []netip.Prefix{netip.MustParsePrefix("10.100.20.0/24")}, To: []netip.Prefix{netip.MustParsePrefix("0.0.0.0/0")}}
+	if fmt.Sprintf("%+v", got.Gateways) != fmt.Sprintf("%+v", []nat.Gateway{gateway}) {
+		t.Errorf("got %+v, want %+v", got.Gateways, gateway)
+	}
+	static := nat.Static{Name: "overlap", External: netip.MustParsePrefix("10.2.64.0/24")}
+	if fmt.Sprintf("%+v", got.Statics) != fmt.Sprintf("%+v", []nat.Static{static}) {
+		t.Errorf("got %+v, want %+v", got.Statics, static)
 	}
 }
 

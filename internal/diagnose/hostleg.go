@@ -5,6 +5,7 @@ import (
 	"strings"
 
 	"natd/internal/control"
+	"natd/internal/words"
 )
 
 // The stations within the host that have to do with natd and the kernel's tables.
@@ -66,7 +67,7 @@ func ruleset(w *walk) step {
 		s.found, s.causes = "natd cannot bring it in line: "+d.LastError, []Explanation{drift}
 	case len(t.Changes) > 0:
 		drift.Evidence = few(t.Changes, shownChanges)
-		s.found, s.causes = fmt.Sprintf("%d things in it differ from the configuration", len(t.Changes)), []Explanation{drift}
+		s.found, s.causes = words.Count(len(t.Changes), "difference")+" from what the configuration wants", []Explanation{drift}
 	default:
 		s.found = "it is as the configuration wants it"
 	}

@@ -19,8 +19,9 @@ func TableChanges(steps []string, spec *nat.Spec) (changes []string) {
 	for _, moves := range moving {
 		anyMoves = anyMoves || moves
 	}
+	shaped := shapedChains(steps)
 	for _, step := range steps {
-		if counts(step, moving, anyMoves) {
+		if counts(step, moving, anyMoves, shaped) {
 			changes = append(changes, step)
 		}
 	}
@@ -28,7 +29,7 @@ func TableChanges(steps []string, spec *nat.Spec) (changes []string) {
 }
 
 // counts tells whether a step of a plan is about the content of the table, and not about what moves by itself.
-func counts(step string, moving map[string]bool, anyMoves bool) bool {
+func counts(step string, moving map[string]bool, anyMoves bool, shaped []string) bool {
 	switch {
 	case strings.HasPrefix(step, "add to "), strings.HasPrefix(step, "delete from "):
 		_, comment, _ := strings.Cut(step, `comment "`)
@@ -36,11 +37,27 @@ func counts(step string, moving map[string]bool, anyMoves bool) bool {
 		return !moving[name]
 	case strings.HasPrefix(step, "write "), strings.HasPrefix(step, "set up "), strings.HasPrefix(step, "delete chain "):
 		atHook := slices.ContainsFunc([]string{"prerouting", "postrouting", "forward", "input"}, func(chain string) bool {
-			return strings.HasSuffix(step, "chain "+chain)
+			return strings.HasSuffix(step, "chain "+chain) && !slices.Contains(shaped, chain)
 		})
 		return atHook || !anyMoves
 	case strings.HasPrefix(step, "set the policy "), strings.HasPrefix(step, "make set "), strings.HasPrefix(step, "delete set "):
 		return !anyMoves || strings.HasPrefix(step, "set the policy ")
 	}
 	return strings.HasPrefix(step, "make table inet "+nat.TableName+" ") || step == "make table inet "+nat.TableName
+}
+
+// shapedChains is the chains at hooks that have other rules with the first choice between backends, or the first relay that has none left
+// and refuses: those that a set for it comes or goes with.
+func shapedChains(steps []string) (chains []string) {
+	for _, step := range steps {
+		words := strings.Fields(step)
+		switch {
+		case len(words) < 3 || words[1] != "set" || words[0] != "make" && words[0] != "delete":
+		case strings.HasPrefix(words[2], "balance"):
+			chains = append(chains, "prerouting")
+		case strings.HasPrefix(words[2], "closed"):
+			chains = append(chains, "prerouting", "forward", "input")
+		}
+	}
+	return chains
 }

@@ -120,12 +120,13 @@ func (l *Lab) own(f func() error) {
 	l.closers = append(l.closers, f)
 }
 
-// Await calls cond until it returns nil. When the time is up or ctx ends it gives up with cond's last error.
+// Await calls cond until it returns nil. When the time is up or ctx ends it gives up with cond's last error. The longer it has waited, the
+// longer it pauses: most conditions start a program to look, and what they wait for needs the processor as well.
 func Await(ctx context.Context, within time.Duration, cond func() error) error {
 	ctx, cancel := context.WithTimeout(ctx, within)
 	defer cancel()
 	start := time.Now()
-	const pause = 5 * time.Millisecond
+	const shortest, longest, part = 5 * time.Millisecond, 50 * time.Millisecond, 20
 	for {
 		err := cond()
 		if err == nil {
@@ -134,7 +135,7 @@ func Await(ctx context.Context, within time.Duration, cond func() error) error {
 		select {
 		case <-ctx.Done():
 			return fmt.Errorf("gave up after %v: %w", time.Since(start).Round(time.Millisecond), err)
-		case <-time.After(pause):
+		case <-time.After(min(max(shortest, time.Since(start)/part), longest)):
 		}
 	}
 }

@@ -43,7 +43,7 @@ func (h *Host) Converse(t testing.TB, from netip.Addr, to string) *Conversation 
 
 func (c *Conversation) talk() {
 	defer close(c.done)
-	for said := []byte("natd"); ; time.Sleep(3 * time.Millisecond) {
+	for said := []byte("natd"); ; time.Sleep(10 * time.Millisecond) {
 		began := time.Now()
 		heard := make([]byte, len(said))
 		_ = c.conn.SetDeadline(began.Add(patience))

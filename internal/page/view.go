@@ -151,8 +151,8 @@ func accountingFact(c *control.Accounting, now time.Time) fact {
 
 func flowLogFact(l *control.FlowLog, now time.Time) fact {
 	f := fact{Label: "Flow log", Text: l.Path, More: []string{
-		fmt.Sprintf("%s, every %s", l.Format, l.Interval),
-		fmt.Sprintf("%d records, last %s", l.Records, words.Ago(now, l.LastWrite)),
+		words.FlowLog(l),
+		fmt.Sprintf("%s, last %s", words.Count(int(l.Records), "record"), words.Ago(now, l.LastWrite)),
 	}}
 	if l.Dropped > 0 {
 		f.Level = levelWarn

@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"slices"
 	"strings"
+	"time"
 
 	"natd/internal/control"
 )
@@ -30,6 +31,22 @@ func RelayNotes(r *control.Relay) []string {
 // Notes is what a person should know of a gateway or static, beside its row.
 func Notes(name, reason string, c control.Connections) []string {
 	return said(reason, unanswered(name, c))
+}
+
+// FlowLog is the format of the flow log and its window. A format of one's own is too long to be shown.
+func FlowLog(l *control.FlowLog) string {
+	format, window := l.Format, l.Interval
+	if strings.Contains(format, "${") {
+		format = "own format"
+	}
+	switch d, err := time.ParseDuration(window); {
+	case err != nil:
+	case d%time.Minute == 0:
+		window = Span(d)
+	case d%time.Second == 0:
+		window = fmt.Sprintf("%d s", d/time.Second)
+	}
+	return format + " every " + window
 }
 
 // said is what there is to say, without what is "".

@@ -46,3 +46,17 @@ func TestBackend(t *testing.T) {
 		}
 	}
 }
+
+func TestFlowLog(t *testing.T) {
+	t.Parallel()
+	for want, l := range map[string]control.FlowLog{
+		"vpc-v5 every 1 min":      {Format: "vpc-v5", Interval: "1m0s"},
+		"json every 90 s":         {Format: "json", Interval: "1m30s"},
+		"json every 1.5s":         {Format: "json", Interval: "1.5s"},
+		"own format every 10 min": {Format: "${srcaddr} ${dstaddr}", Interval: "10m0s"},
+	} {
+		if got := words.FlowLog(&l); got != want {
+			t.Errorf("got %q, want %q", got, want)
+		}
+	}
+}

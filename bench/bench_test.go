@@ -1,0 +1,150 @@
+package main
+
+import (
+	"encoding/json"
+	"io"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"slices"
+	"strings"
+	"testing"
+
+	"natd/bench/arena"
+	"natd/bench/load"
+	"natd/bench/report"
+	"natd/bench/rival"
+	"natd/internal/lab"
+)
+
+// TestMain lets the tests' own program be the ends of a load.
+func TestMain(m *testing.M) {
+	load.Child()
+	os.Exit(m.Run())
+}
+
+// build builds natd and natctl.
+func build(t *testing.T) string {
+	t.Helper()
+	if testing.Short() || os.Geteuid() != 0 {
+		t.Skip("this test needs the kernel, as root, and not -short")
+	}
+	lab.Require(t, "nft", "ip")
+	dir := t.TempDir()
+	out, err := exec.CommandContext(t.Context(), "go", "build", "-o", dir, "natd/cmd/natd", "natd/cmd/natctl").CombinedOutput()
+	if err != nil {
+		t.Fatalf("building natd: %v\n%s", err, out)
+	}
+	return dir
+}
+
+// TestContest runs a whole contest, a short one, and wants a figure of every candidate for every measure.
+func TestContest(t *testing.T) {
+	programs := build(t)
+	dir := t.TempDir()
+	path := filepath.Join(dir, "result.json")
+	var out strings.Builder
+	args := []string{
+		"-bin", programs, "-quick", "-heats", "1", "-rounds", "1", "-slice", "100ms", "-relays", "2", "-prefixes", "3",
+		"-only", "^(map|natd|routed)", "-json", path,
+	}
+	lab.Check(t, run(t.Context(), args, &out, t.Output()))
+	text, err := os.ReadFile(path)
+	lab.Check(t, err)
+	var r report.Report
+	lab.Check(t, json.Unmarshal(text, &r))
+	figures := make(map[string]int)
+	for _, s := range r.Summaries {
+		if s.Note != "" || s.Median <= 0 {
+			t.Errorf("%s of %s (%s) is %v %s", s.Measure, s.Candidate, s.Job, s.Median, s.Note)
+		}
+		figures[s.Candidate]++
+		if !strings.Contains(out.String(), "### "+s.Measure) {
+			t.Errorf("the table has no %s", s.Measure)
+		}
+	}
+	for _, name := range r.Candidates {
+		if figures[name] != figures[rival.Reference] || figures[name] == 0 {
+			t.Errorf("%s has %d figures, the reference %d", name, figures[name], figures[rival.Reference])
+		}
+	}
+}
+
+// TestCandidatesLeaveNothing starts every candidate, changes its job, and compares host B before and after.
+func TestCandidatesLeaveNothing(t *testing.T) {
+	programs := build(t)
+	a, err := arena.Open(t.Context(), programs, 10e9)
+	lab.Check(t, err)
+	t.Cleanup(func() { lab.Check(t, a.Close()) })
+	for _, c := range rival.All() {
+		if !strings.HasPrefix(c.Name(), "natd") && !slices.Contains([]string{"map", "seed"}, c.Name()) {
+			continue
+		}
+		t.Run(c.Name(), func(t *testing.T) {
+			before := a.B.State(t)
+			j := arena.Job{Relays: 3, Prefixes: 3}
+			running, err := c.Start(t.Context(), a, j)
+			lab.Check(t, err)
+			j.Moved = true
+			lab.Check(t, running.Change(t.Context(), j))
+			lab.Check(t, a.Answered(t.Context(), j, arena.Dial(c, j)))
+			lab.Check(t, running.Stop(t.Context()))
+			lab.WantSame(t, before, a.B.State(t))
+		})
+	}
+}
+
+func TestJobs(t *testing.T) {
+	t.Parallel()
+	j := arena.Job{Relays: 100000, Prefixes: 5}
+	seen := make(map[string]bool)
+	for i := range j.Relays {
+		seen[j.Listen(i).String()] = true
+	}
+	if len(seen) != j.Relays {
+		t.Errorf("%d relays listen at %d addresses", j.Relays, len(seen))
+	}
+	for _, i := range []int{0, 77, j.Hit()} {
+		sources := j.Sources(i)
+		if len(sources) != j.Prefixes || sources[len(sources)-1] != arena.Clients() {
+			t.Errorf("relay %d serves %v", i, sources)
+		}
+		for k, p := range sources {
+			if p != p.Masked() || slices.ContainsFunc(sources[:k], p.Overlaps) {
+				t.Errorf("relay %d serves %v, which overlaps or has host bits", i, p)
+			}
+		}
+	}
+	moved := j
+	moved.Moved = true
+	if j.Target(j.Hit()) == moved.Target(j.Hit()) || j.Target(0) != moved.Target(0) {
+		t.Error("the change is not that of the relay that is hit")
+	}
+}
+
+func TestTurn(t *testing.T) {
+	t.Parallel()
+	all := []int{1, 2, 3, 4}
+	first := make(map[int]int)
+	for round := range 8 {
+		order := turn(all, round)
+		first[order[0]]++
+		if sorted := slices.Sorted(slices.Values(order)); !slices.Equal(sorted, all) {
+			t.Errorf("round %d has %v", round, order)
+		}
+	}
+	if len(first) != len(all) {
+		t.Errorf("only %v begin a round", first)
+	}
+}
+
+func TestPlanRefuses(t *testing.T) {
+	t.Parallel()
+	for _, args := range [][]string{
+		{"-relays", "none"}, {"-relays", "1000000"}, {"-only", "("}, {"-measure", "nothing"}, {"-rounds", "-1"}, {"-slice", "-1s"}, {"again"}, {"-what"},
+	} {
+		if _, err := newPlan(args, io.Discard); err == nil {
+			t.Errorf("took %v", args)
+		}
+	}
+}

@@ -1,0 +1,168 @@
+package config
+
+import (
+	"bytes"
+	"fmt"
+	"hash/maphash"
+	"math/rand/v2"
+	"net/netip"
+	"strings"
+	"testing"
+
+	"github.com/google/go-cmp/cmp"
+	"github.com/google/go-cmp/cmp/cmpopts"
+)
+
+// checkPieces reads the text in pieces, at once and after another text, and wants what the whole gives.
+func checkPieces(t *testing.T, before, text string) (inPieces bool) {
+	t.Helper()
+	want, err := parseWhole("natd.toml", []byte(text))
+	cold, warm := &Parser{seed: maphash.MakeSeed()}, &Parser{seed: maphash.MakeSeed()}
+	warm.last = warm.parsePieces("natd.toml", []byte(before))
+	for name, p := range map[string]*Parser{"cold": cold, "warm": warm} {
+		got := p.parsePieces("natd.toml", []byte(text))
+		if got == nil {
+			continue // the whole is read
+		}
+		inPieces = true
+		if err != nil {
+			t.Fatalf("%s, %q is accepted in pieces, and as a whole refused: %v", name, text, err)
+		}
+		if diff := cmp.Diff(want, got, sameConfig()); diff != "" {
+			t.Errorf("%s, %q as a whole, and in pieces (-whole +pieces):\n%s", name, text, diff)
+		}
+	}
+	return inPieces
+}
+
+// sameConfig compares configurations with their lines.
+func sameConfig() cmp.Options {
+	return cmp.Options{
+		cmp.AllowUnexported(Config{}, tableLines{}, keyLine{}), cmpopts.EquateComparable(netip.Addr{}, netip.Prefix{}, netip.AddrPort{}),
+	}
+}
+
+// numberedRelay is a relay of its own for each number.
+func numberedRelay(i int, more string) string {
+	return fmt.Sprintf("[[relay]]\nname = \"r%d\"\nlisten = \":%d\"\nto = [\"10.3.0.100:80\"]\n%s", i, i+1, more)
+}
+
+func TestPieces(t *testing.T) {
+	t.Parallel()
+	const gateway = "[[gateway]]\nname = \"g\"\nfrom = [\"10.0.0.0/8\"]\n"
+	tests := []struct{ name, text string }{
+		{"one relay", numberedRelay(1, "")},
+		{"settings in front", "# a\n[daemon]\nresync = \"5s\"\n\n" + numberedRelay(1, "") + numberedRelay(2, "\n")},
+		{"settings behind", numberedRelay(1, "") + numberedRelay(2, "") + "[host]\nforward = \"open\"\n"},
+		{"settings between", gateway + numberedRelay(1, "") + "[daemon]\n" + numberedRelay(2, "") + "[host]\n" + minimalStatic + numberedRelay(3, "")},
+		{"carriage returns", strings.ReplaceAll(gateway+numberedRelay(1, "")+numberedRelay(2, ""), "\n", "\r\n")},
+		{"no newline at the end", strings.TrimSuffix(numberedRelay(1, "")+numberedRelay(2, ""), "\n")},
+		{"tables below", numberedRelay(1, "[relay.health]\ntype = \"tcp\"\n") + numberedRelay(2, "health.port = 5\n") + numberedRelay(3, "health = {port = 6}\n")},
+		{"backends as tables", strings.ReplaceAll(numberedRelay(1, ""), "to = ", "from = [\"10.0.0.0/8\"]\n#") + "[[relay.to]]\naddress = \"10.3.0.1\"\n[[relay.to]]\naddress = \"10.3.0.2\"\n" + numberedRelay(2, "")},
+		{"long lists", numberedRelay(1, "from = [\n\"10.0.0.0/8\", # [[relay]]\n\"11.0.0.0/8\",\n]\n") + numberedRelay(2, "")},
+		{"a long string", numberedRelay(1, "egress = '''\neth0'''\n") + numberedRelay(2, "egress = \"\"\"eth0\"\"\"\n")},
+	}
+	for _, tt := range tests {
+		t.Run(tt.name, func(t *testing.T) {
+			t.Parallel()
+			if !checkPieces(t, numberedRelay(1, "")+numberedRelay(9, ""), tt.text) {
+				t.Errorf("%q is not read in pieces", tt.text)
+			}
+		})
+	}
+}
+
+// TestNotPieces is for texts that can be read as a whole only.
+func TestNotPieces(t *testing.T) {
+	t.Parallel()
+	a, b := numberedRelay(1, ""), numberedRelay(2, "")
+	for _, text := range []string{
+		"", "\ufeff" + a, "[daemon]\n", a + a, a + "[deamon]\n" + b, "relay = []\n" + a, "[relay.health]\n" + a, a + "[host]\n[relay.health]\ntype = \"tcp\"\n" + b,
+		a + "  " + b, a + "[host]\n[[relay.to]]\n" + b, a + "[host]\n [[relay]]\n", "[flow_log]\npath = '''\n" + a + "'''\n [[relay]]\n", a + "x = [\n" + b + "]\n",
+		a + "x = '''\n" + b + "'''\n", "[host]\nx = [\n" + a + "]\n", a + "[ relay.health ]\ntype = \"tcp\"\n" + b, "relay.x = 1\n" + a, a + "[[relay]] x\n", a + "[[relay]\n",
+	} {
+		if checkPieces(t, a, text) {
+			t.Errorf("%q is read in pieces", text)
+		}
+	}
+}
+
+// edit is a line of manyRelays that becomes another.
+func edit(t testing.TB, data []byte, from, to string) []byte {
+	t.Helper()
+	next := bytes.Replace(data, []byte(from), []byte(to), 1)
+	if bytes.Equal(next, data) {
+		t.Fatalf("there is no %q", from)
+	}
+	return next
+}
+
+// TestParserAgain edits a file, and wants each time what a new Parser reads.
+func TestParserAgain(t *testing.T) {
+	t.Parallel()
+	first := append(manyRelays(2000), "[daemon]\n[[gateway]]\nname = \"g\"\nfrom = [\"10.0.0.0/8\"]\n"...)
+	changed := edit(t, first, "name = \"relay-77\"", "name = \"relay-x\"\nlog = true")
+	texts := [][]byte{
+		first, first, changed, edit(t, changed, "[[relay]]\nname = \"relay-1000\"", "\n\n[[relay]]\nname = \"relay-1000\""),
+		changed[bytes.Index(changed, []byte("[[relay]]\nname = \"relay-2\"")):],
+		edit(t, changed, "10.0.3.132:80", "10.0.3.131:80"), // claimed twice
+		edit(t, changed, "[daemon]", "[daemon]\nresync = \"5s\"\n"), []byte(minimal), first,
+	}
+	p := &Parser{}
+	for i, text := range texts {
+		want, wantErr := parseWhole("natd.toml", text)
+		before := p.last
+		got, err := p.Parse("natd.toml", text)
+		if fmt.Sprint(err) != fmt.Sprint(wantErr) {
+			t.Fatalf("text %d: the error is %v, want %v", i, err, wantErr)
+		}
+		if err != nil {
+			continue
+		}
+		if same := i > 0 && bytes.Equal(text, texts[i-1]); same != (got == before) {
+			t.Errorf("text %d: the same configuration is %v, want %v", i, got == before, same)
+		}
+		want.SHA256 = got.SHA256
+		if diff := cmp.Diff(want, got, sameConfig()); diff != "" {
+			t.Fatalf("text %d (-whole +again):\n%.2000s", i, diff)
+		}
+	}
+}
+
+// TestPiecesAtRandom puts lines together that make sense rarely, and often only as a whole.
+func TestPiecesAtRandom(t *testing.T) {
+	t.Parallel()
+	lines := []string{
+		"[[relay]]", "[[relay]] # x", "  [[relay]]", "[[\"relay\"]]", "[relay.health]", "[[relay.to]]", "[ relay . health ]", "[host]", "[[gateway]]", "[relay]",
+		"name = \"a\"", "name = \"b\"", "listen = \":80\"", "listen = \":81\"", "to = [\"10.3.0.1\"]", "to = [{address = \"10.3.0.1\"}, {address = \"10.3.0.2\", weight = 5}]",
+		"health = {type = \"tcp\"}", "health = \"tcp\"", "health.type = \"tcp\"", "health.port = 5", "health.rise = 1", "type = \"tcp\"", "port = 5", "address = \"10.3.0.4\"",
+		"from = [\"10.0.0.0/8\"]", "from = [", "\"10.0.0.0/8\",", "]", "x = '''", "'''", "\"\"\"", "egress = \"\"\"eth0\"\"\"", "to.address = \"10.3.0.1\"", "relay = []",
+		"forward = \"open\"", "", "# [[relay]]", "protocol = [\"tcp\", \"udp\"]", "protocol = \"udp\"", "\"name\" = \"d\"", "[[relay.health]]", "to = []",
+	}
+	whole := []string{minimalGateway, numberedRelay(1, ""), numberedRelay(2, ""), numberedRelay(3, "from = [\"10.0.0.0/8\"]\n"), strings.TrimSuffix(numberedRelay(4, ""), "to = [\"10.3.0.100:80\"]\n")}
+	rng := rand.New(rand.NewPCG(5, 6))
+	random := func() string {
+		var b strings.Builder
+		for range 1 + rng.IntN(7) {
+			if rng.IntN(2) == 0 {
+				b.WriteString(whole[rng.IntN(len(whole))])
+			} else {
+				b.WriteString(lines[rng.IntN(len(lines))] + "\n")
+			}
+		}
+		return b.String()
+	}
+	inPieces := 0
+	for range 5000 {
+		before, text := random(), random()
+		if rng.IntN(3) == 0 {
+			text = before + text
+		}
+		if checkPieces(t, before, text) {
+			inPieces++
+		}
+	}
+	if inPieces < 100 {
+		t.Errorf("only %d texts were read in pieces", inPieces)
+	}
+}
