@@ -74,6 +74,9 @@ func rebuildReason(want *Ruleset, have *Table, hold Hold) string {
 		if w != nil && !s.sameShape(w) {
 			return fmt.Sprintf("its set %s has another type", s.Name)
 		}
+		if w != nil && !s.holds(w) {
+			return fmt.Sprintf("its set %s has no room for more than %d elements", s.Name, s.Size)
+		}
 	}
 	return ""
 }
@@ -88,6 +91,7 @@ func (p *Plan) all(want *Ruleset, have *Table) {
 			}
 			if s.Keep {
 				s.Elements = p.keep(&s, old)
+				s.Size = max(s.Size, sizeFor(len(s.Elements)))
 			}
 		}
 		p.newSets = append(p.newSets, s)
