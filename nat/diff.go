@@ -75,7 +75,7 @@ func rebuildReason(want *Ruleset, have *Table, hold Hold) string {
 			return fmt.Sprintf("its set %s has another type", s.Name)
 		}
 		if w != nil && !s.holds(w) {
-			return fmt.Sprintf("its set %s has no room for more than %d elements", s.Name, s.Size)
+			return fmt.Sprintf("its set %s has size %d, which is not natd's or too small", s.Name, s.Size)
 		}
 	}
 	return ""

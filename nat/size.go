@@ -19,10 +19,14 @@ func sizeFor(elements int) uint32 {
 	return uint32(buckets / 4 * 3)
 }
 
-// holds tells whether the set has room for what is wanted, and for the listens that stay in it until they are released.
+// holds tells whether the set has a size that natd declares, be it for more elements or none, and has room for what is wanted, and for the
+// listens that stay in it until they are released.
 func (s *Set) holds(want *Set) bool {
 	if s.Size == 0 || s.State {
 		return true
+	}
+	if own := s.Size%3 == 0 && bits.OnesCount32(s.Size/3) == 1 && s.Size >= sizeFor(sizedFrom); !own {
+		return false // sizeFor makes none like it
 	}
 	n := len(want.Elements)
 	if want.Keep && n+len(s.Elements) > int(s.Size) && !shared(want.Elements, s.Elements) {

@@ -26,25 +26,30 @@ func TestSizeFor(t *testing.T) {
 // the listens that still wait.
 func TestDiffOfSizes(t *testing.T) {
 	t.Parallel()
-	want := manyRelays(sizedFrom).build()
+	const relays = 24576 // fill the smallest size
 	for name, c := range map[string]struct {
-		edit func(*Set)
-		why  string
+		relays int
+		edit   func(*Set)
+		why    string
 	}{
-		"as declared":     {func(*Set) {}, ""},
-		"none":            {func(s *Set) { s.Size = 0 }, ""},
-		"just enough":     {func(s *Set) { s.Size = sizedFrom }, ""},
-		"more":            {func(s *Set) { s.Size = 1 << 20 }, ""},
-		"too little":      {func(s *Set) { s.Size = sizedFrom - 1 }, "its set listens4 has no room for more than 16383 elements"},
-		"another listens": {func(s *Set) { s.Size = sizedFrom; s.Elements[0].Key = "\x00" + s.Elements[0].Key[1:] }, "no room for more than 16384"},
+		"as declared":     {relays, func(*Set) {}, ""},
+		"none":            {relays, func(s *Set) { s.Size = 0 }, ""},
+		"just enough":     {relays, func(s *Set) { s.Size = 24576 }, ""},
+		"more":            {relays, func(s *Set) { s.Size = 3 << 20 }, ""},
+		"for few":         {1, func(s *Set) { s.Size = 24576 }, ""},
+		"another's":       {1, func(s *Set) { s.Size = 1 }, "its set listens4 has size 1, which is not natd's or too small"},
+		"another's large": {relays, func(s *Set) { s.Size = 1 << 20 }, "its set listens4 has size 1048576,"},
+		"too little":      {relays + 1, func(s *Set) { s.Size = 24576 }, "its set listens4 has size 24576,"},
+		"another listens": {relays, func(s *Set) { s.Size = 24576; s.Elements[0].Key = "\x00" + s.Elements[0].Key[1:] }, "its set listens4 has size 24576,"},
 	} {
+		want := manyRelays(c.relays).build()
 		have := asTable(want)
 		c.edit(have.Ruleset.set(t, "listens4"))
 		p := Diff(want, have, Hold{Protect: ProtectOff})
 		if (c.why == "") != p.Empty() || !strings.Contains(p.why, c.why) {
 			t.Errorf("%s: %q, want %q", name, p.why, c.why)
 		}
-		if made := find(p.newSets, "listens4"); made != nil && int(made.Size) < len(made.Elements) {
+		if made := find(p.newSets, "listens4"); made != nil && made.Size > 0 && int(made.Size) < len(made.Elements) {
 			t.Errorf("%s: %d elements do not go into %d", name, len(made.Elements), made.Size)
 		}
 	}
