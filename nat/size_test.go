@@ -44,7 +44,7 @@ func TestDiffOfSizes(t *testing.T) {
 	} {
 		want := manyRelays(c.relays).build()
 		have := asTable(want)
-		c.edit(have.Ruleset.set(t, "listens4"))
+		c.edit(have.set(t, "listens4"))
 		p := Diff(want, have, Hold{Protect: ProtectOff})
 		if (c.why == "") != p.Empty() || !strings.Contains(p.why, c.why) {
 			t.Errorf("%s: %q, want %q", name, p.why, c.why)
