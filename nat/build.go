@@ -169,6 +169,9 @@ func (b *builder) ruleset(policy Forwarding) *Ruleset {
 		}
 		sortElements(s.Elements)
 		s.room = 0
+		if !s.State && !s.Interval {
+			s.Size = sizeFor(len(s.Elements))
+		}
 		r.Sets = append(r.Sets, *s)
 	}
 	slices.SortFunc(r.Sets, func(a, b Set) int { return strings.Compare(a.Name, b.Name) })

@@ -67,13 +67,24 @@ func rebuildReason(want *Ruleset, have *Table, hold Hold) string {
 	}
 	for i := range have.Sets {
 		s := &have.Sets[i]
-		w := find(want.Sets, s.Name)
-		if w == nil && kindOf(s.Name) == "" {
-			return fmt.Sprintf("it has a set %s that is not natd's", s.Name)
+		if why := s.unfit(find(want.Sets, s.Name)); why != "" {
+			return why
 		}
-		if w != nil && !s.sameShape(w) {
-			return fmt.Sprintf("its set %s has another type", s.Name)
-		}
+	}
+	return ""
+}
+
+// unfit says why the set cannot stay, or "". want is the one of its name, nil for none.
+func (s *Set) unfit(want *Set) string {
+	switch {
+	case want == nil && kindOf(s.Name) == "":
+		return fmt.Sprintf("it has a set %s that is not natd's", s.Name)
+	case want == nil:
+		return ""
+	case !s.sameShape(want):
+		return fmt.Sprintf("its set %s has another type", s.Name)
+	case !s.holds(want):
+		return fmt.Sprintf("its set %s has size %d, which is not natd's or too small", s.Name, s.Size)
 	}
 	return ""
 }
@@ -88,6 +99,7 @@ func (p *Plan) all(want *Ruleset, have *Table) {
 			}
 			if s.Keep {
 				s.Elements = p.keep(&s, old)
+				s.Size = max(s.Size, sizeFor(len(s.Elements)))
 			}
 		}
 		p.newSets = append(p.newSets, s)
