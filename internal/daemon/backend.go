@@ -13,23 +13,45 @@ import (
 	"natd/netconf"
 )
 
-// backend is one address that a relay's connections can go to, as this host sees it.
+// backend is one address that a relay's connections can go to, as this host sees it. There may be a hundred thousand: what most have
+// nothing of stands apart.
 type backend struct {
 	conf    *nat.Backend
-	addr    netip.Addr // zero for a name that has no address
-	route   netconf.Route
-	sources []netip.Addr // towards it; none = the client's address stays
-	check   probe.Check  // zero when nothing checks it
-	state   string       // as status has it
-	why     string       // it is not as configured, in a sentence
-	ours    bool         // this host is to blame for why, not the way to the backend
-	lacks   string       // what its pool of source addresses lacks
-	since   time.Time    // zero when nobody noted it
-	fit     bool         // packets can be sent to it as the configuration asks
-	weight  int          // its share of the new connections now
-	closing bool         // connections to it are ended
+	addr    netip.Addr     // zero for a name that has no address
+	route   *netconf.Route // of all that have the address; zero for none
+	sources []netip.Addr   // towards it; none = the client's address stays
+	state   string         // as status has it
+	more    *findings      // nil for none
+	weight  int            // its share of the new connections now
+	fit     bool           // packets can be sent to it as the configuration asks
+	closing bool           // connections to it are ended
+}
+
+// findings is what there is to say of a backend.
+type findings struct {
+	check probe.Check // zero when nothing checks it
+	why   string      // it is not as configured, in a sentence
+	ours  bool        // this host is to blame for why, not the way to the backend
+	lacks string      // what its pool of source addresses lacks
+	since time.Time   // zero when nobody noted it
 
 	presumed bool // its state is what it was before natd started
+}
+
+// found is what there is to say of the backend.
+func (b *backend) found() findings {
+	if b.more == nil {
+		return findings{}
+	}
+	return *b.more
+}
+
+// find is where to note what there is to say.
+func (b *backend) find() *findings {
+	if b.more == nil {
+		b.more = new(findings)
+	}
+	return b.more
 }
 
 // text is the backend as a person knows it.
@@ -56,34 +78,43 @@ func (b *backend) target() nat.Target {
 
 // sameWay tells whether packets take the same way to both.
 func (b *backend) sameWay(o *backend) bool {
-	return b.fit == o.fit && b.route == o.route && slices.Equal(b.sources, o.sources)
+	return b.fit == o.fit && *b.route == *o.route && slices.Equal(b.sources, o.sources)
 }
 
 // backend is one address of a configured backend, with its way, its source and its health.
 func (f *facts) backend(r *nat.Relay, conf *nat.Backend, addr netip.Addr) backend {
-	b := backend{conf: conf, addr: addr, state: control.BackendUnknown}
+	b := backend{conf: conf, addr: addr, route: &f.nowhere, state: control.BackendUnknown}
 	b.fit = f.findWay(r, &b) && f.findSource(r, &b)
 	switch {
 	case !b.fit:
 		b.state = control.BackendDown
 		return b
 	case r.Health.Checks():
-		b.check = checkOf(r, &b)
-		v := f.live.verdict(b.check)
-		if v.State == probe.Unknown && f.wasOut(r, &b) {
-			b.presumed = true
-			v = probe.Verdict{State: probe.Down, Since: v.Since, Error: "it took no connections before natd started, and has not answered yet"}
-		}
-		b.since, b.why = v.Since, v.Error
-		b.state = map[probe.State]string{probe.Up: control.BackendUp, probe.Down: control.BackendDown, probe.Unknown: control.BackendUnknown}[v.State]
-		if v.State != probe.Down {
-			b.why = ""
-		}
+		f.findHealth(r, &b)
 	}
 	if at, ok := f.live.drained(r.Name, conf, addr); ok {
-		b.state, b.since, b.why = control.BackendDraining, at, "drained by natctl drain"
+		b.state, b.find().since, b.find().why = control.BackendDraining, at, "drained by natctl drain"
 	}
 	return b
+}
+
+// findHealth finds what the checks say.
+func (f *facts) findHealth(r *nat.Relay, b *backend) {
+	found := b.find()
+	found.check = checkOf(r, b)
+	v := f.live.verdict(found.check)
+	if v.State == probe.Unknown && f.wasOut(r, b) {
+		found.presumed = true
+		v = probe.Verdict{State: probe.Down, Since: v.Since, Error: "it took no connections before natd started, and has not answered yet"}
+	}
+	found.since = v.Since
+	switch v.State {
+	case probe.Up:
+		b.state = control.BackendUp
+	case probe.Down:
+		b.state, found.why = control.BackendDown, v.Error
+	case probe.Unknown:
+	}
 }
 
 // wasOut tells whether an earlier natd had taken the backend out: it stays out until it answers, for a start of natd makes nobody
@@ -111,32 +142,33 @@ func checkOf(r *nat.Relay, b *backend) probe.Check {
 // findWay finds the interface towards the backend.
 func (f *facts) findWay(r *nat.Relay, b *backend) bool {
 	if b.addr.Is6() && f.noIPv6 != nil {
-		b.ours = true
-		b.why = fmt.Sprintf("backend %s cannot be reached: %s", b.addr, f.noIPv6)
+		b.find().ours = true
+		b.find().why = fmt.Sprintf("backend %s cannot be reached: %s", b.addr, f.noIPv6)
 		return false
 	}
-	w := f.ways[b.addr]
+	w := f.way(b.addr)
 	if w.err != nil {
 		// The outer words of the error only repeat the address.
-		b.why = fmt.Sprintf("backend %s cannot be reached: %s", b.addr, errors.Unwrap(w.err))
+		b.find().why = fmt.Sprintf("backend %s cannot be reached: %s", b.addr, errors.Unwrap(w.err))
 		return false
 	}
-	b.route = w.route
+	b.route = &w.route
 	if b.conf.Name != "" && w.route.Local { // an address that came to this host after the answer was followed
-		b.why = fmt.Sprintf("name %s leads to %s, which is this host: name another host, or write the address if that is meant", b.conf.Name, b.addr)
+		b.find().why = fmt.Sprintf("name %s leads to %s, which is this host: name another host, or write the address if that is meant", b.conf.Name, b.addr)
 		return false
 	}
 	if r.Egress == "" || r.Egress == w.route.Link {
 		return true
 	}
-	b.ours = true
-	switch named := f.egress[via{b.addr, r.Egress}]; {
+	found := b.find()
+	found.ours = true
+	switch named := f.wayBy(b.addr, r.Egress); {
 	case named.err != nil:
-		b.why = fmt.Sprintf("egress %s: %s", r.Egress, errors.Unwrap(named.err))
+		found.why = fmt.Sprintf("egress %s: %s", r.Egress, errors.Unwrap(named.err))
 	case named.route.Index == 0 || named.route.Index != w.route.Index:
-		b.why = fmt.Sprintf("the route to backend %s leaves by %s, not by egress %s", b.addr, w.route.Link, r.Egress)
+		found.why = fmt.Sprintf("the route to backend %s leaves by %s, not by egress %s", b.addr, w.route.Link, r.Egress)
 	default:
-		b.ours = false
+		found.ours = false
 		return true // another name of the same interface
 	}
 	return false
@@ -147,16 +179,20 @@ func (f *facts) findSource(r *nat.Relay, b *backend) bool {
 	switch {
 	case r.SNAT.Mode == nat.SNATOff:
 	case r.SNAT.Mode == nat.SNATFixed:
-		if b.sources, b.lacks = f.pool(r.SNAT.Addrs, b.addr.Is4()); len(b.sources) == 0 {
-			b.why, b.ours = b.lacks, true
+		held, lacks := f.pool(r.SNAT.Addrs, b.addr.Is4())
+		if b.sources = held; lacks != "" {
+			b.find().lacks = lacks
+		}
+		if len(held) == 0 {
+			b.find().why, b.find().ours = lacks, true
 			return false
 		}
 	case b.route.Local: // packets to the host itself do not leave it: there is no source to choose
 	case !b.route.Source.IsValid():
-		b.why, b.ours = b.route.Link+" has no address to send from: give it one", true
+		b.find().why, b.find().ours = b.route.Link+" has no address to send from: give it one", true
 		return false
 	default:
-		b.sources = []netip.Addr{b.route.Source}
+		b.sources = f.only(b.route.Source)
 	}
 	return true
 }

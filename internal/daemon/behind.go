@@ -107,7 +107,7 @@ func (f *facts) needWay(s *spot, to netip.Prefix, egress string) {
 		return
 	}
 	host := someHost(to)
-	if w := f.ways[host]; w.err != nil {
+	if w := f.way(host); w.err != nil {
 		why := fmt.Sprintf("%s cannot be reached: %s", to, errors.Unwrap(w.err))
 		s.reasons, s.faults.Target = add(s.reasons, why), cmp.Or(s.faults.Target, why)
 	} else if !w.route.Local {
@@ -117,7 +117,7 @@ func (f *facts) needWay(s *spot, to netip.Prefix, egress string) {
 		return
 	}
 	s.links = add(s.links, egress)
-	if w := f.egress[via{host, egress}]; w.err != nil && !errors.Is(w.err, netconf.ErrNoRoute) {
+	if w := f.wayBy(host, egress); w.err != nil && !errors.Is(w.err, netconf.ErrNoRoute) {
 		why := fmt.Sprintf("egress %s: %s", egress, errors.Unwrap(w.err))
 		s.reasons, s.faults.Host = add(s.reasons, why), cmp.Or(s.faults.Host, why)
 	}

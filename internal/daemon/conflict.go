@@ -13,8 +13,16 @@ import (
 
 // claim is what a relay takes of the host, and whether it may take it from others: two relays with the same claim are one as
 // far as local services care.
-func claim(r *nat.Relay) string {
-	return fmt.Sprintf("%s %s %t", r.Listen, r.Protocols, r.OverrideLocal)
+type claim struct {
+	listen    nat.Listen
+	protocols [3]nat.Protocol
+	override  bool
+}
+
+func claimOf(r *nat.Relay) claim {
+	c := claim{listen: r.Listen, override: r.OverrideLocal}
+	copy(c.protocols[:], r.Protocols)
+	return c
 }
 
 // staticClaim is what a static takes of the host.
@@ -24,7 +32,7 @@ func staticClaim(st *nat.Static) string {
 
 // conflicts finds what would take a port or an address from a local service, with the reason by name. What already had its
 // port when the service came keeps it: otherwise anyone who may open a socket could end a relay.
-func conflicts(spec *nat.Spec, next *placed, listeners []netconf.Listener, had map[string]bool) map[string]string {
+func conflicts(spec *nat.Spec, next *placed, listeners []netconf.Listener, had *tenure) map[string]string {
 	isLocal := make(map[netip.Addr]bool)
 	for _, a := range next.facts.local() {
 		isLocal[a] = true
@@ -36,7 +44,7 @@ func conflicts(spec *nat.Spec, next *placed, listeners []netconf.Listener, had m
 	found := make(map[string]string)
 	for i := range spec.Relays {
 		r := &spec.Relays[i]
-		if next.relays[i].Held || r.OverrideLocal || had[claim(r)] {
+		if next.relays[i].Held || r.OverrideLocal || had.relay(i) {
 			continue
 		}
 		if l, ok := takenFrom(r, next.relays[i].Addrs, isLocal, byPort); ok {
@@ -46,7 +54,7 @@ func conflicts(spec *nat.Spec, next *placed, listeners []netconf.Listener, had m
 	}
 	for i := range spec.Statics {
 		st := &spec.Statics[i]
-		if next.statics[i].Held || st.OverrideLocal || had[staticClaim(st)] {
+		if next.statics[i].Held || st.OverrideLocal || had.static(i) {
 			continue
 		}
 		if addr, l, ok := swallowed(st, next.facts.local(), listeners); ok {

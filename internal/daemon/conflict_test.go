@@ -3,10 +3,11 @@ package daemon
 import (
 	"fmt"
 	"net/netip"
+	"slices"
 	"strings"
 	"testing"
+	"time"
 
-	"natd/internal/config"
 	"natd/nat"
 	"natd/netconf"
 )
@@ -61,7 +62,7 @@ func TestConflicts(t *testing.T) {
 			if !strings.Contains(got, tt.want) || (got == "") != (tt.want == "") {
 				t.Errorf("got %q, want %q", got, tt.want)
 			}
-			had := map[string]bool{claim(&tt.relay): true}
+			had := &tenure{had: []bool{true}}
 			if got := conflicts(spec, next, tt.listeners, had); len(got) > 0 {
 				t.Errorf("a relay that had its port loses it: %v", got)
 			}
@@ -86,29 +87,39 @@ func TestClaim(t *testing.T) {
 	t.Parallel()
 	base := relay("a", "10.2.0.100:22")
 	same := relay("b", "10.2.0.100:22", to("192.0.2.1"), from(nat.SNATOff, ""))
-	if claim(&base) != claim(&same) {
+	if claimOf(&base) != claimOf(&same) {
 		t.Error("name, backend and source are no part of what a relay takes of the host")
 	}
 	for _, other := range []nat.Relay{
 		relay("a", "10.2.0.100:23"), relay("a", "10.2.0.101:22"), relay("a", ":22"), relay("a", "10.2.0.100:22", both),
 		relay("a", "10.2.0.100:22", ports(22, 23)), relay("a", "10.2.0.100:22", override),
 	} {
-		if claim(&base) == claim(&other) {
+		if claimOf(&base) == claimOf(&other) {
 			t.Errorf("%s %v takes something else than %s", other.Listen, other.Protocols, base.Listen)
 		}
 	}
 }
 
-func TestForgetClaims(t *testing.T) {
+// Ports that the configuration does not have any more are forgotten; those that it has under another name are not.
+func TestTenureFollowsTheClaims(t *testing.T) {
 	t.Parallel()
-	kept, gone, off := relay("a", "10.2.0.100:22"), relay("b", "10.2.0.100:23"), relay("c", "10.2.0.100:24")
-	off.Enabled = false
-	d := &Daemon{
-		cfg: &config.Config{NAT: nat.Spec{Relays: []nat.Relay{kept, off}}},
-		had: map[string]bool{claim(&kept): true, claim(&gone): true, claim(&off): true},
+	kept, gone, off, renamed, wider := relay("a", "10.2.0.100:22"), relay("b", "10.2.0.100:23"), relay("c", "10.2.0.100:24"),
+		relay("d", "10.2.0.100:25"), relay("e", "10.2.0.100:26")
+	before := newTenure(&nat.Spec{Relays: []nat.Relay{kept, gone, off, renamed, wider}})
+	since := time.Now()
+	for i := range before.had {
+		before.had[i], before.since[i] = true, since
 	}
-	d.forgetClaims()
-	if len(d.had) != 1 || !d.had[claim(&kept)] {
-		t.Errorf("claims %v, want the one of the relay that the configuration has", d.had)
+	off.Enabled, renamed.Name, wider.Protocols = false, "z", []nat.Protocol{nat.TCP, nat.UDP}
+	after := before.of(&nat.Spec{Relays: []nat.Relay{renamed, wider, off, kept}})
+	if want := []bool{true, false, false, true}; !slices.Equal(after.had, want) {
+		t.Errorf("had %v, want %v", after.had, want)
+	}
+	if want := []time.Time{{}, since, since, since}; !slices.Equal(after.since, want) {
+		t.Errorf("since %v, want %v", after.since, want)
+	}
+	back := after.of(&nat.Spec{Relays: []nat.Relay{relay("b", "10.2.0.100:23")}})
+	if back.had[0] || !back.since[0].IsZero() {
+		t.Error("a relay that was gone comes back with what it had")
 	}
 }

@@ -5,11 +5,9 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
-	"maps"
 	"net/netip"
 	"os"
 	"path/filepath"
-	"slices"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -64,12 +62,14 @@ type Daemon struct {
 
 	leaving *leaving
 	placed  placed
+	former  placed // what the next placing may take over, while placed is empty
 	facts   *facts // the last that were gathered
-	index   *nat.Index
-	refused map[string]string // relays and statics that may not take what they want, by name
-	had     map[string]bool   // claims of those that have been in the kernel
-	since   map[string]time.Time
-	idle    map[string]map[netip.AddrPort]bool // backends that took no connections when natd started, by relay; nil once all are proven
+
+	gathered reading // when all of them were
+	index    *nat.Index
+	refused  map[string]string // relays and statics that may not take what they want, by name
+	tenure   *tenure
+	idle     map[string]map[netip.AddrPort]bool // backends that took no connections when natd started, by relay; nil once all are proven
 
 	appeared map[netip.Addr]time.Time // since when the host has each address
 	macs     map[string]bool          // of the host's interfaces; nil before the first look
@@ -90,8 +90,8 @@ type Daemon struct {
 	requests chan func()
 	web      web
 	pulse    pulse
-	network  atomic.Bool // links, addresses, routes, host settings or the addresses of names may have changed
-	live     atomic.Bool // the health of a backend may have changed
+	network  atomic.Bool // links, addresses, routes or host settings may have changed
+	live     atomic.Bool // the health of a backend, or the addresses of a name, may have changed
 	others   others
 	judge    atomic.Pointer[flow.Judge] // for the records of new connections
 	tasks    sync.WaitGroup
@@ -118,7 +118,7 @@ func Run(ctx context.Context, o Options, reload <-chan os.Signal) error {
 	}
 	defer release() //nolint:errcheck // the process ends, and the lock with it
 	d := &Daemon{
-		Options: o, files: files, startedAt: time.Now(), since: make(map[string]time.Time),
+		Options: o, files: files, startedAt: time.Now(),
 		repairs: rate.NewLimiter(repairRate, repairBurst), looks: newLooks(), wake: make(chan struct{}, 1), requests: make(chan func()),
 	}
 	d.resets = newResets(o.Log)
@@ -127,7 +127,7 @@ func Run(ctx context.Context, o Options, reload <-chan os.Signal) error {
 	d.meter.sinks, d.flowlog.settle = []flow.Sink{d.flowlog}, d.meter.closeWindow
 	d.metadata = newMetadata(o.Log, func() { d.network.Store(true); d.poke() })
 	d.probes = newProbes(o, cfg.Daemon.Resolver,
-		func() { d.live.Store(true); d.poke() }, func() { d.network.Store(true); d.poke() })
+		func() { d.live.Store(true); d.poke() }, func() { d.live.Store(true); d.poke() })
 	d.pulse.begin(2 * d.beatInterval())
 	d.web.open(o.Log, d.site().handler(), d.poke)
 	if err := d.open(); err != nil {
@@ -210,54 +210,13 @@ func (d *Daemon) adopt(ctx context.Context, cfg *config.Config) error {
 		return err
 	}
 	d.noteAddresses(addresses)
-	d.had = standing(&cfg.NAT, have, (&facts{addresses: addresses}).local())
+	d.tenure = standing(&cfg.NAT, have, (&facts{addresses: addresses}).local())
 	d.idle = have.Idle()
 	d.probes.stand(addresses, &cfg.NAT)
 	d.probes.learn(ctx, cfg)
 	d.use(cfg, protect)
 	d.forgetDrains()
 	return nil
-}
-
-// standing is the claims of the relays and statics that the kernel has already.
-func standing(spec *nat.Spec, have *nat.Table, local []netip.Addr) map[string]bool {
-	listens := make(map[nat.Endpoint]bool)
-	for _, e := range have.Listens() {
-		listens[e] = true
-	}
-	had := make(map[string]bool)
-	for i := range spec.Relays {
-		if r := &spec.Relays[i]; standsWhole(r, local, listens) {
-			had[claim(r)] = true
-		}
-	}
-	passages := have.Passages()
-	for i := range spec.Statics {
-		st := &spec.Statics[i]
-		if slices.ContainsFunc(passages, func(p nat.Passage) bool { return p.Dst == st.External && p.To.IsValid() }) {
-			had[staticClaim(st)] = true
-		}
-	}
-	return had
-}
-
-// standsWhole tells whether the kernel has every port of the relay already. A relay that has grown, or that may not
-// override local services any more, has yet to show that its ports are free.
-func standsWhole(r *nat.Relay, local []netip.Addr, listens map[nat.Endpoint]bool) bool {
-	addrs := []netip.Addr{r.Listen.Addr}
-	if r.Listen.Any() {
-		addrs = local
-	}
-	for _, addr := range addrs {
-		for _, proto := range r.Protocols {
-			for offset := range r.Listen.Ports.Width() {
-				if !listens[nat.Endpoint{Addr: addr, Proto: proto, Port: r.Listen.Ports.First + uint16(offset)}] {
-					return false
-				}
-			}
-		}
-	}
-	return len(addrs) > 0
 }
 
 // protection is what the kernel can do of the protection that the configuration wants.
@@ -277,33 +236,17 @@ func (d *Daemon) use(cfg *config.Config, protect nat.Protect) {
 	d.cfg, d.loadedAt, d.configErr, d.flushed = cfg, time.Now(), "", false
 	d.hold = nat.Hold{Protect: protect, Port: d.kernel.Port()}
 	d.refused = make(map[string]string)
-	d.forgetClaims()
+	d.tenure = d.tenure.of(&cfg.NAT)
+	if d.placed.spec != nil {
+		d.former = d.placed
+	}
 	d.placed, d.want = placed{}, nil
 	d.sync.due = true
 	d.Level.Set(cfg.Daemon.LogLevel)
 	d.metadata.enable(cfg.Host.Metadata)
 	d.meter.enable(meteringOf(cfg))
-	if d.facts != nil {
-		d.probes.stand(d.facts.addresses, &cfg.NAT)
-	}
 	d.probes.ask(cfg)
 	d.flowlog.enable(cfg)
-	d.network.Store(true)
-}
-
-// forgetClaims forgets the ports of relays that the configuration does not have any more: a service that took one since
-// then has it now.
-func (d *Daemon) forgetClaims() {
-	claimed := make(map[string]bool, len(d.cfg.NAT.Relays))
-	for i := range d.cfg.NAT.Relays {
-		if r := &d.cfg.NAT.Relays[i]; r.Enabled {
-			claimed[claim(r)] = true
-		}
-	}
-	for i := range d.cfg.NAT.Statics {
-		claimed[staticClaim(&d.cfg.NAT.Statics[i])] = true
-	}
-	maps.DeleteFunc(d.had, func(c string, _ bool) bool { return !claimed[c] })
 }
 
 // poke asks for a pass. It never blocks: one token stands for any number of reasons.

@@ -188,8 +188,8 @@ func TestPlaceInVPC(t *testing.T) {
 		t.Run(tt.name, func(t *testing.T) {
 			t.Parallel()
 			f := vpcFacts(set("10.2.0.101/24", "ens5"))
-			f.ways[address("10.2.77.9")] = way{route: netconf.Route{Link: "docker0", Source: address("10.2.77.1")}}
-			got := f.place(&nat.Spec{Relays: []nat.Relay{tt.relay}}, nil)[0]
+			f.ways[address("10.2.77.9")] = &way{route: netconf.Route{Link: "docker0", Source: address("10.2.77.1")}}
+			got := placeOn(f, &nat.Spec{Relays: []nat.Relay{tt.relay}}, nil).relays[0]
 			if got.Held != tt.held || !strings.HasPrefix(got.reason(), tt.want) || (got.reason() == "") != (tt.want == "") {
 				t.Errorf("held %v for %q, want %v for %q", got.Held, got.reason(), tt.held, tt.want)
 			}
@@ -236,9 +236,9 @@ func TestLeavesByAnother(t *testing.T) {
 		t.Run(tt.name, func(t *testing.T) {
 			t.Parallel()
 			f := vpcFacts()
-			f.ways[address("10.3.0.9")] = way{route: netconf.Route{Link: "ens6", Source: address(tt.snat)}}
+			f.ways[address("10.3.0.9")] = &way{route: netconf.Route{Link: "ens6", Source: address(tt.snat)}}
 			tt.change(f)
-			got := f.place(&nat.Spec{Relays: []nat.Relay{relay("a", ":80", to("10.3.0.9"), from(tt.mode, tt.snat))}}, nil)[0]
+			got := placeOn(f, &nat.Spec{Relays: []nat.Relay{relay("a", ":80", to("10.3.0.9"), from(tt.mode, tt.snat))}}, nil).relays[0]
 			if got.Held || !strings.HasPrefix(got.reason(), tt.want) || (tt.want == "") != (got.reason() == "") {
 				t.Errorf("held %v for\n got %q\nwant %q", got.Held, got.reason(), tt.want)
 			}
@@ -253,7 +253,7 @@ func TestSameWay(t *testing.T) {
 	before := vpcFacts(set("10.2.0.101/24", "ens5"))
 	after := vpcFacts(set("10.2.0.101/24", "ens5"))
 	after.instance.Interfaces[0].Addrs = append(after.instance.Interfaces[0].Addrs, address("10.2.0.101"))
-	a, b := before.place(spec, nil), after.place(spec, nil)
+	a, b := placeOn(before, spec, nil).relays, placeOn(after, spec, nil).relays
 	if a[0].same(&b[0]) || !a[0].sameWay(&b[0]) {
 		t.Errorf("%+v and %+v: want the same way, and another state", a[0], b[0])
 	}

@@ -24,38 +24,43 @@ func (p *place) explainBackends(r *nat.Relay) {
 		}
 		switch {
 		case !b.addr.IsValid():
-			p.ail("backend %s has no address: %s", b.text(), b.why)
+			p.ail("backend %s has no address: %s", b.text(), b.found().why)
 		case !b.fit:
-			unfit = add(unfit, b.why)
+			unfit = add(unfit, b.found().why)
 		case b.state == control.BackendDown:
-			down = append(down, fmt.Sprintf("backend %s is down: %s", b.text(), b.why))
+			down = append(down, fmt.Sprintf("backend %s is down: %s", b.text(), b.found().why))
 		case b.state == control.BackendDraining:
 			drained = append(drained, b.text())
 		}
-		if b.fit && b.lacks != "" {
-			p.reasons = add(p.reasons, b.lacks)
+		if lacks := b.found().lacks; b.fit && lacks != "" {
+			p.note().reasons = add(p.note().reasons, lacks)
 		}
 	}
-	p.reasons = append(p.reasons, first(unfit)...)
+	if len(unfit) > 0 {
+		p.note().reasons = append(p.note().reasons, first(unfit)...)
+	}
 	p.explainUnfit(fit)
-	if p.down = fit > 0 && len(down)+len(drained) == fit; !p.down {
-		p.unwell = append(p.unwell, first(down)...)
+	if fit == 0 || len(down)+len(drained) < fit {
+		if len(down) > 0 {
+			p.note().unwell = append(p.note().unwell, first(down)...)
+		}
 		p.explainFamilies()
 		return
 	}
-	p.unreached = outage(r, down, len(drained))
-	p.ail("%s", p.unreached)
+	why := outage(r, down, len(drained))
+	p.note().down, p.note().unreached = true, why
+	p.ail("%s", why)
 }
 
 // explainUnfit says where a relay breaks that has no backend to send to.
 func (p *place) explainUnfit(fit int) {
 	for i := range p.backends {
-		switch b := &p.backends[i]; {
+		switch found := p.backends[i].found(); {
 		case fit > 0:
-		case b.ours:
-			p.faults = add(p.faults, b.why)
-		case p.unreached == "":
-			p.unreached = b.why
+		case found.ours:
+			p.note().faults = add(p.note().faults, found.why)
+		case p.noted().unreached == "" && found.why != "":
+			p.note().unreached = found.why
 		}
 	}
 }
@@ -80,6 +85,9 @@ func outage(r *nat.Relay, down []string, drained int) string {
 // explainFamilies says which clients are refused where others are served: those of a family all of whose backends are down or
 // drained.
 func (p *place) explainFamilies() {
+	if len(p.backends) < 2 { // the only one takes them
+		return
+	}
 	for _, is4 := range []bool{true, false} {
 		fit, taking := 0, 0
 		for _, b := range p.ofFamily(is4) {

@@ -15,12 +15,15 @@ import (
 // facts is what the placing of relays, gateways and statics depends on.
 type facts struct {
 	addresses []netconf.Address
-	ways      map[netip.Addr]way // by backend
-	egress    map[via]way        // where the configuration names the interface
-	noIPv6    error              // why the host has no IPv6; nil when it has
-	instance  *instance          // nil where none is known
-	answered  time.Duration      // see nat.Placements.Answered
+	ways      map[netip.Addr]*way // by backend
+	egress    map[via]*way        // where the configuration names the interface
+	noIPv6    error               // why the host has no IPv6; nil when it has
+	instance  *instance           // nil where none is known
+	answered  time.Duration       // see nat.Placements.Answered
 	live      live
+
+	nowhere netconf.Route               // of what no way is known to
+	alone   map[netip.Addr][]netip.Addr // see only
 }
 
 // live is what changes by itself, without the host's network or the configuration changing.
@@ -45,15 +48,51 @@ type way struct {
 
 // gather asks the host for what everything in the spec depends on.
 func gather(host *netconf.Host, sysctls *netconf.Sysctls, spec *nat.Spec, l live) (*facts, error) {
+	f, err := survey(host, sysctls, l)
+	if err != nil {
+		return nil, err
+	}
+	return f, f.lookUp(host, spec)
+}
+
+// survey asks the host for what does not depend on the spec.
+func survey(host *netconf.Host, sysctls *netconf.Sysctls, l live) (*facts, error) {
 	addresses, err := host.Addresses()
 	if err != nil {
 		return nil, err
 	}
-	f := &facts{
-		addresses: addresses, ways: make(map[netip.Addr]way), egress: make(map[via]way),
+	return &facts{
+		addresses: addresses, ways: make(map[netip.Addr]*way), egress: make(map[via]*way),
 		noIPv6: sysctls.IPv6(""), live: l, answered: answered(sysctls),
+	}, nil
+}
+
+// same tells whether the facts, which were gathered later, are those that were known. Ways that nobody needs any more are no matter.
+func (f *facts) same(known *facts) bool {
+	return f.sameHost(known) && sameWays(f.ways, known.ways) && sameWays(f.egress, known.egress)
+}
+
+// sameHost tells whether they are but for the ways.
+func (f *facts) sameHost(known *facts) bool {
+	return slices.Equal(f.addresses, known.addresses) && f.answered == known.answered && text(f.noIPv6) == text(known.noIPv6) &&
+		f.instance.same(known.instance)
+}
+
+func sameWays[K comparable](now, known map[K]*way) bool {
+	for k, w := range now {
+		if was := known[k]; was == nil || was.route != w.route || text(was.err) != text(w.err) {
+			return false
+		}
 	}
-	return f, f.lookUp(host, spec)
+	return true
+}
+
+// text is an error in words; "" for none.
+func text(err error) string {
+	if err == nil {
+		return ""
+	}
+	return err.Error()
 }
 
 // answered is how long the kernel remembers a connection after the first answer: the least of the times that it may take, of which
@@ -128,7 +167,7 @@ func (f *facts) lookUpBackend(host *netconf.Host, addr netip.Addr, egress string
 }
 
 // ask looks a way up once, and keeps the answer under the key.
-func ask[K comparable](host *netconf.Host, ways map[K]way, key K, to netip.Addr, link string) error {
+func ask[K comparable](host *netconf.Host, ways map[K]*way, key K, to netip.Addr, link string) error {
 	if _, known := ways[key]; known {
 		return nil
 	}
@@ -136,8 +175,37 @@ func ask[K comparable](host *netconf.Host, ways map[K]way, key K, to netip.Addr,
 	if err != nil && !noWay(err) {
 		return err
 	}
-	ways[key] = way{route, err}
+	ways[key] = &way{route, err}
 	return nil
+}
+
+// way is how the address is reached.
+func (f *facts) way(addr netip.Addr) *way {
+	if w := f.ways[addr]; w != nil {
+		return w
+	}
+	return new(way)
+}
+
+// wayBy is how the address is reached by the interface.
+func (f *facts) wayBy(addr netip.Addr, link string) *way {
+	if w := f.egress[via{addr, link}]; w != nil {
+		return w
+	}
+	return new(way)
+}
+
+// only is the list of one address, in memory that all who need it share. Nobody may change it.
+func (f *facts) only(a netip.Addr) []netip.Addr {
+	list := f.alone[a]
+	if list == nil {
+		if f.alone == nil {
+			f.alone = make(map[netip.Addr][]netip.Addr)
+		}
+		list = []netip.Addr{a}
+		f.alone[a] = list
+	}
+	return list
 }
 
 // noWay tells an answer of the kernel from a failure to ask it.

@@ -43,7 +43,7 @@ func TestFaults(t *testing.T) {
 		f.live.verdict = func(probe.Check) probe.Verdict { return probe.Verdict{State: probe.Down, Error: "refused"} }
 		d := &Daemon{forwarding: true, sync: syncState{verified: true}}
 		d.cfg = &config.Config{NAT: nat.Spec{Relays: []nat.Relay{c.relay}}}
-		d.placed.relays = f.place(&d.cfg.NAT, nil)
+		d.placed.relays = placeOn(f, &d.cfg.NAT, nil).relays
 		state, reason, faults := d.relayState(0, nil)
 		if !like(faults.Host, c.host) || !like(faults.Target, c.target) || !strings.Contains(reason, faults.Host) || !strings.Contains(reason, faults.Target) {
 			t.Errorf("%s: %s, %q, %+v", name, state, reason, faults)

@@ -66,7 +66,7 @@ func (h handler) Flush(ctx context.Context) (*control.Outcome, error) {
 			return nil, err
 		}
 		h.d.flushed = true
-		clear(h.d.had) // the ports are anybody's now
+		h.d.tenure.forfeit() // the ports are anybody's now
 		h.d.lastStatus = "flushed: natctl reload programs the relays again"
 		h.d.Notify.Status(h.d.lastStatus)
 		return &control.Outcome{

@@ -43,6 +43,14 @@ func (d *Daemon) instance(addresses []netconf.Address) (*instance, error) {
 	return in, nil
 }
 
+// same tells whether both say the same of all addresses.
+func (in *instance) same(o *instance) bool {
+	if in == nil || o == nil {
+		return in == o
+	}
+	return in.Identity == o.Identity && slices.Equal(in.links, o.links) && maps.Equal(in.young, o.young)
+}
+
 // noteAddresses remembers since when the host has had each address, and tells whether they are others than before.
 func (d *Daemon) noteAddresses(addresses []netconf.Address) (changed bool) {
 	now, before := time.Now(), d.appeared
@@ -73,7 +81,7 @@ func (d *Daemon) noteLinks(links []netconf.Link) (changed bool) {
 
 // hopeful tells whether another answer of AWS may change what is said of the relays.
 func (in *instance) hopeful(places []place) bool {
-	return in != nil && (len(in.young) > 0 || slices.ContainsFunc(places, func(p place) bool { return len(p.undelivered) > 0 }))
+	return in != nil && (len(in.young) > 0 || slices.ContainsFunc(places, func(p place) bool { return len(p.noted().undelivered) > 0 }))
 }
 
 // of is the network interface behind a link of the host; nil for a link that is none of AWS's.

@@ -94,7 +94,9 @@ func (d *Daemon) loop(ctx context.Context) error {
 		case <-retry.C:
 			pass = true
 		case <-resync.C:
-			d.network.Store(true)
+			if d.gathered.idle() {
+				d.network.Store(true)
+			}
 			d.sync.overdue = true
 			pass = true
 		case request := <-d.requests:

@@ -23,13 +23,16 @@ const (
 	hearing, hearingStep = 20 * time.Millisecond, time.Millisecond
 )
 
-// reading is the last time that the table was read as a whole.
+// reading is the last time that something large was read as a whole.
 type reading struct {
 	at   time.Time
 	took time.Duration
 }
 
 func (r *reading) note(began time.Time) { *r = reading{began, time.Since(began)} }
+
+// idle tells whether it may be done again without a reason.
+func (r *reading) idle() bool { return time.Since(r.at) >= readShare*r.took }
 
 // newLooks is the allowance for reading after changes of others, in microseconds.
 func newLooks() *rate.Limiter {
@@ -43,7 +46,7 @@ func (d *Daemon) unchanged() (bool, error) {
 		return false, err
 	}
 	if d.sync.overdue {
-		d.sync.overdue = time.Since(d.sync.read.at) >= readShare*d.sync.read.took
+		d.sync.overdue = d.sync.read.idle()
 	}
 	if d.sync.overdue {
 		return false, nil
@@ -132,9 +135,8 @@ func (d *Daemon) compare() (*nat.Table, *nat.Plan, error) {
 	return have, nat.Diff(d.want, have, d.hold), nil
 }
 
-// remember keeps the table that was read and is as it should be. It shares the memory of what is wanted.
+// remember keeps the table that was read and is as it should be.
 func (d *Daemon) remember(have *nat.Table) {
-	mirror := *have
-	mirror.Ruleset = *d.want
-	d.sync.mirror, d.sync.at = &mirror, time.Now()
+	have.Share(d.want)
+	d.sync.mirror, d.sync.at = have, time.Now()
 }

@@ -50,74 +50,109 @@ func (d *Daemon) complain(err error) {
 	d.sync.err = err.Error()
 }
 
-// refresh places everything anew if the network, a backend's health or a name's answer may have changed, and builds what
-// is wanted if that makes a difference.
+// refresh looks at the network, if that may have changed, and at what changes by itself. It places anew what that makes a difference
+// for, and builds what is wanted.
 func (d *Daemon) refresh() (looked bool, err error) {
 	network, live := d.network.Swap(false), d.live.Swap(false)
 	if !network && !live && d.want != nil {
 		return false, nil
 	}
-	next, err := d.placeAll(d.cfg, d.refused, network || d.facts == nil)
+	f, err := d.factsFor(&d.cfg.NAT, network)
+	if err == nil {
+		d.facts = f
+	}
+	if err == nil && (network || d.want == nil) && d.cfg.FlowLog.On() {
+		err = d.flowlog.know(d.flowHost())
+	}
+	if err == nil && (live || d.want == nil || f != d.placed.facts) {
+		err = d.replace(f)
+	}
 	if err != nil {
 		d.network.Store(true)
-		return false, err
 	}
-	d.facts = next.facts
-	if network && d.cfg.FlowLog.On() {
-		if err := d.flowlog.know(d.flowHost()); err != nil {
-			d.network.Store(true)
-			return false, err
-		}
+	return err == nil, err
+}
+
+// replace places everything anew, and builds what is wanted if that makes a difference.
+func (d *Daemon) replace(f *facts) error {
+	next, err := d.placeAll(d.cfg, d.refused, f)
+	if err != nil {
+		return err
 	}
-	d.probes.stand(next.facts.addresses, &d.cfg.NAT)
+	if f != d.before().facts || d.want == nil {
+		d.probes.stand(f.addresses, &d.cfg.NAT)
+	}
 	if d.probes.follow(&d.cfg.NAT, next.relays) {
-		next = placeOn(next.facts, &d.cfg.NAT, d.refused)
+		next = next.anew(f, &d.cfg.NAT, d.refused)
 	}
 	if d.idle != nil && !next.presumes() {
 		d.idle = nil // every backend has spoken for itself since then
 	}
-	d.metadata.hope(next.facts.instance.hopeful(next.relays))
+	d.metadata.hope(f.instance.hopeful(next.relays))
 	if d.want != nil && next.same(&d.placed) {
 		d.placed = *next // the words about a backend that is down may be others
-		return true, nil
+		return nil
 	}
 	d.reportPlaces(next)
 	d.rememberPlaces(next.relays, next.statics)
-	d.placed, d.index = *next, nat.NewIndex(&d.cfg.NAT, next.facts.local())
-	d.want = nat.Build(&d.cfg.NAT, next.placements())
+	if d.want == nil || f != d.placed.facts {
+		d.index = nat.NewIndex(&d.cfg.NAT, f.local())
+	}
+	d.placed, d.former = *next, placed{}
+	d.want = nat.Build(&d.cfg.NAT, next.all())
 	d.sync.verified, d.sync.settled, d.sync.due = false, false, true
 	d.judge.Store(d.newJudge(nil))
 	d.meter.wake()
-	return true, nil
+	return nil
 }
 
 // placeAll places everything in a configuration, and finds what may not take its port or address. That is added to refused
-// and stays there until a reload: a service that is restarted must find its port again. Without anew, what the host said
-// before still holds, but for backends that are new.
-func (d *Daemon) placeAll(cfg *config.Config, refused map[string]string, anew bool) (*placed, error) {
-	f, err := d.factsFor(&cfg.NAT, anew)
-	if err != nil {
-		return nil, err
+// and stays there until a reload: a service that is restarted must find its port again.
+func (d *Daemon) placeAll(cfg *config.Config, refused map[string]string, f *facts) (*placed, error) {
+	next := d.before().anew(f, &cfg.NAT, refused)
+	had := d.tenure
+	if had.spec != &cfg.NAT {
+		had = had.of(&cfg.NAT)
 	}
-	next := placeOn(f, &cfg.NAT, refused)
-	if !d.newcomers(cfg, next) {
+	if !newcomers(next, had) {
 		return next, nil
 	}
 	listeners, err := d.host.Listeners()
 	if err != nil {
 		return nil, fmt.Errorf("find the ports of local services: %w", err)
 	}
-	maps.Copy(refused, conflicts(&cfg.NAT, next, listeners, d.had))
-	return placeOn(f, &cfg.NAT, refused), nil
+	taken := conflicts(&cfg.NAT, next, listeners, had)
+	if len(taken) == 0 {
+		return next, nil
+	}
+	maps.Copy(refused, taken)
+	return next.anew(f, &cfg.NAT, refused), nil
 }
 
+// factsFor is what the spec depends on. With anew the host is asked; what is as it was stays the same. Without, what it said before still
+// holds, but for backends that are new.
 func (d *Daemon) factsFor(spec *nat.Spec, anew bool) (*facts, error) {
 	l := live{answer: d.probes.names.Answer, verdict: d.probes.health.Verdict, drained: d.drains.since, idle: d.idle}
-	if !anew {
+	if !anew && d.facts != nil {
 		d.facts.live = l
 		return d.facts, d.facts.lookUp(d.host, spec)
 	}
-	f, err := gather(d.host, d.sysctls, spec, l)
+	began := time.Now()
+	f, err := d.hostFacts(l)
+	if err == nil {
+		err = f.lookUp(d.host, spec)
+	}
+	d.gathered.note(began)
+	if err == nil && d.facts != nil && f.same(d.facts) {
+		d.facts.live = l
+		return d.facts, nil
+	}
+	return f, err
+}
+
+// hostFacts is the facts without the ways to backends.
+func (d *Daemon) hostFacts(l live) (*facts, error) {
+	f, err := survey(d.host, d.sysctls, l)
 	if err != nil {
 		return nil, err
 	}
@@ -125,15 +160,23 @@ func (d *Daemon) factsFor(spec *nat.Spec, anew bool) (*facts, error) {
 	return f, err
 }
 
+// before is what was placed last, whichever configuration it is of.
+func (d *Daemon) before() *placed {
+	if d.placed.spec == nil {
+		return &d.former
+	}
+	return &d.placed
+}
+
 // newcomers tells whether something is to have a port or address that it has not had yet.
-func (d *Daemon) newcomers(cfg *config.Config, next *placed) bool {
+func newcomers(next *placed, had *tenure) bool {
 	for i := range next.relays {
-		if r := &cfg.NAT.Relays[i]; !next.relays[i].Held && !r.OverrideLocal && !d.had[claim(r)] {
+		if r := &next.spec.Relays[i]; !next.relays[i].Held && !r.OverrideLocal && !had.relay(i) {
 			return true
 		}
 	}
 	for i := range next.statics {
-		if st := &cfg.NAT.Statics[i]; !next.statics[i].Held && !st.OverrideLocal && !d.had[staticClaim(st)] {
+		if st := &next.spec.Statics[i]; !next.statics[i].Held && !st.OverrideLocal && !had.static(i) {
 			return true
 		}
 	}
@@ -150,17 +193,21 @@ func (d *Daemon) reportPlaces(next *placed) {
 	known := d.want != nil
 	changed := 0
 	var moved []string
+	none := place{Placement: new(nat.Placement)}
 	for i := range next.relays {
-		r, p, before := &d.cfg.NAT.Relays[i], &next.relays[i], &place{}
+		r, p, before := &d.cfg.NAT.Relays[i], &next.relays[i], &none
 		if known {
 			before = &d.placed.relays[i]
+		}
+		if p.shares(before) {
+			continue
 		}
 		if p.reason() != before.reason() {
 			if changed++; changed <= relaysShown {
 				d.reportPlace(r.Name, p)
 			}
 		}
-		again := known && d.had[claim(r)] && !p.Held && len(p.reasons) == 0
+		again := known && d.tenure.relay(i) && !p.Held && len(p.noted().reasons) == 0
 		if again && p.sameBackends(before) && !p.sameWay(before) && len(moved) < stepsShown {
 			moved = append(moved, fmt.Sprintf("relay %s: %s", r.Name, p.way()))
 		}
@@ -199,20 +246,18 @@ func (d *Daemon) rememberPlaces(places []place, statics []spot) {
 	for i := range places {
 		r := &d.cfg.NAT.Relays[i]
 		if places[i].Held {
-			delete(d.since, r.Name)
+			d.tenure.since[i] = time.Time{}
 			continue
 		}
 		if r.Listen.Any() || d.facts.linkOf(r.Listen.Addr) != "" {
-			d.had[claim(r)] = true // not before: when the address comes, its ports may be those of a local service
+			d.tenure.had[i] = true // not before: when the address comes, its ports may be those of a local service
 		}
-		if _, ok := d.since[r.Name]; !ok {
-			d.since[r.Name] = now
+		if d.tenure.since[i].IsZero() {
+			d.tenure.since[i] = now
 		}
 	}
 	for i := range statics {
-		if !statics[i].Held {
-			d.had[staticClaim(&d.cfg.NAT.Statics[i])] = true
-		}
+		d.tenure.statics[i] = d.tenure.statics[i] || !statics[i].Held
 	}
 }
 
@@ -262,7 +307,7 @@ func (d *Daemon) headline(err error) string {
 	if err != nil {
 		return "failed: " + err.Error()
 	}
-	line := strings.Join(append(d.placed.served(), disabledNotes(&d.cfg.NAT)...), "; ")
+	line := strings.Join(slices.Concat(d.placed.told().served, disabledNotes(&d.cfg.NAT)), "; ")
 	if wrong := d.shortfalls(); len(wrong) > 0 {
 		line += "; degraded: " + strings.Join(wrong, "; ")
 	}
@@ -275,11 +320,12 @@ func (d *Daemon) headline(err error) string {
 
 // shortfalls is what is not as configured, of everything and of the host.
 func (d *Daemon) shortfalls() []string {
-	return append(shortfalls(&d.cfg.NAT, &d.placed), d.problems()...)
+	return slices.Concat(d.placed.told().wrong, d.problems())
 }
 
 // shortfalls names the first things that are not as configured, and how many more relays there are.
-func shortfalls(spec *nat.Spec, p *placed) (wrong []string) {
+func shortfalls(p *placed) (wrong []string) {
+	spec := p.spec
 	more := 0
 	for i := range p.relays {
 		switch reason := p.relays[i].reason(); {

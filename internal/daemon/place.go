@@ -6,17 +6,24 @@ import (
 	"slices"
 	"strings"
 
+	"natd/internal/control"
 	"natd/nat"
 	"natd/netconf"
 )
 
-// place is what this host makes of one relay.
+// place is what this host makes of one relay. There may be a hundred thousand: what is amiss with few stands apart.
 type place struct {
-	nat.Placement
+	*nat.Placement
 	backends []backend
-	down     bool     // no backend is up
-	reasons  []string // why it is not as configured, of what the host's network is to blame for
-	unwell   []string // the same, of backends that are down or drained and of names without an answer
+	amiss    *amiss // nil for nothing
+	fixed    bool   // it follows from the facts and the relay alone, but for what changes by itself and for other relays
+}
+
+// amiss is what is not as configured of a relay.
+type amiss struct {
+	down    bool     // no backend is up
+	reasons []string // of what the host's network is to blame for
+	unwell  []string // the same, of backends that are down or drained and of names without an answer
 
 	unreached string   // why none of its backends can be reached; "" when one can, or this host is to blame for it
 	faults    []string // those of the reasons, and of undelivered, because of which no connection passes this host
@@ -24,36 +31,60 @@ type place struct {
 	undelivered []string // why AWS does not deliver its packets, though all is as configured here
 }
 
-// place decides about every relay. It is a function of its arguments alone. refused holds the reasons why relays, by
-// name, may not take their port.
-func (f *facts) place(spec *nat.Spec, refused map[string]string) []place {
-	local, left, spread := f.local(), room(maxAnswered), room(maxSpread)
-	places := make([]place, len(spec.Relays))
-	for i := range spec.Relays {
-		r, p := &spec.Relays[i], &places[i]
-		if !r.Enabled {
-			p.Held = true
-			continue
-		}
-		n := endpoints(r, len(local))
-		f.placeBackends(r, p, left.addresses(r, n))
-		left.take(r, n, len(p.backends))
-		f.placeListen(r, p, local)
-		if !spread.spread(r, p) {
-			p.hold("its %d ports on each of the host's %d addresses are more than the kernel can hold: name an address in listen, or fewer ports",
-				r.Listen.Ports.Width(), len(p.Addrs))
-		}
-		f.placeInVPC(r, p)
-		if reason, ok := refused[r.Name]; ok {
-			p.hold("%s", reason)
-		}
+// noted is what is amiss.
+func (p *place) noted() amiss {
+	if p.amiss == nil {
+		return amiss{}
 	}
-	return places
+	return *p.amiss
+}
+
+// note is where to note what is amiss.
+func (p *place) note() *amiss {
+	if p.amiss == nil {
+		p.amiss = new(amiss)
+	}
+	return p.amiss
+}
+
+// placing is what the places of relays share.
+type placing struct {
+	*facts
+	local        []netip.Addr
+	left, spread room
+	refused      map[string]string // the reasons why relays, by name, may not take their port
+}
+
+// place decides about a relay. It is a function of the facts and of what went to the relays before.
+func (f *placing) place(r *nat.Relay, p *place) {
+	if !r.Enabled {
+		p.Held, p.fixed = true, true
+		return
+	}
+	n := endpoints(r, len(f.local))
+	f.placeBackends(r, p, f.left.addresses(r, n))
+	f.left.take(r, n, len(p.backends))
+	f.placeListen(r, p, f.local)
+	if !f.spread.spread(r, p) {
+		p.hold("its %d ports on each of the host's %d addresses are more than the kernel can hold: name an address in listen, or fewer ports",
+			r.Listen.Ports.Width(), len(p.Addrs))
+	}
+	f.placeInVPC(r, p)
+	reason, refused := f.refused[r.Name]
+	if refused {
+		p.hold("%s", reason)
+	}
+	p.fixed = !refused && !named(r) && !r.Listen.Any() && !r.Health.Checks() && !p.drained()
+}
+
+// drained tells whether a backend is.
+func (p *place) drained() bool {
+	return slices.ContainsFunc(p.backends, func(b backend) bool { return b.state == control.BackendDraining })
 }
 
 func (f *facts) placeListen(r *nat.Relay, p *place, local []netip.Addr) {
 	if !r.Listen.Any() {
-		p.Addrs = []netip.Addr{r.Listen.Addr}
+		p.Addrs = f.only(r.Listen.Addr)
 		if f.linkOf(r.Listen.Addr) == "" && !f.lacks(r.Listen.Addr) {
 			// Packets for it may be routed here all the same, so the relay stays in the kernel.
 			p.notef("listen address %s %s", r.Listen.Addr, f.absent(r.Listen.Addr, "listen on", ": add it to one, or correct listen"))
@@ -78,7 +109,7 @@ func (f *facts) placeInVPC(r *nat.Relay, p *place) {
 	}
 	note := func(why string) {
 		if why != "" {
-			p.undelivered, p.faults = add(p.undelivered, why), add(p.faults, why)
+			p.note().undelivered, p.note().faults = add(p.noted().undelivered, why), add(p.noted().faults, why)
 		}
 	}
 	if !r.Listen.Any() {
@@ -103,17 +134,20 @@ func (p *place) hold(format string, args ...any) {
 
 func (p *place) notef(format string, args ...any) {
 	why := fmt.Sprintf(format, args...)
-	p.reasons, p.faults = append(p.reasons, why), append(p.faults, why)
+	p.note().reasons, p.note().faults = append(p.noted().reasons, why), append(p.noted().faults, why)
 }
 
 // ail notes a reason that the network is not to blame for.
 func (p *place) ail(format string, args ...any) {
-	p.unwell = add(p.unwell, fmt.Sprintf(format, args...))
+	p.note().unwell = add(p.noted().unwell, fmt.Sprintf(format, args...))
 }
 
 // reason is why the relay is not as configured, in one line; "" when it is.
 func (p *place) reason() string {
-	return strings.Join(slices.Concat(p.reasons, p.unwell, p.undelivered), "; ")
+	if p.amiss == nil {
+		return ""
+	}
+	return strings.Join(slices.Concat(p.amiss.reasons, p.amiss.unwell, p.amiss.undelivered), "; ")
 }
 
 // here tells whether nothing is forwarded, because every backend is the host itself.
@@ -153,7 +187,7 @@ func (p *place) way() string {
 	return "none"
 }
 
-func wayText(route netconf.Route, sources []netip.Addr) string {
+func wayText(route *netconf.Route, sources []netip.Addr) string {
 	text := "by " + route.Link
 	if route.Gateway.IsValid() {
 		text += " via " + route.Gateway.String()
@@ -170,8 +204,17 @@ func wayText(route netconf.Route, sources []netip.Addr) string {
 
 // same tells whether two decisions agree in all that is told of them or done about them.
 func (p *place) same(o *place) bool {
-	return p.sameWay(o) && p.down == o.down && slices.EqualFunc(p.Targets, o.Targets, sameTarget) &&
-		slices.Equal(p.unwell, o.unwell) && slices.Equal(p.undelivered, o.undelivered)
+	if p.shares(o) {
+		return true
+	}
+	a, b := p.noted(), o.noted()
+	return p.sameWay(o) && a.down == b.down && slices.EqualFunc(p.Targets, o.Targets, sameTarget) &&
+		slices.Equal(a.unwell, b.unwell) && slices.Equal(a.undelivered, b.undelivered)
+}
+
+// shares tells whether one decision was taken over from the other.
+func (p *place) shares(o *place) bool {
+	return len(p.backends) > 0 && len(o.backends) > 0 && &p.backends[0] == &o.backends[0]
 }
 
 func sameTarget(a, b nat.Target) bool {
@@ -181,7 +224,7 @@ func sameTarget(a, b nat.Target) bool {
 // sameWay tells whether two decisions agree in what the host's network decides: whatever AWS, names and the backends'
 // health make of it.
 func (p *place) sameWay(o *place) bool {
-	return p.Held == o.Held && slices.Equal(p.Addrs, o.Addrs) && slices.Equal(p.reasons, o.reasons) && p.sameRoutes(o)
+	return p.Held == o.Held && slices.Equal(p.Addrs, o.Addrs) && slices.Equal(p.noted().reasons, o.noted().reasons) && p.sameRoutes(o)
 }
 
 // sameBackends tells whether the names of the backends have the same answers.
@@ -199,13 +242,4 @@ func (p *place) sameRoutes(o *place) bool {
 		}
 	}
 	return true
-}
-
-// relayPlacements is the part of the places that the ruleset is built from.
-func relayPlacements(places []place) []nat.Placement {
-	out := make([]nat.Placement, len(places))
-	for i := range places {
-		out[i] = places[i].Placement
-	}
-	return out
 }

@@ -46,7 +46,7 @@ func hostFacts() *facts {
 			{Addr: netip.MustParsePrefix("10.2.0.100/24"), Link: "ens5"},
 			{Addr: netip.MustParsePrefix("10.2.9.1/24"), Link: "ens6"},
 		},
-		ways: map[netip.Addr]way{
+		ways: map[netip.Addr]*way{
 			netip.MustParseAddr("10.3.0.100"): {route: netconf.Route{Link: "ens5", Source: source, Gateway: gateway}},
 			netip.MustParseAddr("10.2.9.7"):   {route: netconf.Route{Link: "ens6"}},
 			netip.MustParseAddr("10.2.0.100"): {route: netconf.Route{Link: "lo", Source: source, Local: true}},
@@ -103,7 +103,7 @@ func TestPlace(t *testing.T) {
 		t.Run(tt.name, func(t *testing.T) {
 			t.Parallel()
 			spec := &nat.Spec{Relays: []nat.Relay{tt.relay}}
-			got := hostFacts().place(spec, nil)[0]
+			got := placeOn(hostFacts(), spec, nil).relays[0]
 			if got.Held != (tt.addrs == "") || !got.Held && words(got.Addrs) != tt.addrs {
 				t.Errorf("held %v on %v, want it on %q", got.Held, got.Addrs, tt.addrs)
 			}
@@ -124,7 +124,7 @@ func TestPlaceWithoutAddresses(t *testing.T) {
 	f := hostFacts()
 	f.addresses = nil
 	spec := &nat.Spec{Relays: []nat.Relay{relay("everywhere", ":80"), relay("here", "10.2.0.100:80")}}
-	places := f.place(spec, nil)
+	places := placeOn(f, spec, nil).relays
 	if !places[0].Held || !strings.Contains(places[0].reason(), "no address yet") {
 		t.Errorf("a relay of every address on a host without any: %+v", places[0])
 	}
@@ -136,14 +136,15 @@ func TestPlaceWithoutAddresses(t *testing.T) {
 func TestPlaceRefused(t *testing.T) {
 	t.Parallel()
 	spec := &nat.Spec{Relays: []nat.Relay{relay("ssh", "10.2.0.100:22"), relay("web", "10.2.0.100:80")}}
-	places := hostFacts().place(spec, map[string]string{"ssh": "the port is 100% taken"})
+	placed := placeOn(hostFacts(), spec, map[string]string{"ssh": "the port is 100% taken"})
+	places := placed.relays
 	if !places[0].Held || places[0].reason() != "the port is 100% taken" {
 		t.Errorf("the refused relay is %+v", places[0])
 	}
 	if places[1].Held || places[1].reason() != "" {
 		t.Errorf("the other relay is %+v", places[1])
 	}
-	if got := relayPlacements(places); len(got) != 2 || !got[0].Held || got[1].Held {
+	if got := placed.placements; len(got) != 2 || !got[0].Held || got[1].Held {
 		t.Errorf("placements %+v", got)
 	}
 }
@@ -177,7 +178,7 @@ func TestPlaceSame(t *testing.T) {
 	t.Parallel()
 	place := func() *place {
 		spec := &nat.Spec{Relays: []nat.Relay{relay("web", ":80")}}
-		return &hostFacts().place(spec, nil)[0]
+		return &placeOn(hostFacts(), spec, nil).relays[0]
 	}
 	if !place().same(place()) {
 		t.Error("the same facts make another place")
@@ -195,7 +196,7 @@ func TestPlaceSame(t *testing.T) {
 		f := hostFacts()
 		change(f)
 		spec := &nat.Spec{Relays: []nat.Relay{relay("web", ":80")}}
-		if got := &f.place(spec, nil)[0]; got.same(place()) {
+		if got := &placeOn(f, spec, nil).relays[0]; got.same(place()) {
 			t.Errorf("%s: not noticed", name)
 		}
 	}
@@ -203,9 +204,7 @@ func TestPlaceSame(t *testing.T) {
 
 func (f *facts) changeWay(change func(*netconf.Route)) {
 	backend := netip.MustParseAddr("10.3.0.100")
-	w := f.ways[backend]
-	change(&w.route)
-	f.ways[backend] = w
+	change(&f.ways[backend].route)
 }
 
 func TestWayInWords(t *testing.T) {
@@ -213,7 +212,7 @@ func TestWayInWords(t *testing.T) {
 	spec := &nat.Spec{Relays: []nat.Relay{
 		relay("web", "10.2.0.100:80"), relay("near", "10.2.0.100:81", to("10.2.9.7"), from(nat.SNATOff, "")),
 	}}
-	places := hostFacts().place(spec, nil)
+	places := placeOn(hostFacts(), spec, nil).relays
 	got := []string{places[0].way(), places[1].way()}
 	if want := []string{"by ens5 via 10.2.0.1 from 10.2.0.100", "by ens6"}; !slices.Equal(got, want) {
 		t.Errorf("got %q, want %q", got, want)
@@ -224,4 +223,43 @@ func TestWayInWords(t *testing.T) {
 func address(s string) netip.Addr {
 	a, _ := netip.ParseAddr(s)
 	return a
+}
+
+// TestPlaceTakesOver wants what was decided to be taken over where nothing has changed, and nowhere else.
+func TestPlaceTakesOver(t *testing.T) {
+	t.Parallel()
+	checked := func(r *nat.Relay) { r.Health.Interval = time.Second }
+	spec := &nat.Spec{Relays: []nat.Relay{
+		relay("plain", "10.2.0.100:80"), relay("any", ":81"), relay("checked", "10.2.0.100:82", checked), relay("off", "10.2.0.100:83"),
+		relay("refused", "10.2.0.100:84"), relay("drained", "10.2.0.100:85"), relay("gone", "10.2.0.100:86"), relay("changed", "10.2.0.100:87"),
+	}}
+	spec.Relays[3].Enabled = false
+	f := hostFacts()
+	before := placeOn(f, spec, nil)
+	taken := func(next *placed) (names []string) {
+		for i := range next.relays {
+			if i < len(next.spec.Relays) && slices.ContainsFunc(before.relays, func(p place) bool { return next.relays[i].shares(&p) }) {
+				names = append(names, next.spec.Relays[i].Name)
+			}
+		}
+		return names
+	}
+	f.live.drained = func(relay string, _ *nat.Backend, _ netip.Addr) (time.Time, bool) {
+		return time.Time{}, relay == "drained"
+	}
+	now := &nat.Spec{Relays: slices.Concat([]nat.Relay{relay("new", "10.2.0.100:70")}, spec.Relays[:6], spec.Relays[7:])}
+	now.Relays[7] = relay("changed", "10.2.0.100:88")
+	next := before.anew(f, now, map[string]string{"refused": "because"})
+	if got := taken(next); !slices.Equal(got, []string{"plain"}) {
+		t.Errorf("taken over is %q", got)
+	}
+	fresh := placeOn(f, now, map[string]string{"refused": "because"})
+	if !next.same(fresh) || !slices.EqualFunc(next.placements, fresh.placements, func(a, b nat.Placement) bool {
+		return a.Held == b.Held && slices.Equal(a.Addrs, b.Addrs) && slices.EqualFunc(a.Targets, b.Targets, sameTarget)
+	}) {
+		t.Error("what was taken over differs from what is decided anew")
+	}
+	if got := taken(before.anew(hostFacts(), spec, nil)); len(got) > 0 {
+		t.Errorf("with other facts taken over is %q", got)
+	}
 }

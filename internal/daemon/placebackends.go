@@ -10,6 +10,7 @@ import (
 
 // placeBackends finds the relay's backends, of no more addresses than most, and decides which of them take connections.
 func (f *facts) placeBackends(r *nat.Relay, p *place, most int) {
+	p.backends = make([]backend, 0, len(r.Backends))
 	for i := range r.Backends {
 		others := len(r.Backends) - 1 - i // that are to come
 		f.placeBackend(r, &r.Backends[i], p, most-others)
@@ -18,6 +19,7 @@ func (f *facts) placeBackends(r *nat.Relay, p *place, most int) {
 		choose(r, p.ofFamily(is4))
 	}
 	p.explainBackends(r)
+	p.Targets = make([]nat.Target, 0, len(p.backends))
 	for i := range p.backends {
 		if b := &p.backends[i]; b.fit {
 			p.Targets = append(p.Targets, b.target())
@@ -41,7 +43,9 @@ func (p *place) ofFamily(is4 bool) (some []*backend) {
 func (f *facts) placeBackend(r *nat.Relay, conf *nat.Backend, p *place, most int) {
 	addrs, answers := f.resolve(r, conf)
 	if len(addrs) == 0 {
-		p.backends = append(p.backends, backend{conf: conf, state: control.BackendUnknown, why: unanswered(answers)})
+		p.backends = append(p.backends, backend{
+			conf: conf, route: &f.nowhere, state: control.BackendUnknown, more: &findings{why: unanswered(answers)},
+		})
 		return
 	}
 	for _, addr := range addrs {

@@ -10,17 +10,63 @@ import (
 
 // placed is what this host makes of everything in the configuration, and the facts that it follows from.
 type placed struct {
-	facts    *facts
-	relays   []place
-	gateways []spot
-	statics  []spot
+	facts      *facts
+	spec       *nat.Spec
+	relays     []place
+	placements []nat.Placement // of the relays
+	gateways   []spot
+	statics    []spot
+
+	news *news // once somebody has asked
+}
+
+// news is what there is to say of everything that was placed.
+type news struct{ served, wrong []string }
+
+// told is what there is to say of everything. A pass that changes nothing says it, too: it is put together once.
+func (p *placed) told() *news {
+	if p.news == nil {
+		p.news = &news{p.served(), shortfalls(p)}
+	}
+	return p.news
 }
 
 // placeOn decides about everything. refused holds the reasons why relays and statics, by name, may not take what they want.
 func placeOn(f *facts, spec *nat.Spec, refused map[string]string) *placed {
-	return &placed{
-		facts: f, relays: f.place(spec, refused), gateways: f.placeGateways(spec), statics: f.placeStatics(spec, refused),
+	return new(placed).anew(f, spec, refused)
+}
+
+// anew is placeOn, and takes over what was decided before about relays of which nothing has changed.
+func (p *placed) anew(f *facts, spec *nat.Spec, refused map[string]string) *placed {
+	next := &placed{
+		facts: f, spec: spec, relays: make([]place, len(spec.Relays)), placements: make([]nat.Placement, len(spec.Relays)),
+		gateways: f.placeGateways(spec), statics: f.placeStatics(spec, refused),
 	}
+	all := placing{facts: f, local: f.local(), left: maxAnswered, spread: maxSpread, refused: refused}
+	former := counterparts(p.spec, spec)
+	for i := range spec.Relays {
+		one := &next.relays[i]
+		if j := former(i); p.facts == f && j >= 0 && all.stays(&p.relays[j], &p.spec.Relays[j], &spec.Relays[i]) {
+			*one, next.placements[i] = p.relays[j], *p.relays[j].Placement
+			one.Placement = &next.placements[i]
+			continue
+		}
+		one.Placement = &next.placements[i]
+		all.place(&spec.Relays[i], one)
+	}
+	return next
+}
+
+// stays tells whether the place of a relay is what it was, with the same facts. A relay is the same if it has its backends in
+// the same memory: that is made for one relay, and never changed.
+func (f *placing) stays(p *place, before, now *nat.Relay) bool {
+	if _, refused := f.refused[now.Name]; refused || !p.fixed || &before.Backends[0] != &now.Backends[0] {
+		return false
+	}
+	return !slices.ContainsFunc(p.backends, func(b backend) bool {
+		_, drained := f.live.drained(now.Name, b.conf, b.addr)
+		return drained
+	})
 }
 
 // same tells whether two decisions agree in all that is done about them, and in their reasons.
@@ -31,10 +77,10 @@ func (p *placed) same(o *placed) bool {
 		slices.EqualFunc(p.gateways, o.gateways, sameSpot) && slices.EqualFunc(p.statics, o.statics, sameSpot)
 }
 
-// placements is the part of it that the ruleset is built from.
-func (p *placed) placements() *nat.Placements {
+// all is the part of it that the ruleset is built from.
+func (p *placed) all() *nat.Placements {
 	return &nat.Placements{
-		Relays: relayPlacements(p.relays), Gateways: spotPlacements(p.gateways), Statics: spotPlacements(p.statics),
+		Relays: p.placements, Gateways: spotPlacements(p.gateways), Statics: spotPlacements(p.statics),
 		Answered: p.facts.answered,
 	}
 }
@@ -42,7 +88,7 @@ func (p *placed) placements() *nat.Placements {
 // presumes tells whether the health of a backend is what it was before natd started, for want of a later word.
 func (p *placed) presumes() bool {
 	return slices.ContainsFunc(p.relays, func(p place) bool {
-		return slices.ContainsFunc(p.backends, func(b backend) bool { return b.presumed })
+		return slices.ContainsFunc(p.backends, func(b backend) bool { return b.found().presumed })
 	})
 }
 

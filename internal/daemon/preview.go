@@ -64,7 +64,7 @@ func Plan(ctx context.Context, cfg *config.Config, known *control.Known) (outcom
 	if err != nil {
 		return nil, err
 	}
-	plan := nat.Diff(nat.Build(&cfg.NAT, next.placements()), have, nat.HeldAs(have, protect))
+	plan := nat.Diff(nat.Build(&cfg.NAT, next.all()), have, nat.HeldAs(have, protect))
 	steps := append(plan.Steps(planShown), endings(plan.Retired, nat.NewIndex(&cfg.NAT, next.facts.local()))...)
 	for _, b := range flow.Removed(have.Passages(), &cfg.NAT) {
 		steps = append(steps, fmt.Sprintf("end the connections from %s to %s", b.Src, b.Dst))
@@ -72,7 +72,7 @@ func Plan(ctx context.Context, cfg *config.Config, known *control.Known) (outcom
 	settings := settingSteps(sysctls, cfg, next)
 	return &control.Outcome{
 		SchemaVersion: control.SchemaVersion,
-		Changes:       append(steps, settings...), Notes: append(disabledNotes(&cfg.NAT), shortfalls(&cfg.NAT, next)...),
+		Changes:       append(steps, settings...), Notes: append(disabledNotes(&cfg.NAT), shortfalls(next)...),
 	}, nil
 }
 
@@ -137,5 +137,5 @@ func preview(ctx context.Context, cfg *config.Config, known *control.Known) (*na
 	if err != nil {
 		return nil, err
 	}
-	return nat.Build(&cfg.NAT, placeOn(f, &cfg.NAT, nil).placements()), nil
+	return nat.Build(&cfg.NAT, placeOn(f, &cfg.NAT, nil).all()), nil
 }

@@ -130,10 +130,9 @@ func (p *probes) follow(spec *nat.Spec, places []place) (more bool) {
 	for i := range places {
 		for j := range places[i].backends {
 			b := &places[i].backends[j]
-			if b.check == (probe.Check{}) {
-				continue
+			if check := b.found().check; check != (probe.Check{}) {
+				behind[check] = append(behind[check], namesOf(&spec.Relays[i], b.conf)...)
 			}
-			behind[b.check] = append(behind[b.check], namesOf(&spec.Relays[i], b.conf)...)
 		}
 	}
 	p.behind.Store(&behind)

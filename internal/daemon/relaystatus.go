@@ -41,7 +41,7 @@ func (d *Daemon) relayStatus(all *counts) []control.Relay {
 func (d *Daemon) backendStatus(i int, c *count) []control.Backend {
 	r := &d.cfg.NAT.Relays[i]
 	if i >= len(d.placed.relays) || !r.Enabled {
-		return configuredBackends(r, c, d.sinceOf(r.Name))
+		return configuredBackends(r, c, d.sinceOf(i))
 	}
 	p := &d.placed.relays[i]
 	backends := make([]control.Backend, len(p.backends))
@@ -50,15 +50,16 @@ func (d *Daemon) backendStatus(i int, c *count) []control.Backend {
 	}
 	for j := range p.backends {
 		b := &p.backends[j]
+		found := b.found()
 		backends[j] = control.Backend{
-			Name: b.conf.Name, State: b.state, Reason: b.why, Since: b.since, Weight: b.conf.Weight, Backup: b.conf.Backup,
+			Name: b.conf.Name, State: b.state, Reason: found.why, Since: found.since, Weight: b.conf.Weight, Backup: b.conf.Backup,
 			InUse: b.weight > 0 && !p.Held,
 		}
-		backends[j].Probe = d.probeStatus(b.check)
+		backends[j].Probe = d.probeStatus(found.check)
 		there := c.to(b.is)
 		there.show(&backends[j])
-		if b.since.IsZero() {
-			backends[j].Since = d.sinceOf(r.Name)
+		if found.since.IsZero() {
+			backends[j].Since = d.sinceOf(i)
 		}
 		if b.addr.IsValid() {
 			backends[j].Address = nat.Backend{Addr: b.addr, Ports: b.conf.Ports}.String()
@@ -114,9 +115,9 @@ func leftBackends(c *count, known func(netip.AddrPort) bool, since time.Time) (l
 }
 
 // sinceOf is since when the relay has been in the kernel, or out of it.
-func (d *Daemon) sinceOf(name string) time.Time {
-	if since, ok := d.since[name]; ok {
-		return since
+func (d *Daemon) sinceOf(i int) time.Time {
+	if d.tenure != nil && !d.tenure.since[i].IsZero() {
+		return d.tenure.since[i]
 	}
 	return d.loadedAt
 }
@@ -134,9 +135,10 @@ func (d *Daemon) relayState(i int, ports *control.PortUse) (state, reason string
 	}
 	p := &d.placed.relays[i]
 	reasons := []string{p.reason()}
-	faults.Target = p.unreached
-	if len(p.faults) > 0 {
-		faults.Host = p.faults[0]
+	wrong := p.noted()
+	faults.Target = wrong.unreached
+	if len(wrong.faults) > 0 {
+		faults.Host = wrong.faults[0]
 	}
 	if !p.here() && !d.forwardsTo(i) {
 		off := "the host does not forward " + d.unforwarded(i)
@@ -148,7 +150,7 @@ func (d *Daemon) relayState(i int, ports *control.PortUse) (state, reason string
 	}
 	reason = strings.Join(slices.DeleteFunc(reasons, func(why string) bool { return why == "" }), "; ")
 	switch {
-	case p.down:
+	case wrong.down:
 		return control.RelayDown, reason, faults
 	case reason != "":
 		return control.RelayDegraded, reason, faults

@@ -2,7 +2,6 @@ package daemon
 
 import (
 	"context"
-	"maps"
 	"os"
 
 	"natd/internal/config"
@@ -50,21 +49,23 @@ func (d *Daemon) renew(ctx context.Context) (*control.Outcome, error) {
 // reload takes the configuration, if it was read without an error and the kernel accepts what it asks for. Else the old one goes on.
 func (d *Daemon) reload(cfg *config.Config, err error) (*control.Outcome, error) {
 	var protect nat.Protect
+	var next *placed
 	if err == nil {
-		protect, err = d.examine(cfg)
+		protect, next, err = d.examine(cfg)
 	}
 	if err != nil {
 		d.configErr = err.Error()
 		d.poke() // the service manager's status line says so
 		return nil, err
 	}
-	old, oldHold, loadedAt, wasFlushed, had := d.cfg, d.hold, d.loadedAt, d.flushed, maps.Clone(d.had)
+	old, oldHold, loadedAt, wasFlushed, held := d.cfg, d.hold, d.loadedAt, d.flushed, d.tenure.clone()
 	notes := d.reloadNotes(cfg)
 	d.use(cfg, protect)
+	d.facts, d.former = next.facts, *next
 	d.sync.steps = nil
 	if err := d.pass(); err != nil {
 		d.use(old, oldHold.Protect)
-		d.loadedAt, d.flushed, d.configErr, d.had = loadedAt, wasFlushed, err.Error(), had
+		d.loadedAt, d.flushed, d.configErr, d.tenure = loadedAt, wasFlushed, err.Error(), held
 		d.poke()
 		return nil, control.Errorf(control.CodeFailed, "the kernel refused the new configuration, the old one goes on: %w", err)
 	}
@@ -76,17 +77,36 @@ func (d *Daemon) reload(cfg *config.Config, err error) (*control.Outcome, error)
 	return &control.Outcome{SchemaVersion: control.SchemaVersion, Changes: changes, Notes: append(notes, d.shortfalls()...)}, nil
 }
 
-// examine holds a configuration against this host: a relay that is new may not take the port of a local service.
-func (d *Daemon) examine(cfg *config.Config) (nat.Protect, error) {
+// examine holds a configuration against this host: a relay that is new may not take the port of a local service. What it places, the next
+// pass takes over.
+func (d *Daemon) examine(cfg *config.Config) (nat.Protect, *placed, error) {
 	protect, err := protection(d.kernel, cfg)
 	if err != nil {
-		return 0, err
+		return 0, nil, err
+	}
+	f, err := d.factsNow(&cfg.NAT)
+	if err != nil {
+		return 0, nil, err
 	}
 	refused := make(map[string]string)
-	if _, err := d.placeAll(cfg, refused, true); err != nil {
-		return 0, err
+	next, err := d.placeAll(cfg, refused, f)
+	if err != nil {
+		return 0, nil, err
 	}
-	return protect, refusal(cfg, refused)
+	return protect, next, refusal(cfg, refused)
+}
+
+// factsNow is what a new configuration depends on. The addresses and settings of the host are read; the ways are those that are known,
+// for as long as no change of the network was heard of.
+func (d *Daemon) factsNow(spec *nat.Spec) (*facts, error) {
+	if d.facts == nil || d.network.Load() {
+		return d.factsFor(spec, true)
+	}
+	host, err := d.hostFacts(d.facts.live)
+	if err != nil {
+		return nil, err
+	}
+	return d.factsFor(spec, !host.sameHost(d.facts))
 }
 
 func (d *Daemon) reloadNotes(cfg *config.Config) []string {

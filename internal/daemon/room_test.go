@@ -29,7 +29,7 @@ func TestRoomForAddresses(t *testing.T) {
 	spec := &nat.Spec{Relays: []nat.Relay{
 		relay("few", ":80"), relay("many", ":90", manyPorts(20_000)), relay("one", "10.2.0.100:90", manyPorts(20_000)), relay("last", ":81"),
 	}}
-	places := f.place(spec, nil)
+	places := placeOn(f, spec, nil).relays
 	for i, held := range []bool{false, true, false, false} {
 		if p := &places[i]; p.Held != held || held != strings.Contains(p.reason(), "202 addresses are more than the kernel can hold") {
 			t.Errorf("relay %s is held: %v, because %q; want %v", spec.Relays[i].Name, p.Held, p.reason(), held)
@@ -54,7 +54,7 @@ func TestRoomForAnswers(t *testing.T) {
 	spec := &nat.Spec{Relays: []nat.Relay{
 		relay("small", "10.2.0.100:80", named), relay("wide", "10.2.0.100:90", manyPorts(40_000), named), relay("both", "10.2.0.100:81", named, twice),
 	}}
-	places := f.place(spec, nil)
+	places := placeOn(f, spec, nil).relays
 	for i, want := range []struct {
 		addresses int
 		reason    string

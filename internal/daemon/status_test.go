@@ -131,8 +131,8 @@ func TestHeadline(t *testing.T) {
 	d := &Daemon{
 		flowlog: &flowLog{},
 		cfg:     &config.Config{NAT: nat.Spec{Relays: []nat.Relay{relay("web", "10.2.0.100:80"), relay("ssh", "10.2.0.100:22")}}},
-		placed:  placed{relays: make([]place, 2)},
 	}
+	d.placed = *placeOn(hostFacts(), &d.cfg.NAT, nil)
 	check := func(err error, want string) {
 		t.Helper()
 		if got := d.headline(err); got != want {
@@ -140,7 +140,7 @@ func TestHeadline(t *testing.T) {
 		}
 	}
 	check(nil, "2 of 2 relays in the kernel")
-	d.placed.relays[1].hold("taken")
+	d.placed = *placeOn(hostFacts(), &d.cfg.NAT, map[string]string{"ssh": "taken"})
 	check(nil, "1 of 2 relays in the kernel; degraded: relay ssh: taken")
 	d.hostProblems = []string{"no forwarding"}
 	check(nil, "1 of 2 relays in the kernel; degraded: relay ssh: taken; no forwarding")

@@ -228,7 +228,7 @@ func (d *Daemon) dropStale(retired []nat.Element) error {
 }
 
 func (d *Daemon) newJudge(retired []nat.Element) *flow.Judge {
-	j := &flow.Judge{Spec: &d.cfg.NAT, Places: d.placed.placements(), Index: d.index, Gone: d.leaving.boxes, Retired: make(map[nat.Endpoint]bool, len(retired))}
+	j := &flow.Judge{Spec: &d.cfg.NAT, Places: d.placed.all(), Index: d.index, Gone: d.leaving.boxes, Retired: make(map[nat.Endpoint]bool, len(retired))}
 	for i := range retired {
 		j.Retired[retired[i].Listen()] = true
 	}
