@@ -147,7 +147,7 @@ func relayNames(s *control.Status) []string {
 func (a *app) complete(cmd *cobra.Command, names func(*control.Status) []string) ([]string, cobra.ShellCompDirective) {
 	ctx, cancel := context.WithTimeout(cmd.Context(), glance)
 	defer cancel()
-	s, err := a.status(ctx)
+	s, err := a.status(ctx, nil)
 	if err != nil {
 		return nil, cobra.ShellCompDirectiveError
 	}

@@ -101,7 +101,7 @@ func (a *app) looker(ctx context.Context, file string) (*diagnose.Looker, error)
 	ask := func(ctx context.Context) (*control.Status, error) {
 		ctx, cancel := context.WithTimeout(ctx, daemonPatience)
 		defer cancel()
-		return a.status(ctx)
+		return a.status(ctx, nil)
 	}
 	l := &diagnose.Looker{
 		Now: a.now, Again: ask,

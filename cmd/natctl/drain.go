@@ -68,7 +68,7 @@ func (a *app) completeBackend(cmd *cobra.Command, words []string, typed string) 
 	}
 	ctx, cancel := context.WithTimeout(cmd.Context(), glance)
 	defer cancel()
-	s, err := a.status(ctx)
+	s, err := a.status(ctx, nil)
 	if err != nil {
 		return nil, cobra.ShellCompDirectiveError
 	}

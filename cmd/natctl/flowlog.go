@@ -266,7 +266,7 @@ func (l *flowLog) openError(err error) error {
 
 // findLog is the flow log that was named, or that of the natd that runs. The status is nil where natd was not needed and does not answer.
 func (a *app) findLog(ctx context.Context, file string) (*flowLog, *control.Status, error) {
-	s, err := a.status(ctx)
+	s, err := a.status(ctx, nil)
 	l := &flowLog{path: file, stdin: os.Stdin}
 	switch {
 	case file != "":

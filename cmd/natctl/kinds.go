@@ -25,10 +25,27 @@ func tables(s *control.Status, now time.Time) (all []*table) {
 	return all
 }
 
+// leftOut says how many relays are not shown, and how they are; "" when all are.
+func leftOut(s *control.Status) string {
+	if s.Summary.Left == 0 {
+		return ""
+	}
+	var states []string
+	for _, state := range []string{control.RelayReady, control.RelayDegraded, control.RelayDown, control.RelayDisabled} {
+		if n := s.Summary.States[state]; n > 0 {
+			states = append(states, fmt.Sprintf("%d %s", n, state))
+		}
+	}
+	return fmt.Sprintf("\n%d relays: %s; %d are not shown: choose with --relay PATTERN or --state STATE, --json has them all\n",
+		s.Summary.Total, strings.Join(states, ", "), s.Summary.Left)
+}
+
 // idle says below the tables why nothing at all is relayed although nothing is wrong; "" when something is.
 func idle(s *control.Status) string {
 	enabled := func(state string) bool { return state != control.RelayDisabled }
 	switch {
+	case s.Summary.Total > len(s.Relays):
+		return "" // of those that are not shown the summary speaks
 	case len(s.Relays)+len(s.Gateways)+len(s.Statics) == 0:
 		return "\nno relay, gateway or static is configured\n"
 	case slices.ContainsFunc(s.Relays, func(r control.Relay) bool { return enabled(r.State) }),

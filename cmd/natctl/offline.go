@@ -35,7 +35,7 @@ func (a *app) wanted(ctx context.Context, args []string) (*config.Config, error)
 	if len(args) == 1 {
 		return load(args[0])
 	}
-	s, err := a.status(ctx)
+	s, err := a.status(ctx, &control.StatusArgs{Most: 1}) // its file is all that matters
 	switch {
 	case err == nil && s.Config.Path != "":
 		return load(s.Config.Path)

@@ -15,29 +15,41 @@ import (
 
 func (a *app) statusCommand() *cobra.Command {
 	var watch bool
+	var which control.StatusArgs
 	interval := 2 * time.Second
 	cmd := &cobra.Command{
 		Use:   "status",
 		Short: "Show the state of natd, of the host and of all that natd relays",
 		Long: `Show the state of natd, of the host and of every relay, gateway and static, as natd last
-read it from the kernel. Of the backends of a relay at most ten are shown, those that are
+read it from the kernel. Of more than a hundred relays those are shown that are not as
+configured, and the others are counted; --relay and --state choose, --json has them all. Of the backends of a relay at most ten are shown, those that are
 not well first; --json lists them all.
 
 Exit codes: 0 ready, 5 failed: the kernel is not in sync, 6 degraded, 4 natd is not reachable.
 With --watch the code is that of the last state, and the command goes on while natd is away.`,
 		Args: noArguments,
 		RunE: func(cmd *cobra.Command, _ []string) error {
-			if watch {
-				return a.watch(cmd.Context(), interval)
+			if err := which.Check(); err != nil {
+				return err
 			}
-			s, err := a.status(cmd.Context())
+			if !a.json {
+				which.Most = relaysShown
+			}
+			if watch {
+				return a.watch(cmd.Context(), interval, &which)
+			}
+			s, err := a.status(cmd.Context(), &which)
 			if err != nil {
 				return err
 			}
-			a.show(s, a.statusText(s))
+			if err := a.showStatus(s); err != nil {
+				return err
+			}
 			return judge(s)
 		},
 	}
+	cmd.Flags().StringVar(&which.Relay, "relay", "", "only relays whose name matches the `pattern`, as web-*")
+	cmd.Flags().StringSliceVar(&which.State, "state", nil, "only relays in one of these `states`: ready, degraded, down, disabled")
 	cmd.Flags().BoolVar(&watch, "watch", false, "show it again and again, until interrupted")
 	cmd.Flags().Var((*pace)(&interval), "interval", "pause between two rounds of --watch")
 	return cmd
@@ -65,9 +77,29 @@ func (p *pace) String() string { return time.Duration(*p).String() }
 
 func (*pace) Type() string { return "duration" }
 
-func (a *app) status(ctx context.Context) (*control.Status, error) {
+// relaysShown is how many relays are shown one by one. Of more, only those that are not as configured are.
+const relaysShown = 100
+
+// showStatus prints the status. As JSON it may be long.
+func (a *app) showStatus(s *control.Status) error {
+	if !a.json {
+		fmt.Fprint(a.stdout, a.statusText(s))
+		return nil
+	}
+	if err := s.WriteJSON(a.stdout, "  "); err != nil {
+		return err
+	}
+	_, err := fmt.Fprintln(a.stdout)
+	return err
+}
+
+// status asks natd for its status; which is nil for all of it.
+func (a *app) status(ctx context.Context, which *control.StatusArgs) (*control.Status, error) {
 	var s control.Status
-	if err := control.Call(ctx, a.socket, control.OpStatus, nil, &s); err != nil {
+	if which == nil {
+		which = new(control.StatusArgs)
+	}
+	if err := control.Call(ctx, a.socket, control.OpStatus, which, &s); err != nil {
 		return nil, err
 	}
 	return &s, nil
@@ -114,6 +146,7 @@ func (a *app) statusText(s *control.Status) string {
 		t.write(&b, screen)
 	}
 	b.WriteString(idle(s))
+	b.WriteString(leftOut(s))
 	return b.String()
 }
 

@@ -27,7 +27,7 @@ func TestUsageMistakes(t *testing.T) {
 		"unknown flag":              {"status --bogus", "natctl: unknown flag: --bogus\nSee \"natctl status --help\".\n"},
 		"unknown flag of the root":  {"--bogus", "natctl: unknown flag: --bogus\nSee \"natctl --help\".\n"},
 		"too many arguments":        {"check a b", "natctl: accepts at most 1 arg(s), received 2\nSee \"natctl check --help\".\n"},
-		"argument where none fits":  {"status web", "natctl: status takes no argument such as \"web\"\nSee \"natctl status --help\".\n"},
+		"argument where none fits":  {"status web", "natctl: status takes no argument such as \"web\"; did you mean --relay web?\nSee \"natctl status --help\".\n"},
 		"relay without its flag":    {"connections web", "natctl: connections takes no argument such as \"web\"; did you mean --relay web?\nSee \"natctl connections --help\".\n"},
 		"flag without value":        {"status --socket", "natctl: flag needs an argument: --socket\nSee \"natctl status --help\".\n"},
 		"drain of nothing":          {"drain", "natctl: accepts between 1 and 2 arg(s), received 0\nSee \"natctl drain --help\".\n"},

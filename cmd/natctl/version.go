@@ -45,7 +45,7 @@ func (a *app) versionCommand() *cobra.Command {
 			defer cancel()
 			v := versions{SchemaVersion: control.SchemaVersion, Natctl: ownBuild()}
 			natd := "natd    unknown: "
-			if s, err := a.status(ctx); err != nil {
+			if s, err := a.status(ctx, &control.StatusArgs{Most: 1}); err != nil {
 				natd += printable(err.Error())
 			} else {
 				v.Natd = &daemonVersion{s.Version, s.PID}

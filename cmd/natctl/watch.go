@@ -9,12 +9,12 @@ import (
 
 // watch shows the status every interval until ctx ends or the user quits. It goes on when natd is away for a moment; only a user
 // who may not ask need not wait.
-func (a *app) watch(ctx context.Context, interval time.Duration) error {
+func (a *app) watch(ctx context.Context, interval time.Duration, which *control.StatusArgs) error {
 	ctx, stage := a.openStage(ctx, "natctl status", interval)
 	defer stage.close()
 	var last error
 	for {
-		s, err := a.status(ctx)
+		s, err := a.status(ctx, which)
 		if ctx.Err() != nil {
 			return last
 		}

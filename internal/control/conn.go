@@ -104,6 +104,8 @@ func dispatch(ctx context.Context, r *request, h Handler) (any, error) {
 			return nil, err
 		}
 		return h.Connections(ctx, which)
+	case OpStatus:
+		return dispatchStatus(ctx, r, h)
 	case OpDrain, OpEnable:
 		return dispatchBackend(ctx, r, h)
 	}
@@ -115,11 +117,20 @@ func dispatch(ctx context.Context, r *request, h Handler) (any, error) {
 		return h.Known(ctx)
 	case OpReload:
 		return h.Reload(ctx)
-	case OpFlush:
-		return h.Flush(ctx)
 	default: // decodeRequest lets nothing else through
-		return h.Status(ctx)
+		return h.Flush(ctx)
 	}
+}
+
+func dispatchStatus(ctx context.Context, r *request, h Handler) (any, error) {
+	var args StatusArgs
+	if err := r.decodeArgs(&args); err != nil {
+		return nil, err
+	}
+	if err := args.Check(); err != nil {
+		return nil, err
+	}
+	return h.Status(ctx, &args)
 }
 
 func dispatchBackend(ctx context.Context, r *request, h Handler) (any, error) {

@@ -90,7 +90,7 @@ type fake struct {
 	enable      func(ctx context.Context, relay, backend string) (*Outcome, error)
 }
 
-func (f fake) Status(ctx context.Context) (*Status, error) { return f.status(ctx) }
+func (f fake) Status(ctx context.Context, _ *StatusArgs) (*Status, error) { return f.status(ctx) }
 func (f fake) Connections(ctx context.Context, which *ConnectionFilter) (*ConnectionList, error) {
 	return f.connections(ctx, which)
 }

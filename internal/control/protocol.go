@@ -19,7 +19,7 @@ const (
 
 // The operations.
 const (
-	OpStatus      = "status"      // answers with a [Status]
+	OpStatus      = "status"      // takes [StatusArgs], answers with a [Status]
 	OpConnections = "connections" // takes [ConnectionsArgs], answers with a [ConnectionList]
 	OpKnown       = "known"       // answers with a [Known]
 	OpReload      = "reload"      // answers with an [Outcome]

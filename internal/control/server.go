@@ -13,7 +13,7 @@ import (
 // Handler answers the operations. An [Error] that it returns keeps its code; any other error gets [CodeFailed].
 // The context ends with the server, or when the operation has taken too long.
 type Handler interface {
-	Status(ctx context.Context) (*Status, error)
+	Status(ctx context.Context, which *StatusArgs) (*Status, error)
 	Connections(ctx context.Context, which *ConnectionFilter) (*ConnectionList, error)
 	Known(ctx context.Context) (*Known, error)
 	Reload(ctx context.Context) (*Outcome, error)

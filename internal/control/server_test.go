@@ -24,7 +24,7 @@ func TestAnswersOnTheWire(t *testing.T) {
 			`{"version":1,"ok":true,"data":{"schema_version":1,"connections":[{"relay":"web",`,
 		},
 		"empty args":   {`{"version":1,"op":"status","args":{}}`, `{"version":1,"ok":true,"data":{"schema_version":1,"version":"1.2.3","state":"ready",`},
-		"surplus args": {`{"version":1,"op":"status","args":{"relay":"web"}}`, `{"version":1,"ok":false,"error":{"code":2,"message":"the arguments of status`},
+		"surplus args": {`{"version":1,"op":"status","args":{"name":"web"}}`, `{"version":1,"ok":false,"error":{"code":2,"message":"the arguments of status`},
 		"no relay":     {`{"version":1,"op":"drain"}`, `{"version":1,"ok":false,"error":{"code":2,"message":"drain needs the name of a relay"}}` + "\n"},
 		"wrong args":   {`{"version":1,"op":"enable","args":{"relay":1}}`, `{"version":1,"ok":false,"error":{"code":2,"message":"the arguments of enable`},
 		"error":        {`{"version":1,"op":"flush"}`, `{"version":1,"ok":false,"error":{"code":1,"message":"<kernel> & co"}}` + "\n"},

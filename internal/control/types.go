@@ -43,6 +43,7 @@ type Status struct {
 	Config        Config     `json:"config"`
 	Host          Host       `json:"host"`
 	Ruleset       Ruleset    `json:"ruleset"`
+	Summary       Summary    `json:"summary"`
 	Relays        []Relay    `json:"relays"`
 	Gateways      []Gateway  `json:"gateways"`
 	Statics       []Static   `json:"statics"`

@@ -6,6 +6,7 @@ import (
 
 	"natd/internal/control"
 	"natd/internal/flow"
+	"natd/nat"
 )
 
 // counts is what the meter or the kernel's counters, and connection tracking, say.
@@ -23,23 +24,39 @@ type count struct {
 	targets        map[netip.AddrPort]*count // of a relay only
 }
 
-// counts reads the counts of everything that the meter, nil where it does not tell, has none of. What cannot be read is left out: the
-// next pass reports it.
-func (d *Daemon) counts(metered *counts) *counts {
-	c, exact := metered, metered != nil
-	if !exact {
-		c = d.tracked()
+// counters is what the kernel's counters say at a generation of the ruleset.
+type counters struct {
+	generation uint32
+	at         time.Time
+	tally      map[lastingKey]uint64
+}
+
+// lookAtCounters reads the counters, if they are needed: all, or only what limits have refused. nil for what cannot be read: the next pass
+// reports it. It is for any goroutine, and has a socket of its own.
+func (d *Daemon) lookAtCounters(all bool) *counters {
+	if !all && !d.limited.Load() {
+		return nil
 	}
-	c.uses = c.portUse()
-	if have, err := d.kernel.Read(); err == nil {
-		d.lasting.see(have, time.Now())
+	kernel, err := nat.Open()
+	if err != nil {
+		return nil
 	}
-	if !exact {
-		d.lasting.each(func(owner flow.Owner, target netip.AddrPort, total uint64) {
-			c.of(owner, target).connections.Total = total
-		})
+	defer kernel.Close()
+	have, err := kernel.Read()
+	if err != nil {
+		return nil
 	}
-	return c
+	return &counters{have.Generation, time.Now(), tally(&have.Ruleset)}
+}
+
+// takeCounters takes note of the counters, unless the table has become another since they were read.
+func (d *Daemon) takeCounters(c *counters) {
+	if c == nil || d.sync.mirror == nil {
+		return
+	}
+	if now := d.sync.mirror.Generation; c.generation == now || d.others.spared(c.generation, now) {
+		d.lasting.take(c.tally, c.at)
+	}
 }
 
 // metered is what the meter has counted; nil when it does not run, or not in time. It is for any goroutine but the loop's, since it waits.
@@ -66,13 +83,18 @@ func (d *Daemon) metered() *counts {
 	return c
 }
 
-// tracked is what connection tracking says of the connections that it has now.
+// tracked is what connection tracking says of the connections that it has now. It is for any goroutine, and has a socket of its own.
 func (d *Daemon) tracked() *counts {
 	c, judge := d.newCounts(), d.judge.Load()
 	if judge == nil {
 		return c
 	}
-	if err := d.conntrack.Entries(func(e *flow.Entry) { c.add(judge, e) }); err != nil {
+	table, err := flow.Open()
+	if err == nil {
+		defer table.Close()
+		err = table.Entries(func(e *flow.Entry) { c.add(judge, e) })
+	}
+	if err != nil {
 		d.Log.Warn("the connections of relays cannot be counted", "error", err)
 	}
 	return c
@@ -96,6 +118,14 @@ func (c *counts) of(owner flow.Owner, target netip.AddrPort) *count {
 		one.targets[target] = new(count)
 	}
 	return one.targets[target]
+}
+
+// known is the count of an owner, of nothing for one that was not counted.
+func (c *counts) known(owner flow.Owner) *count {
+	if one := c.owners[owner]; one != nil {
+		return one
+	}
+	return new(count)
 }
 
 // add counts an entry where it belongs.

@@ -8,6 +8,7 @@ import (
 	"net/netip"
 	"os"
 	"path/filepath"
+	"slices"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -88,9 +89,11 @@ type Daemon struct {
 	looks    *rate.Limiter // of reading the table, see newLooks
 	wake     chan struct{}
 	requests chan func()
+	tidy     *tidy
 	web      web
 	pulse    pulse
 	network  atomic.Bool // links, addresses, routes or host settings may have changed
+	limited  atomic.Bool // a relay has limits
 	live     atomic.Bool // the health of a backend, or the addresses of a name, may have changed
 	others   others
 	judge    atomic.Pointer[flow.Judge] // for the records of new connections
@@ -119,8 +122,9 @@ func Run(ctx context.Context, o Options, reload <-chan os.Signal) error {
 	defer release() //nolint:errcheck // the process ends, and the lock with it
 	d := &Daemon{
 		Options: o, files: files, startedAt: time.Now(),
-		repairs: rate.NewLimiter(repairRate, repairBurst), looks: newLooks(), wake: make(chan struct{}, 1), requests: make(chan func()),
+		repairs: rate.NewLimiter(repairRate, repairBurst), looks: newLooks(), wake: make(chan struct{}, 1), requests: make(chan func()), tidy: newTidy(),
 	}
+	defer d.tidy.stop()
 	d.resets = newResets(o.Log)
 	d.flowlog = newFlowLog(o.Log, os.Stdout, d.poke)
 	d.meter = newMeter(d)
@@ -247,6 +251,9 @@ func (d *Daemon) use(cfg *config.Config, protect nat.Protect) {
 	d.meter.enable(meteringOf(cfg))
 	d.probes.ask(cfg)
 	d.flowlog.enable(cfg)
+	d.limited.Store(slices.ContainsFunc(cfg.NAT.Relays, func(r nat.Relay) bool {
+		return r.MaxConnections > 0 || r.MaxPerSource > 0 || r.Rate.Count > 0
+	}))
 }
 
 // poke asks for a pass. It never blocks: one token stands for any number of reasons.

@@ -36,16 +36,31 @@ func inLoop[T any](ctx context.Context, d *Daemon, f func() (T, error)) (T, erro
 	}
 }
 
-// Status looks before it answers, so that what it says is what the kernel says. The loop does not wait for the meter, which may have a
-// full table to read, or hang.
-func (h handler) Status(ctx context.Context) (*control.Status, error) {
-	metered := h.d.metered()
-	return inLoop(ctx, h.d, func() (*control.Status, error) {
+// Status looks before it answers, so that what it says is what the kernel says. What takes long the loop does not wait for: to count connections
+// and to read counters comes before it looks, and to put all that together comes after, from what the loop has left behind.
+func (h handler) Status(ctx context.Context, which *control.StatusArgs) (*control.Status, error) {
+	counts := h.d.metered()
+	if counts == nil {
+		counts = h.d.tracked()
+	}
+	now := h.d.lookAtCounters(!counts.accounting.Exact)
+	type left struct {
+		*control.Status
+		view *Daemon
+	}
+	l, err := inLoop(ctx, h.d, func() (left, error) {
 		if err := h.d.pass(); err != nil {
 			h.d.poke()
 		}
-		return h.d.status(metered), nil
+		h.d.takeCounters(now)
+		return left{h.d.status(), h.d.view()}, nil
 	})
+	if err != nil {
+		return nil, err
+	}
+	l.view.complete(l.Status, counts, which)
+	h.d.tidy.later(max(len(l.Relays), len(l.view.lasting.counts)))
+	return l.Status, nil
 }
 
 // Reload takes the file anew.

@@ -37,12 +37,14 @@ type lastingCount struct {
 }
 
 // see takes note of the table: what it has lost since it was seen last is kept. Of what grew before natd started nobody knows when it did.
-func (l *lasting) see(table *nat.Table, at time.Time) {
+func (l *lasting) see(table *nat.Table, at time.Time) { l.take(tally(&table.Ruleset), at) }
+
+// take is see of what the counters of a table say.
+func (l *lasting) take(now map[lastingKey]uint64, at time.Time) {
 	began := l.counts == nil
 	if began {
 		l.counts = make(map[lastingKey]*lastingCount)
 	}
-	now := tally(&table.Ruleset)
 	for k, n := range now {
 		if n > 0 && l.counts[k] == nil {
 			l.counts[k] = new(lastingCount)
@@ -79,6 +81,7 @@ func tally(r *nat.Ruleset) map[lastingKey]uint64 {
 		now[lastingKey{owner: owner, limit: limitSources}] = refused.Sources
 		now[lastingKey{owner: owner, limit: limitRate}] = refused.Rate
 	}
+	maps.DeleteFunc(now, func(_ lastingKey, n uint64) bool { return n == 0 })
 	return now
 }
 
@@ -98,6 +101,16 @@ func (l *lasting) lose(plan *nat.Plan) {
 		c.gone += lost
 		c.now -= min(lost, c.now)
 	}
+}
+
+// clone is a copy for reading.
+func (l *lasting) clone() lasting {
+	c := lasting{counts: make(map[lastingKey]*lastingCount, len(l.counts))}
+	for k, one := range l.counts {
+		copied := *one
+		c.counts[k] = &copied
+	}
+	return c
 }
 
 // forget drops what belongs to owners that are there no more.

@@ -109,7 +109,11 @@ func (d *Daemon) loop(ctx context.Context) error {
 		}
 		if pass {
 			d.sync.steps = nil
+			read := d.sync.read
 			err := d.pass()
+			if d.sync.read != read {
+				d.tidy.later(len(d.cfg.NAT.Relays))
+			}
 			if errors.Is(err, nat.ErrOwned) && !d.ready {
 				return err
 			}

@@ -57,6 +57,17 @@ type metering struct {
 }
 
 func meteringOf(cfg *config.Config) metering {
+	// Nobody asks but who has counted something: of many relays the names take megabytes.
+	names := sync.OnceValue(func() map[flow.Owner]bool { return ownersOf(cfg) })
+	plan := metering{on: cfg.Counts(), window: plainWindow, keep: func(o flow.Owner) bool { return names()[o] }}
+	if cfg.FlowLog.On() {
+		plan.window = cfg.FlowLog.Interval
+	}
+	return plan
+}
+
+// ownersOf is everything that can have counts.
+func ownersOf(cfg *config.Config) map[flow.Owner]bool {
 	names := make(map[flow.Owner]bool)
 	for i := range cfg.NAT.Relays {
 		names[flow.Owner{Kind: flow.KindRelay, Name: cfg.NAT.Relays[i].Name}] = true
@@ -67,11 +78,7 @@ func meteringOf(cfg *config.Config) metering {
 	for i := range cfg.NAT.Statics {
 		names[flow.Owner{Kind: flow.KindStatic, Name: cfg.NAT.Statics[i].Name}] = true
 	}
-	plan := metering{on: cfg.Counts(), window: plainWindow, keep: func(o flow.Owner) bool { return names[o] }}
-	if cfg.FlowLog.On() {
-		plan.window = cfg.FlowLog.Interval
-	}
-	return plan
+	return names
 }
 
 // question is one to the meter.

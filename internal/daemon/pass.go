@@ -103,6 +103,7 @@ func (d *Daemon) replace(f *facts) error {
 	d.sync.verified, d.sync.settled, d.sync.due = false, false, true
 	d.judge.Store(d.newJudge(nil))
 	d.meter.wake()
+	d.tidy.later(len(next.relays))
 	return nil
 }
 

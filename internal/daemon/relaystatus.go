@@ -9,18 +9,18 @@ import (
 	"time"
 
 	"natd/internal/control"
-	"natd/internal/flow"
 	"natd/internal/probe"
 	"natd/nat"
 )
 
-func (d *Daemon) relayStatus(all *counts) []control.Relay {
-	relays := make([]control.Relay, len(d.cfg.NAT.Relays))
-	for i := range relays {
+// relayStatus is what there is to tell of some relays.
+func (d *Daemon) relayStatus(all *counts, some []int) []control.Relay {
+	relays := make([]control.Relay, len(some))
+	for n, i := range some {
 		r := &d.cfg.NAT.Relays[i]
-		owner := flow.Owner{Kind: flow.KindRelay, Name: r.Name}
-		c := all.of(owner, netip.AddrPort{})
-		s := &relays[i]
+		owner := relayOwner(r)
+		c := all.known(owner)
+		s := &relays[n]
 		*s = control.Relay{
 			Name: r.Name, Listen: []string{r.Listen.String()}, Balance: r.Balance.String(),
 			Protocol: texts(r.Protocols), From: texts(r.From), SNAT: []string{},
@@ -70,6 +70,9 @@ func (d *Daemon) backendStatus(i int, c *count) []control.Backend {
 
 // probeStatus is what the health checks came to; nil for a backend that none was made of.
 func (d *Daemon) probeStatus(c probe.Check) *control.Probe {
+	if c == (probe.Check{}) {
+		return nil
+	}
 	v := d.probes.health.Verdict(c)
 	if v.Probes == 0 {
 		return nil

@@ -69,6 +69,7 @@ func (d *Daemon) reload(cfg *config.Config, err error) (*control.Outcome, error)
 		d.poke()
 		return nil, control.Errorf(control.CodeFailed, "the kernel refused the new configuration, the old one goes on: %w", err)
 	}
+	d.tidy.later(len(cfg.NAT.Relays))
 	d.web.follow(cfg.Metrics.Listen)
 	d.forgetDrains() // not before: the old configuration may have to go on
 	d.lasting.forget(meteringOf(cfg).keep)

@@ -2,47 +2,101 @@ package daemon
 
 import (
 	"fmt"
+	"net/netip"
 	"os"
 	"strconv"
 
 	"natd/internal/control"
+	"natd/internal/flow"
+	"natd/nat"
 )
 
-// status is what the last pass found, with the counts of the meter; nil where it does not tell.
-func (d *Daemon) status(metered *counts) *control.Status {
-	s := &control.Status{
+// status is what the last pass found of everything but relays, gateways and statics. Its reasons are those of the host.
+func (d *Daemon) status() *control.Status {
+	return &control.Status{
 		SchemaVersion: control.SchemaVersion, Version: d.Version, PID: os.Getpid(), StartedAt: d.startedAt,
 		Config:  control.Config{Path: d.cfg.Path, SHA256: d.cfg.SHA256, LoadedAt: d.loadedAt, Error: d.configErr},
 		Host:    d.hostStatus(),
 		Ruleset: d.rulesetStatus(),
 		Metrics: d.web.status(),
 		Names:   d.nameStatus(),
-		Reasons: []string{},
+		Reasons: append([]string{}, d.problems()...),
+		FlowLog: d.flowlog.state(),
 		Tunnels: []any{}, Routes: []any{},
 	}
-	counts := d.counts(metered)
-	s.Accounting = counts.accounting
-	s.Relays, s.Gateways, s.Statics = d.relayStatus(counts), d.gatewayStatus(counts), d.staticStatus(counts)
-	s.FlowLog = d.flowlog.state()
-	d.judgeState(s)
-	return s
 }
 
-// judgeState draws the conclusion from the parts.
-func (d *Daemon) judgeState(s *control.Status) {
-	s.State = control.StateReady
-	s.Reasons = append(s.Reasons, d.problems()...)
+// view is a copy of what is told of relays, gateways and statics, for another goroutine. What it shares with the original is never changed.
+func (d *Daemon) view() *Daemon {
+	return &Daemon{
+		cfg: d.cfg, loadedAt: d.loadedAt, flushed: d.flushed, probes: d.probes, placed: d.placed, tenure: d.tenure.clone(),
+		lasting: d.lasting.clone(), forwarding: d.forwarding, forwarding6: d.forwarding6,
+		sync: syncState{verified: d.sync.verified, err: d.sync.err},
+	}
+}
+
+// complete adds to the status what there is to say of relays, gateways and statics.
+func (d *Daemon) complete(s *control.Status, c *counts, which *control.StatusArgs) {
+	c.uses = c.portUse()
+	if !c.accounting.Exact {
+		d.lasting.each(func(owner flow.Owner, target netip.AddrPort, total uint64) {
+			c.of(owner, target).connections.Total = total
+		})
+	}
+	s.Accounting = c.accounting
+	all := d.census(c, which)
+	s.Summary = all.summary
+	s.Relays, s.Gateways, s.Statics = d.relayStatus(c, all.told), d.gatewayStatus(c), d.staticStatus(c)
+	judgeState(s, all.wrong)
+}
+
+// census is what the relays are, in short.
+type census struct {
+	summary control.Summary
+	wrong   []string // the first that are not as configured, with the reasons, and how many more there are
+	told    []int    // those to tell of
+}
+
+// census counts the relays, and chooses those to tell of.
+func (d *Daemon) census(c *counts, which *control.StatusArgs) *census {
+	relays := d.cfg.NAT.Relays
+	all := &census{summary: control.Summary{Total: len(relays), States: make(map[string]int)}, told: make([]int, 0, len(relays))}
+	var unwell []int
 	wrong := 0
-	for i := range s.Relays {
-		if r := &s.Relays[i]; r.State != control.RelayReady && r.State != control.RelayDisabled {
+	for i := range relays {
+		state, reason, _ := d.relayState(i, c.uses[relayOwner(&relays[i])])
+		all.summary.States[state]++
+		bad := state != control.RelayReady && state != control.RelayDisabled
+		if bad {
 			if wrong++; wrong <= relaysShown {
-				s.Reasons = append(s.Reasons, "relay "+r.Name+": "+r.Reason)
+				all.wrong = append(all.wrong, "relay "+relays[i].Name+": "+reason)
 			}
+		}
+		if !which.Matches(relays[i].Name, state) {
+			continue
+		}
+		all.told = append(all.told, i)
+		if bad {
+			unwell = append(unwell, i)
 		}
 	}
 	if wrong > relaysShown {
-		s.Reasons = append(s.Reasons, fmt.Sprintf("and %d more relays", wrong-relaysShown))
+		all.wrong = append(all.wrong, fmt.Sprintf("and %d more relays", wrong-relaysShown))
 	}
+	if asked := len(all.told); which.Most > 0 && asked > which.Most {
+		all.told = unwell[:min(len(unwell), which.Most)]
+		all.summary.Left = asked - len(all.told)
+	}
+	return all
+}
+
+func relayOwner(r *nat.Relay) flow.Owner { return flow.Owner{Kind: flow.KindRelay, Name: r.Name} }
+
+// judgeState draws the conclusion from the parts: the reasons that the status has already, which are the host's, those of relays, and
+// what the status says of gateways and statics.
+func judgeState(s *control.Status, relays []string) {
+	s.State = control.StateReady
+	s.Reasons = append(s.Reasons, relays...)
 	for _, g := range s.Gateways {
 		if g.State != control.RelayReady && g.State != control.RelayDisabled {
 			s.Reasons = append(s.Reasons, "gateway "+g.Name+": "+g.Reason)

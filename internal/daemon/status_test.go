@@ -18,29 +18,20 @@ const patience = 20 * time.Second
 
 func TestJudgeState(t *testing.T) {
 	t.Parallel()
-	relays := func(states ...string) []control.Relay {
-		var all []control.Relay
-		for i, state := range states {
-			all = append(all, control.Relay{Name: fmt.Sprintf("r%d", i), State: state, Reason: "because"})
-		}
-		return all
-	}
 	tests := []struct {
 		name    string
-		relays  []control.Relay
+		relays  []string
 		host    []string
 		lost    string // why the kernel is not in sync
 		state   string
 		reasons []string
 	}{
 		{"nothing to do", nil, nil, "", control.StateReady, []string{}},
-		{"all ready", relays(control.RelayReady, control.RelayReady), nil, "", control.StateReady, []string{}},
-		{"disabled is as wanted", relays(control.RelayReady, control.RelayDisabled), nil, "", control.StateReady, []string{}},
-		{"one degraded", relays(control.RelayReady, control.RelayDegraded), nil, "", control.StateDegraded, []string{"relay r1: because"}},
-		{"one down", relays(control.RelayDown), nil, "", control.StateDegraded, []string{"relay r0: because"}},
-		{"host", relays(control.RelayReady), []string{"conntrack_max"}, "", control.StateDegraded, []string{"conntrack_max"}},
+		{"one degraded", []string{"relay r1: because"}, nil, "", control.StateDegraded, []string{"relay r1: because"}},
+		{"one down", []string{"relay r0: because"}, nil, "", control.StateDegraded, []string{"relay r0: because"}},
+		{"host", nil, []string{"conntrack_max"}, "", control.StateDegraded, []string{"conntrack_max"}},
 		{
-			"not in sync comes first", relays(control.RelayDown),
+			"not in sync comes first", []string{"relay r0: because"},
 			[]string{"host"},
 			"EPERM", control.StateFailed,
 			[]string{"the kernel does not hold what natd wants: EPERM", "host", "relay r0: because"},
@@ -49,9 +40,8 @@ func TestJudgeState(t *testing.T) {
 	for _, tt := range tests {
 		t.Run(tt.name, func(t *testing.T) {
 			t.Parallel()
-			d := &Daemon{hostProblems: tt.host, flowlog: &flowLog{}}
-			s := &control.Status{Relays: tt.relays, Reasons: []string{}, Ruleset: control.Ruleset{InSync: tt.lost == "", LastError: tt.lost}}
-			d.judgeState(s)
+			s := &control.Status{Reasons: append([]string{}, tt.host...), Ruleset: control.Ruleset{InSync: tt.lost == "", LastError: tt.lost}}
+			judgeState(s, tt.relays)
 			if s.State != tt.state || !slices.Equal(s.Reasons, tt.reasons) {
 				t.Errorf("%s %q, want %s %q", s.State, s.Reasons, tt.state, tt.reasons)
 			}
@@ -59,15 +49,48 @@ func TestJudgeState(t *testing.T) {
 	}
 }
 
-func TestJudgeStateIsShort(t *testing.T) {
+// TestCensus wants every relay to be counted, those that are asked for to be told, and of too many those that are not well.
+func TestCensus(t *testing.T) {
 	t.Parallel()
-	s := &control.Status{Ruleset: control.Ruleset{InSync: true}, Relays: make([]control.Relay, 100_000)}
-	for i := range s.Relays {
-		s.Relays[i].State = control.RelayDegraded
+	const n = 1000
+	spec := nat.Spec{Relays: make([]nat.Relay, n)}
+	refused := make(map[string]string)
+	for i := range spec.Relays {
+		name := fmt.Sprintf("r%d", i)
+		spec.Relays[i] = relay(name, fmt.Sprintf("10.2.0.100:%d", 1000+i))
+		spec.Relays[i].Enabled = i%2 == 0
+		if i < 40 {
+			refused[name] = "because"
+		}
 	}
-	(&Daemon{flowlog: &flowLog{}}).judgeState(s)
-	if want := fmt.Sprintf("and %d more relays", 100_000-relaysShown); len(s.Reasons) != relaysShown+1 || s.Reasons[relaysShown] != want {
-		t.Errorf("%d reasons, the last is %q, want %q", len(s.Reasons), s.Reasons[len(s.Reasons)-1], want)
+	d := &Daemon{
+		cfg: &config.Config{NAT: spec}, placed: *placeOn(hostFacts(), &spec, refused), sync: syncState{verified: true}, forwarding: true,
+	}
+	for name, tt := range map[string]struct {
+		which      control.StatusArgs
+		told, left int
+		first      string
+	}{
+		"all":               {control.StatusArgs{}, n, 0, "r0"},
+		"at most":           {control.StatusArgs{Most: 100}, 20, n - 20, "r0"},
+		"fewer":             {control.StatusArgs{Most: 5}, 5, n - 5, "r0"},
+		"by name":           {control.StatusArgs{Relay: "r99?", Most: 100}, 10, 0, "r990"},
+		"by state":          {control.StatusArgs{State: []string{control.RelayDisabled}}, n / 2, 0, "r1"},
+		"by two states":     {control.StatusArgs{State: []string{control.RelayDisabled, control.RelayReady}, Most: 10}, 0, n - 20, ""},
+		"by name and state": {control.StatusArgs{Relay: "r1*", State: []string{control.RelayDegraded}}, 5, 0, "r10"},
+		"none":              {control.StatusArgs{Relay: "s*"}, 0, 0, ""},
+	} {
+		s := &control.Status{Ruleset: control.Ruleset{InSync: true}}
+		d.complete(s, &counts{accounting: control.Accounting{Exact: true}}, &tt.which)
+		if len(s.Relays) != tt.told || s.Summary.Left != tt.left || tt.first != "" && s.Relays[0].Name != tt.first {
+			t.Errorf("%s: %d are told and %d left, want %d, from %q on, and %d", name, len(s.Relays), s.Summary.Left, tt.told, tt.first, tt.left)
+		}
+		if states := s.Summary.States; s.Summary.Total != n || states[control.RelayReady] != 480 || states[control.RelayDegraded] != 20 || states[control.RelayDisabled] != n/2 {
+			t.Errorf("%s: the summary is %+v", name, s.Summary)
+		}
+		if want := fmt.Sprintf("and %d more relays", 20-relaysShown); s.State != control.StateDegraded || len(s.Reasons) != relaysShown+1 || s.Reasons[relaysShown] != want {
+			t.Errorf("%s: %s %q, want %q at the end", name, s.State, s.Reasons, want)
+		}
 	}
 }
 

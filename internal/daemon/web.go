@@ -33,7 +33,7 @@ func (d *Daemon) site() *site {
 // lastingStatus is the status, with counts that are on disk before anybody sees them: they are not to fall when natd is killed. One that is
 // on no disk yet, because that is full or slow, is shown all the same: the meter reports that.
 func (d *Daemon) lastingStatus(ctx context.Context) (*control.Status, error) {
-	s, err := handler{d}.Status(ctx)
+	s, err := handler{d}.Status(ctx, new(control.StatusArgs))
 	if err == nil {
 		_ = d.meter.secure(ctx)
 	}
