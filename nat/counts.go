@@ -11,14 +11,14 @@ type Totals struct {
 	Relays, Gateways, Statics map[string]uint64
 }
 
-// Connections counts the connections of each relay, gateway and static.
+// Connections counts the connections of each relay, gateway and static that had any.
 func (r *Ruleset) Connections() Totals {
 	t := Totals{make(map[string]uint64), make(map[string]uint64), make(map[string]uint64)}
 	r.counted(func(kind string, e *Element) {
 		name, isGateway := strings.CutPrefix(e.Comment, kindGateway)
 		name, isStatic := strings.CutPrefix(name, kindStatic)
 		switch {
-		case kind == setRefused:
+		case kind == setRefused || e.Packets() == 0:
 		case isGateway:
 			t.Gateways[name] += e.Packets()
 		case isStatic:
@@ -30,11 +30,11 @@ func (r *Ruleset) Connections() Totals {
 	return t
 }
 
-// TargetConnections counts the connections to each target of each relay, by the relay's name.
+// TargetConnections counts the connections to each target of each relay that had any, by the relay's name.
 func (r *Ruleset) TargetConnections() map[string]map[netip.AddrPort]uint64 {
 	total := make(map[string]map[netip.AddrPort]uint64)
 	r.counted(func(kind string, e *Element) {
-		if kind != setRelays && kind != setTurns {
+		if kind != setRelays && kind != setTurns || e.Packets() == 0 {
 			return
 		}
 		if total[e.Comment] == nil {

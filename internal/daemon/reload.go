@@ -3,6 +3,7 @@ package daemon
 import (
 	"context"
 	"os"
+	"time"
 
 	"natd/internal/config"
 	"natd/internal/control"
@@ -48,6 +49,9 @@ func (d *Daemon) renew(ctx context.Context) (*control.Outcome, error) {
 
 // reload takes the configuration, if it was read without an error and the kernel accepts what it asks for. Else the old one goes on.
 func (d *Daemon) reload(cfg *config.Config, err error) (*control.Outcome, error) {
+	if err == nil && cfg == d.cfg && d.want != nil && !d.flushed && len(d.refused) == 0 {
+		return d.reloadSame()
+	}
 	var protect nat.Protect
 	var next *placed
 	if err == nil {
@@ -76,6 +80,24 @@ func (d *Daemon) reload(cfg *config.Config, err error) (*control.Outcome, error)
 	d.Log.Info("configuration reloaded", "path", cfg.Path, "sha256", cfg.SHA256, "relays", len(cfg.NAT.Relays))
 	changes := append([]string{}, d.sync.steps...)
 	return &control.Outcome{SchemaVersion: control.SchemaVersion, Changes: changes, Notes: append(notes, d.shortfalls()...)}, nil
+}
+
+// reloadSame is reload of the file that runs already, of which nothing was refused: the parser knows it by its text. All that can have changed is
+// what is around it.
+func (d *Daemon) reloadSame() (*control.Outcome, error) {
+	d.loadedAt, d.configErr, d.sync.steps = time.Now(), "", nil
+	d.network.Store(true)
+	d.sync.due = true // as after any reload, connections are held against the configuration
+	if err := d.pass(); err != nil {
+		d.poke()
+		return nil, control.Errorf(control.CodeFailed, "the kernel could not be brought in line: %w", err)
+	}
+	d.web.follow(d.cfg.Metrics.Listen)
+	d.Log.Info("configuration reloaded", "path", d.cfg.Path, "sha256", d.cfg.SHA256, "relays", len(d.cfg.NAT.Relays))
+	return &control.Outcome{
+		SchemaVersion: control.SchemaVersion, Changes: append([]string{}, d.sync.steps...),
+		Notes: append(disabledNotes(&d.cfg.NAT), d.shortfalls()...),
+	}, nil
 }
 
 // examine holds a configuration against this host: a relay that is new may not take the port of a local service. What it places, the next
