@@ -57,7 +57,9 @@ func (f *fake) rounds() int {
 	return len(f.asked)
 }
 
-func (f *fake) Status(context.Context, *control.StatusArgs) (*control.Status, error)  { return &f.status, f.note("status") }
+func (f *fake) Status(context.Context, *control.StatusArgs) (*control.Status, error) {
+	return &f.status, f.note("status")
+}
 func (*fake) Known(context.Context) (*control.Known, error)      { return new(control.Known), nil }
 func (f *fake) Reload(context.Context) (*control.Outcome, error) { return &f.did, f.note("reload") }
 func (f *fake) Flush(context.Context) (*control.Outcome, error)  { return &f.did, f.note("flush") }
