@@ -29,9 +29,12 @@ func Build(spec *Spec, places *Placements) *Ruleset {
 	if spec.ReportRepeated {
 		b.repeats = &repeats{answer: places.Answered}
 	}
-	for i := range spec.Relays {
-		if r, p := &spec.Relays[i], &places.Relays[i]; r.Enabled && !p.Held {
-			b.relay(r, p, i)
+	// Twice, so that the elements of many relays get memory once, and exactly as much as they need.
+	for _, do := range []func(*relayWork){(*relayWork).reserve, (*relayWork).fill} {
+		for i := range spec.Relays {
+			if r, p := &spec.Relays[i], &places.Relays[i]; r.Enabled && !p.Held {
+				b.relay(r, p, i, do)
+			}
 		}
 	}
 	for i := range spec.Gateways {
@@ -56,14 +59,22 @@ type builder struct {
 	pools    map[string]*pool // by the name of the chain
 	reports  bool             // what is refused, see Spec.ReportRefused
 	repeats  *repeats         // what is reported of what is not counted; nil for nothing
+
+	keys arena // of keys and values
+	work relayWork
+	buf  [maxKey]byte // where keys and values are put together
 }
 
 // familyUse is what is in use of one family.
 type familyUse struct {
 	family
 	used      bool // anything is translated in it
-	targets   map[Key]string
-	lengths   map[int]bool // of the prefixes of sources that relays name
+	listens   *Set
+	snat      *Set
+	targets   *Set
+	ways      map[wayName]*Set
+	hosts     map[netip.Addr]Value // source addresses, of which there are few
+	lengths   map[int]bool         // of the prefixes of sources that relays name
 	protocols map[Protocol]bool
 	limits    map[limit]map[Protocol]bool
 	egresses  map[string]bool // of gateways; "" for every interface
@@ -73,13 +84,14 @@ func newBuilder() *builder {
 	b := &builder{sets: make(map[string]*Set), chosen: make(map[chooser]bool), pools: make(map[string]*pool)}
 	for i, f := range families() {
 		use := &familyUse{
-			family: f, targets: make(map[Key]string), lengths: make(map[int]bool),
+			family: f, ways: make(map[wayName]*Set), hosts: make(map[netip.Addr]Value), lengths: make(map[int]bool),
 			protocols: map[Protocol]bool{TCP: true, UDP: true}, limits: make(map[limit]map[Protocol]bool),
 			egresses: make(map[string]bool),
 		}
 		b.families = append(b.families, use)
 		// The journal is there in any case: what is in it waits for Kernel.Release.
-		b.set(f.name(setListens), f.endpoint, nil).Keep = true
+		use.listens = b.set(f.name(setListens), f.endpoint, nil)
+		use.listens.Keep = true
 		if i == 0 {
 			b.common(use)
 		}
@@ -89,13 +101,13 @@ func newBuilder() *builder {
 
 // common makes the sets that every relay of the family uses.
 func (b *builder) common(f *familyUse) {
-	if b.has(f.name(setRelays)) {
+	if f.targets != nil {
 		return
 	}
 	f.used = true
 	b.set(f.name(setRelays), f.endpoint, f.target).Counter = true
-	b.set(f.name(setSNAT), append(f.endpoint, f.dest), []Field{f.dest})
-	b.set(f.name(setTargets), f.endpoint, nil)
+	f.snat = b.set(f.name(setSNAT), append(f.endpoint, f.dest), []Field{f.dest})
+	f.targets = b.set(f.name(setTargets), f.endpoint, nil)
 }
 
 // set is the set of that name, made when it is not there yet.
@@ -108,12 +120,19 @@ func (b *builder) set(name string, key, data []Field) *Set {
 	return s
 }
 
+// add appends an element. The first one makes room for all that were announced.
 func (s *Set) add(key Key, value Value, comment string) {
+	if s.Elements == nil && s.room > 0 {
+		s.Elements = make([]Element, 0, s.room)
+	}
 	s.Elements = append(s.Elements, Element{Key: key, Value: value, Comment: comment})
 }
 
-// relay adds a relay; lane is its position among all of them.
-func (b *builder) relay(r *Relay, p *Placement, lane int) {
+// reserve announces so many more elements, before any is added.
+func (s *Set) reserve(n int) { s.room += n }
+
+// relay does something about a relay in each of its families; lane is its position among all of them.
+func (b *builder) relay(r *Relay, p *Placement, lane int, do func(*relayWork)) {
 	for i, f := range b.families {
 		addrs := ofFamily(p.Addrs, i, func(a netip.Addr) netip.Addr { return a })
 		if len(addrs) == 0 {
@@ -121,11 +140,9 @@ func (b *builder) relay(r *Relay, p *Placement, lane int) {
 		}
 		b.common(f)
 		targets := ofFamily(p.Targets, i, func(t Target) netip.Addr { return t.Addr })
-		w := relayWork{builder: b, f: f, relay: r, addrs: addrs, targets: targets}
-		w.prepare(lane)
-		for _, proto := range r.Protocols {
-			w.protocol(proto)
-		}
+		w := &b.work
+		w.begin(relayOfFamily{builder: b, f: f, relay: r, addrs: addrs, targets: targets, lane: lane})
+		do(w)
 	}
 }
 
@@ -141,20 +158,39 @@ func ofFamily[T any](all []T, family int, addr func(T) netip.Addr) []T {
 // ruleset is what was collected, in order.
 func (b *builder) ruleset(policy Forwarding) *Ruleset {
 	for _, f := range b.families {
-		if targets := b.sets[f.name(setTargets)]; targets != nil {
-			for key, name := range f.targets {
-				targets.add(key, "", name)
-			}
+		if f.targets != nil {
+			f.targets.Elements = oneOfEach(f.targets.Elements)
 		}
 	}
 	r := &Ruleset{Chains: b.chains(policy)}
 	for _, s := range b.sets {
-		s.Elements = slices.Clone(s.Elements) // a copy has no room to grow: a fifth of the memory
+		if len(s.Elements) < cap(s.Elements) {
+			s.Elements = slices.Clone(s.Elements) // a copy has no room to grow: a fifth of the memory
+		}
 		sortElements(s.Elements)
+		s.room = 0
+		if !s.State && !s.Interval {
+			s.Size = sizeFor(len(s.Elements))
+		}
 		r.Sets = append(r.Sets, *s)
 	}
 	slices.SortFunc(r.Sets, func(a, b Set) int { return strings.Compare(a.Name, b.Name) })
 	return r
+}
+
+// oneOfEach is the elements, each key once and in order. One that several relays share is the first one's by name.
+func oneOfEach(elements []Element) []Element {
+	sortElements(elements)
+	once := elements[:0]
+	for i := range elements {
+		switch last := len(once) - 1; {
+		case last < 0 || once[last].Key != elements[i].Key:
+			once = append(once, elements[i])
+		case elements[i].Comment < once[last].Comment:
+			once[last].Comment = elements[i].Comment
+		}
+	}
+	return once
 }
 
 // has tells whether there is a set of that name, and with it a need for the rules that use it.

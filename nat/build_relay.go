@@ -6,21 +6,28 @@ import (
 	"slices"
 )
 
-// relayWork adds what one relay needs in one family.
-type relayWork struct {
+// relayOfFamily is a relay, as far as it is of one family.
+type relayOfFamily struct {
 	*builder
 	f       *familyUse
 	relay   *Relay
 	addrs   []netip.Addr
 	targets []Target
+	lane    int // its position among all relays
+}
 
-	taking        []Target // those that take new connections
-	idle          []Target // the others
-	distinct      []Target // one for each address: several targets may have the same
-	slots         []int    // in taking, by slot, when there are several
-	chain         Value    // that chooses the slot
-	ways          []way    // to the one backend, or to the chain
-	listens, snat *Set
+// relayWork adds what one relay needs in one family. It is used again for the next one, with the memory of its lists.
+type relayWork struct {
+	relayOfFamily
+
+	taking   []Target // those that take new connections
+	idle     []Target // the others
+	distinct []Target // one for each address: several targets may have the same
+	ways     []way    // to the one backend, or to the chain
+	slots    []int    // in taking, by slot, when there are several
+	chain    Value    // that chooses the slot
+
+	takingValues, idleValues []Value // of one port
 }
 
 // way is the map that the relay is found in by clients of one source network; the zero Addr stands for every client.
@@ -29,54 +36,105 @@ type way struct {
 	set    *Set
 }
 
-// prepare finds out which targets take connections, how one is chosen when there are several, and where that is
-// written. lane is the relay's position among all of them.
-func (w *relayWork) prepare(lane int) {
-	w.listens, w.snat = w.sets[w.f.name(setListens)], w.sets[w.f.name(setSNAT)]
-	for i, t := range w.targets {
-		if !slices.ContainsFunc(w.targets[:i], func(o Target) bool { return o.Addr == t.Addr }) {
-			w.distinct = append(w.distinct, t)
-		}
-		if t.Weight > 0 && !t.Closing {
-			w.taking = append(w.taking, t)
-		} else {
-			w.idle = append(w.idle, t)
-		}
-	}
-	kind, data, counter := setRelays, w.f.target, true
-	switch {
-	case len(w.taking) == 0:
-		return
-	case len(w.taking) > 1:
-		w.slots = slotsOf(w.relay.Balance, w.taking)
-		c := chooser{w.relay.Balance, len(w.slots)}
-		w.chosen[c] = true
-		w.chain = Value(c.lane(lane))
-		kind, data, counter = setBalance, []Field{chainField()}, false
-	}
-	w.findWays(kind, data, counter)
+// wayName is what tells such a map from others.
+type wayName struct {
+	kind string
+	bits int // of the source network, or everySource
 }
 
-// findWays makes the maps that the relay is found in.
-func (w *relayWork) findWays(kind string, data []Field, counter bool) {
+const everySource = -1
+
+// begin finds out which targets take connections, and the maps that the relay is found in.
+func (w *relayWork) begin(r relayOfFamily) {
+	*w = relayWork{
+		relayOfFamily: r, taking: w.taking[:0], idle: w.idle[:0], distinct: w.distinct[:0], ways: w.ways[:0],
+		takingValues: w.takingValues[:0], idleValues: w.idleValues[:0],
+	}
+	for i := range w.targets {
+		t := &w.targets[i]
+		if !slices.ContainsFunc(w.targets[:i], func(o Target) bool { return o.Addr == t.Addr }) {
+			w.distinct = append(w.distinct, *t)
+		}
+		if t.Weight > 0 && !t.Closing {
+			w.taking = append(w.taking, *t)
+		} else {
+			w.idle = append(w.idle, *t)
+		}
+	}
+	switch len(w.taking) {
+	case 0:
+	case 1:
+		w.findWays(setRelays)
+	default:
+		w.findWays(setBalance)
+	}
+}
+
+// findWays finds the maps that the relay is found in.
+func (w *relayWork) findWays(kind string) {
 	if len(w.relay.From) == 0 {
-		w.ways = []way{{set: w.set(w.f.name(kind), w.f.endpoint, data)}}
+		w.ways = append(w.ways, way{set: w.way(wayName{kind, everySource})})
 	}
 	for _, prefix := range w.relay.From {
 		if prefix.Addr().BitLen() == w.f.dest.size*8 {
-			w.f.lengths[prefix.Bits()] = true
-			set := w.set(fromName(w.f, kind, prefix.Bits()), w.f.sourced, data)
-			w.ways = append(w.ways, way{prefix.Masked().Addr(), set})
+			w.ways = append(w.ways, way{prefix.Masked().Addr(), w.way(wayName{kind, prefix.Bits()})})
+		}
+	}
+}
+
+// way is the map of that kind, made when it is not there yet.
+func (w *relayWork) way(n wayName) *Set {
+	if s := w.f.ways[n]; s != nil {
+		return s
+	}
+	name, key, data := w.f.name(n.kind), w.f.endpoint, w.f.target
+	if n.bits != everySource {
+		w.f.lengths[n.bits] = true
+		name, key = fromName(w.f, n.kind, n.bits), w.f.sourced
+	}
+	if n.kind == setBalance {
+		data = []Field{chainField()}
+	}
+	s := w.set(name, key, data)
+	s.Counter = n.kind == setRelays
+	w.f.ways[n] = s
+	return s
+}
+
+// reserve announces the elements that fill adds to the sets that every relay uses.
+func (w *relayWork) reserve() {
+	ports := w.relay.Listen.Ports.Width() * len(w.relay.Protocols)
+	listens := ports * len(w.addrs)
+	w.f.listens.reserve(listens)
+	w.f.targets.reserve(ports * len(w.targets))
+	for i := range w.distinct {
+		if len(w.distinct[i].SNAT) == 1 {
+			w.f.snat.reserve(listens)
 		}
 	}
 	for i := range w.ways {
-		w.ways[i].set.Counter = counter
+		w.ways[i].set.reserve(listens)
+	}
+}
+
+// fill adds all that the relay needs.
+func (w *relayWork) fill() {
+	if len(w.taking) > 1 {
+		w.slots = slotsOf(w.relay.Balance, w.taking)
+		c := chooser{w.relay.Balance, len(w.slots)}
+		w.chosen[c] = true
+		w.chain = Value(c.lane(w.lane))
+	}
+	for _, proto := range w.relay.Protocols {
+		w.protocol(proto)
 	}
 }
 
 // protocol adds all ports of one protocol.
 func (w *relayWork) protocol(proto Protocol) {
-	w.f.protocols[proto] = true
+	if !w.f.protocols[proto] {
+		w.f.protocols[proto] = true
+	}
 	var turns *Set
 	if len(w.slots)+len(w.idle) > 0 {
 		turns = w.set(w.f.nameOf(setTurns, proto.String()), []Field{w.f.dest, portOf(proto), slotField()}, []Field{w.f.dest, portOf(proto)})
@@ -84,15 +142,18 @@ func (w *relayWork) protocol(proto Protocol) {
 	}
 	for offset := range w.relay.Listen.Ports.Width() {
 		port := w.relay.Listen.Ports.First + uint16(offset)
-		for _, t := range w.targets {
-			w.f.shared(Endpoint{t.Addr, proto, t.Port(w.relay.Listen.Ports, port)}, w.relay.Name)
+		for i := range w.targets {
+			t := &w.targets[i]
+			e := Endpoint{t.Addr, proto, t.Port(w.relay.Listen.Ports, port)}
+			w.f.targets.add(w.key(e.appendTo(w.buf[:0])), "", w.relay.Name)
 		}
-		values, idle := w.values(w.taking, port), w.values(w.idle, port)
+		w.takingValues = w.values(w.takingValues[:0], w.taking, port)
+		w.idleValues = w.values(w.idleValues[:0], w.idle, port)
 		for _, addr := range w.addrs {
 			e := Endpoint{addr, proto, port}
-			w.listen(e, values, turns)
-			for i, value := range idle {
-				turns.add(e.portKey().slot(idleSlot+i), value, w.relay.Name)
+			w.listen(e, turns)
+			for i, value := range w.idleValues {
+				turns.add(w.key(e.appendSlot(w.buf[:0], idleSlot+i)), value, w.relay.Name)
 			}
 		}
 	}
@@ -101,49 +162,42 @@ func (w *relayWork) protocol(proto Protocol) {
 // idleSlot is the first slot that no connection ever gets: those from it on keep the counts of backends that take none now.
 const idleSlot = 1 << 16
 
-// values are the targets as connections to the port are sent to them.
-func (w *relayWork) values(targets []Target, port uint16) []Value {
-	values := make([]Value, len(targets))
+func (b *builder) key(raw []byte) Key { return Key(b.keys.keep(raw)) }
+
+// values appends the targets as connections to the port are sent to them.
+func (w *relayWork) values(values []Value, targets []Target, port uint16) []Value {
 	for i := range targets {
 		t := &targets[i]
-		values[i] = addrPortValue(netip.AddrPortFrom(t.Addr, t.Port(w.relay.Listen.Ports, port)))
+		to := netip.AddrPortFrom(t.Addr, t.Port(w.relay.Listen.Ports, port))
+		values = append(values, Value(w.keys.keep(appendTarget(w.buf[:0], to))))
 	}
 	return values
 }
 
 // listen adds one endpoint that clients dial.
-func (w *relayWork) listen(e Endpoint, values []Value, turns *Set) {
-	key := e.key()
-	w.listens.add(key, "", w.relay.Name)
+func (w *relayWork) listen(e Endpoint, turns *Set) {
+	key := w.key(e.appendTo(w.buf[:0]))
+	w.f.listens.add(key, "", w.relay.Name)
 	w.flags(key)
 	w.limit(key, e.Proto)
-	w.sources(e)
+	w.sources(e, key)
 	value := w.chain
-	switch len(values) {
+	switch len(w.takingValues) {
 	case 0:
 		w.flag(setClosed, key)
 	case 1:
-		value = values[0]
+		value = w.takingValues[0]
 	default:
-		port := e.portKey()
 		for slot, target := range w.slots {
-			turns.add(port.slot(slot), values[target], w.relay.Name)
+			turns.add(w.key(e.appendSlot(w.buf[:0], slot)), w.takingValues[target], w.relay.Name)
 		}
 	}
-	for _, way := range w.ways {
-		k := key
+	for i := range w.ways {
+		way, k := &w.ways[i], key
 		if way.source.IsValid() {
-			k = e.keyFrom(way.source)
+			k = w.key(e.appendFrom(w.buf[:0], way.source))
 		}
 		way.set.add(k, value, w.relay.Name)
-	}
-}
-
-// shared remembers the first relay by name that uses a backend's port: the element is shared.
-func (f *familyUse) shared(e Endpoint, name string) {
-	k := e.key()
-	if old, ok := f.targets[k]; !ok || name < old {
-		f.targets[k] = name
 	}
 }
 
@@ -172,13 +226,14 @@ func fromName(f *familyUse, kind string, bits int) string {
 
 // sources adds the source addresses towards each backend's address. A pool is the same
 // towards all of them; nft has no registers for two IPv6 addresses, a port, a slot and what that is the hash of.
-func (w *relayWork) sources(e Endpoint) {
+func (w *relayWork) sources(e Endpoint, key Key) {
 	var pool []netip.Addr
-	for _, t := range w.distinct {
+	for i := range w.distinct {
+		t := &w.distinct[i]
 		switch len(t.SNAT) {
 		case 0:
 		case 1:
-			w.snat.add(e.keyTo(t.Addr), addrValue(t.SNAT[0]), w.relay.Name)
+			w.f.snat.add(w.key(e.appendToward(w.buf[:0], t.Addr)), w.f.host(t.SNAT[0]), w.relay.Name)
 		default:
 			pool = t.SNAT
 		}
@@ -187,8 +242,17 @@ func (w *relayWork) sources(e Endpoint) {
 		return
 	}
 	pools := w.set(w.f.name(setPools), append(w.f.endpoint, slotField()), []Field{w.f.dest})
-	key := e.key()
 	for slot := range hashSlots {
-		pools.add(key.slot(slot), addrValue(pool[slot*len(pool)/hashSlots]), w.relay.Name)
+		pools.add(w.key(appendSlot(append(w.buf[:0], key...), slot)), w.f.host(pool[slot*len(pool)/hashSlots]), w.relay.Name)
 	}
+}
+
+// host is the value of a source address, each once.
+func (f *familyUse) host(a netip.Addr) Value {
+	v, ok := f.hosts[a]
+	if !ok {
+		v = addrValue(a)
+		f.hosts[a] = v
+	}
+	return v
 }

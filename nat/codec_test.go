@@ -57,11 +57,11 @@ func TestKey(t *testing.T) {
 	if want := Key("\x0a\x02\x00\x64\x11\x00\x00\x00\x12\x34\x00\x00"); e.key() != want {
 		t.Errorf("key() = %v, want %v", e.key(), want)
 	}
-	if want := "\x0a\x01\x00\x00" + e.key(); e.keyFrom(addr("10.1.0.0")) != want {
-		t.Errorf("keyFrom() = %v, want %v", e.keyFrom(addr("10.1.0.0")), want)
+	if want := "\x0a\x01\x00\x00" + e.key(); Key(e.appendFrom(nil, addr("10.1.0.0"))) != want {
+		t.Errorf("appendFrom() = %v, want %v", e.appendFrom(nil, addr("10.1.0.0")), want)
 	}
 	for _, e := range []Endpoint{e, endpoint("fd00::1", SCTP, 9)} {
-		for name, k := range map[string]Key{"alone": e.key(), "to a backend": e.keyTo(e.Addr), "of a slot": e.key().slot(7)} {
+		for name, k := range map[string]Key{"alone": e.key(), "to a backend": Key(e.appendToward(nil, e.Addr)), "of a slot": Key(appendSlot(e.appendTo(nil), 7))} {
 			if got, ok := k.endpoint(); got != e || !ok {
 				t.Errorf("%s: endpoint() = %v, %v, want %v", name, got, ok, e)
 			}
@@ -148,8 +148,8 @@ func TestElementsStayBelowTheLimitOfAnAttribute(t *testing.T) {
 	elements := make([]Element, 3000)
 	for i := range elements {
 		elements[i] = Element{
-			Key:     endpoint(hostAddr, TCP, uint16(i+1)).keyFrom(addr("10.1.0.0")),
-			Comment: strings.Repeat("n", 48), Packets: 1, Bytes: 1,
+			Key:     Key(endpoint(hostAddr, TCP, uint16(i+1)).appendFrom(nil, addr("10.1.0.0"))),
+			Comment: strings.Repeat("n", 48), Count: &Count{1, 1},
 		}
 	}
 	s := *newSetOf("relays4_from16", append(families()[0].pair, protoField(), portField()), []Field{addr4Field(), portField()})
@@ -163,8 +163,8 @@ func TestElementsStayBelowTheLimitOfAnAttribute(t *testing.T) {
 	for _, attrs := range messages(b.Payload()) {
 		list := nfnl.Attr(attrs, unix.NFTA_SET_ELEM_LIST_ELEMENTS)
 		for _, e := range nfnl.Attrs(list) {
-			got := (&elementReader{map[string]string{}}).decode(e)
-			if got != elements[read] {
+			got := newElementReader().decode(e)
+			if !got.same(&elements[read]) || *got.Count != *elements[read].Count {
 				t.Fatalf("element %d is read back as %+v, want %+v", read, got, elements[read])
 			}
 			read++
@@ -190,7 +190,7 @@ func TestUniqueElements(t *testing.T) {
 	t.Parallel()
 	a, b := Element{Key: "1", Comment: "a"}, Element{Key: "2", Comment: "b"}
 	counted := a
-	counted.Packets = 7
+	counted.Count = &Count{Packets: 7}
 	for name, c := range map[string]struct {
 		in   []Element
 		want bool

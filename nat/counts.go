@@ -20,11 +20,11 @@ func (r *Ruleset) Connections() Totals {
 		switch {
 		case kind == setRefused:
 		case isGateway:
-			t.Gateways[name] += e.Packets
+			t.Gateways[name] += e.Packets()
 		case isStatic:
-			t.Statics[name] += e.Packets
+			t.Statics[name] += e.Packets()
 		default:
-			t.Relays[name] += e.Packets
+			t.Relays[name] += e.Packets()
 		}
 	})
 	return t
@@ -40,7 +40,7 @@ func (r *Ruleset) TargetConnections() map[string]map[netip.AddrPort]uint64 {
 		if total[e.Comment] == nil {
 			total[e.Comment] = make(map[netip.AddrPort]uint64)
 		}
-		total[e.Comment][e.Value.addrPort()] += e.Packets
+		total[e.Comment][e.Value.addrPort()] += e.Packets()
 	})
 	return total
 }
@@ -78,11 +78,11 @@ func (r *Ruleset) Refused() map[string]Refusals {
 			sum := total[e.Comment]
 			switch {
 			case strings.HasSuffix(s.Name, limitConnections):
-				sum.Connections += e.Packets
+				sum.Connections += e.Packets()
 			case strings.HasSuffix(s.Name, limitSources):
-				sum.Sources += e.Packets
+				sum.Sources += e.Packets()
 			default:
-				sum.Rate += e.Packets
+				sum.Rate += e.Packets()
 			}
 			total[e.Comment] = sum
 		}

@@ -82,27 +82,35 @@ func typeUserdata(b []byte) string {
 	return string(kept)
 }
 
-// elementReader reads the elements of one set. It has one copy of each comment and value, however many elements have it.
+// elementReader reads elements. It has one copy of each comment and value, however many elements of however many sets have it.
 type elementReader struct {
 	known map[string]string
+	bytes arena
+	last  string // the kernel often has the same again
 }
+
+func newElementReader() *elementReader { return &elementReader{known: make(map[string]string)} }
 
 // once is the bytes as a string that is made the first time only.
 func (r *elementReader) once(b []byte) string {
-	if s, ok := r.known[string(b)]; ok {
-		return s
+	if r.last == string(b) {
+		return r.last
 	}
-	s := string(b)
-	r.known[s] = s
+	s, ok := r.known[string(b)]
+	if !ok {
+		s = r.bytes.keep(b)
+		r.known[s] = s
+	}
+	r.last = s
 	return s
 }
 
 func (r *elementReader) decode(b []byte) (e Element) {
-	var last []byte
+	var first, last []byte
 	for typ, b := range nfnl.Attrs(b) {
 		switch typ {
 		case unix.NFTA_SET_ELEM_KEY:
-			e.Key = Key(nfnl.Attr(b, unix.NFTA_DATA_VALUE))
+			first = nfnl.Attr(b, unix.NFTA_DATA_VALUE)
 		case attrKeyEnd:
 			last = nfnl.Attr(b, unix.NFTA_DATA_VALUE)
 		case unix.NFTA_SET_ELEM_DATA:
@@ -111,13 +119,15 @@ func (r *elementReader) decode(b []byte) (e Element) {
 			e.Comment = r.once(decodeComment(b))
 		case unix.NFTA_SET_ELEM_EXPR:
 			counter := nfnl.Attr(b, unix.NFTA_EXPR_DATA)
-			e.Packets = nfnl.Uint64(nfnl.Attr(counter, unix.NFTA_COUNTER_PACKETS))
-			e.Bytes = nfnl.Uint64(nfnl.Attr(counter, unix.NFTA_COUNTER_BYTES))
+			if packets := nfnl.Uint64(nfnl.Attr(counter, unix.NFTA_COUNTER_PACKETS)); packets > 0 {
+				e.Count = &Count{packets, nfnl.Uint64(nfnl.Attr(counter, unix.NFTA_COUNTER_BYTES))}
+			}
 		}
 	}
 	if last != nil {
-		e.Key += Key(last)
+		first = slices.Concat(first, last)
 	}
+	e.Key = Key(r.bytes.keep(first))
 	return e
 }
 

@@ -9,7 +9,7 @@ import (
 // Diff is the plan that makes the kernel hold the wanted ruleset. It touches only what differs. A nil want means no
 // table at all.
 func Diff(want *Ruleset, have *Table, hold Hold) *Plan {
-	p := &Plan{}
+	p := &Plan{want: want}
 	p.guard(want != nil && hold.Protect == ProtectGuard, have, hold)
 	switch {
 	case want == nil:
@@ -27,7 +27,7 @@ func Diff(want *Ruleset, have *Table, hold Hold) *Plan {
 		p.all(want, have)
 	} else {
 		p.sets(want, have)
-		p.inherit()
+		p.handOn()
 		p.chains(want, have)
 	}
 	return p
@@ -67,13 +67,24 @@ func rebuildReason(want *Ruleset, have *Table, hold Hold) string {
 	}
 	for i := range have.Sets {
 		s := &have.Sets[i]
-		w := find(want.Sets, s.Name)
-		if w == nil && kindOf(s.Name) == "" {
-			return fmt.Sprintf("it has a set %s that is not natd's", s.Name)
+		if why := s.unfit(find(want.Sets, s.Name)); why != "" {
+			return why
 		}
-		if w != nil && !s.sameShape(w) {
-			return fmt.Sprintf("its set %s has another type", s.Name)
-		}
+	}
+	return ""
+}
+
+// unfit says why the set cannot stay, or "". want is the one of its name, nil for none.
+func (s *Set) unfit(want *Set) string {
+	switch {
+	case want == nil && kindOf(s.Name) == "":
+		return fmt.Sprintf("it has a set %s that is not natd's", s.Name)
+	case want == nil:
+		return ""
+	case !s.sameShape(want):
+		return fmt.Sprintf("its set %s has another type", s.Name)
+	case !s.holds(want):
+		return fmt.Sprintf("its set %s has size %d, which is not natd's or too small", s.Name, s.Size)
 	}
 	return ""
 }
@@ -88,6 +99,7 @@ func (p *Plan) all(want *Ruleset, have *Table) {
 			}
 			if s.Keep {
 				s.Elements = p.keep(&s, old)
+				s.Size = max(s.Size, sizeFor(len(s.Elements)))
 			}
 		}
 		p.newSets = append(p.newSets, s)
@@ -137,7 +149,9 @@ func (p *Plan) sets(want *Ruleset, have *Table) {
 }
 
 func (p *Plan) setElements(want, have *Set) {
-	inherits := want.leads()
+	if shared(want.Elements, have.Elements) {
+		return
+	}
 	c := setChange{set: *want}
 	c.set.Elements = nil
 	walk(want.Elements, have.Elements, func(w, h *Element) {
@@ -151,11 +165,7 @@ func (p *Plan) setElements(want, have *Set) {
 		case !w.same(h):
 			// The kernel takes a new value for a key only after the old one is deleted.
 			c.del = append(c.del, *h)
-			next := *w
-			if !inherits {
-				next.goOn(h)
-			}
-			c.add = append(c.add, next)
+			c.add = append(c.add, *w)
 		}
 	})
 	if len(c.add)+len(c.del) > 0 {
@@ -184,6 +194,11 @@ func (p *Plan) chains(want *Ruleset, have *Table) {
 }
 
 func sameRule(a, b Rule) bool { return a.Comment == b.Comment && a.canon == b.canon }
+
+// shared tells whether the lists are one, as those of a table are that Kernel.Prove returned.
+func shared(a, b []Element) bool {
+	return len(a) == len(b) && (len(a) == 0 || &a[0] == &b[0])
+}
 
 // walk goes through two sorted lists together and calls each with the pair of elements of one key, nil where a list
 // has none.

@@ -1,6 +1,7 @@
 package nat
 
 import (
+	"reflect"
 	"slices"
 	"strings"
 	"testing"
@@ -10,20 +11,19 @@ import (
 
 // count gives the first element of a set a counter.
 func count(have *Table, set string, packets, bytes uint64) {
-	e := &find(have.Sets, set).Elements[0]
-	e.Packets, e.Bytes = packets, bytes
+	find(have.Sets, set).Elements[0].Count = &Count{packets, bytes}
 }
 
 func TestCountersAreCarriedOver(t *testing.T) {
 	t.Parallel()
 	for name, c := range map[string]struct {
-		want           *Ruleset
-		spoil          func(*Table)
-		packets, bytes uint64
+		want  *Ruleset
+		spoil func(*Table)
+		count *Count
 	}{
-		"when a value changes":       {build(web(backendPort(8080))), func(*Table) {}, 12, 720},
-		"when the table is replaced": {build(web()), func(have *Table) { have.Flags = 1 }, 12, 720},
-		"but not to another relay":   {build(relayOf("www", 80, "10.3.0.100")), func(*Table) {}, 0, 0},
+		"when a value changes":       {build(web(backendPort(8080))), func(*Table) {}, &Count{12, 720}},
+		"when the table is replaced": {build(web()), func(have *Table) { have.Flags = 1 }, &Count{12, 720}},
+		"but not to another relay":   {build(relayOf("www", 80, "10.3.0.100")), func(*Table) {}, nil},
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
@@ -32,10 +32,10 @@ func TestCountersAreCarriedOver(t *testing.T) {
 			c.spoil(have)
 			p := Diff(c.want, have, Hold{Protect: ProtectOff})
 			added := slices.Concat(elementsAdded(p, "relays4"), elementsMade(p, "relays4"))
-			if len(added) != 1 || added[0].Packets != c.packets || added[0].Bytes != c.bytes {
-				t.Errorf("%s is given %+v, want the counts %d and %d", "relays4", added, c.packets, c.bytes)
+			if len(added) != 1 || !reflect.DeepEqual(added[0].Count, c.count) {
+				t.Errorf("%s is given %+v, want the count %v", "relays4", added, c.count)
 			}
-			if made := c.want.set(t, "relays4").Elements[0].Packets; made != 0 {
+			if made := c.want.set(t, "relays4").Elements[0].Packets(); made != 0 {
 				t.Errorf("the wanted ruleset was changed: it counts %d packets", made)
 			}
 		})
@@ -48,8 +48,8 @@ func TestCountersOfAnotherKindAreNotCarriedOver(t *testing.T) {
 	count(have, "relays4", 12, 720)
 	find(have.Sets, "relays4").Data = nil
 	p := Diff(build(web()), have, Hold{Protect: ProtectOff})
-	if made := elementsMade(p, "relays4"); made[0].Packets != 0 {
-		t.Errorf("%d packets were taken from a set that is none of natd's", made[0].Packets)
+	if made := elementsMade(p, "relays4"); made[0].Packets() != 0 {
+		t.Errorf("%d packets were taken from a set that is none of natd's", made[0].Packets())
 	}
 }
 

@@ -53,6 +53,9 @@
 // The slots of a relay are dealt to its backends by weight: by turns in the order of smooth weighted round-robin, by source by
 // rendezvous hashing, so that a backend that leaves moves none of the clients of others.
 //
+// A set of many elements has its size declared, so that it is loaded and read in half the time, with room for a quarter more at
+// least; when that is not enough the table is made anew, in one transaction as ever.
+//
 // Every element's comment is the name of its relay, or "gateway" or "static" and the name; every rule's says what the rule is
 // for. The elements that count count connections: a nat chain sees only the first packet of each.
 //

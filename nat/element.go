@@ -4,8 +4,6 @@ import (
 	"encoding/binary"
 	"fmt"
 	"net/netip"
-	"slices"
-	"strings"
 )
 
 // Element is an element of a set or map. Its comment is the name of the relay that it belongs to; those of gateways and
@@ -14,8 +12,20 @@ type Element struct {
 	Key     Key
 	Value   Value
 	Comment string
-	Packets uint64 // of the counter
-	Bytes   uint64
+	Count   *Count // what its counter says; nil for nothing, which is most of many
+}
+
+// Count is what the counter of an element says. It is never changed, so that elements can share it.
+type Count struct {
+	Packets, Bytes uint64
+}
+
+// Packets is how many packets the element has counted: for a nat chain, connections.
+func (e *Element) Packets() uint64 {
+	if e.Count == nil {
+		return 0
+	}
+	return e.Count.Packets
 }
 
 // Key is the key of an element: its fields one behind the other, each padded to four bytes as the kernel's registers
@@ -34,13 +44,8 @@ func (e *Element) same(o *Element) bool {
 // goOn lets the count begin where that of the element that is replaced ended, if both are of the same relay.
 func (e *Element) goOn(old *Element) {
 	if e.Comment == old.Comment {
-		e.Packets, e.Bytes = old.Packets, old.Bytes
+		e.Count = old.Count
 	}
-}
-
-// sortElements puts elements in the order of their keys, which makes comparing two sets one walk.
-func sortElements(elements []Element) {
-	slices.SortFunc(elements, func(a, b Element) int { return strings.Compare(string(a.Key), string(b.Key)) })
 }
 
 // Endpoint is an address, protocol and port: what a client dials, or where a backend listens.
@@ -55,38 +60,32 @@ type Endpoint struct {
 const maxKey = 64
 
 // key is the endpoint as the key of a set.
-func (e Endpoint) key() Key {
-	b := make([]byte, 0, maxKey)
-	return Key(e.appendTo(b))
-}
+func (e Endpoint) key() Key { return Key(e.appendTo(make([]byte, 0, maxKey))) }
 
 func (e Endpoint) appendTo(b []byte) []byte {
 	b = append(appendAddr(b, e.Addr), byte(e.Proto), 0, 0, 0)
-	return append(binary.BigEndian.AppendUint16(b, e.Port), 0, 0)
+	return appendPort(b, e.Port)
 }
 
-// keyFrom is the key with a source network in front.
-func (e Endpoint) keyFrom(net netip.Addr) Key {
-	b := make([]byte, 0, maxKey)
-	return Key(e.appendTo(appendAddr(b, net)))
+// appendFrom is the key with a source network in front.
+func (e Endpoint) appendFrom(b []byte, net netip.Addr) []byte { return e.appendTo(appendAddr(b, net)) }
+
+// appendToward is the key with the address of a backend behind it.
+func (e Endpoint) appendToward(b []byte, backend netip.Addr) []byte {
+	return appendAddr(e.appendTo(b), backend)
 }
 
-// keyTo is the key with the address of a backend behind it.
-func (e Endpoint) keyTo(backend netip.Addr) Key {
-	b := make([]byte, 0, maxKey)
-	return Key(appendAddr(e.appendTo(b), backend))
+// appendSlot is the key without the protocol and with the number of a slot behind it.
+func (e Endpoint) appendSlot(b []byte, n int) []byte {
+	return appendSlot(appendPort(appendAddr(b, e.Addr), e.Port), n)
 }
 
-// portKey is the key without the protocol.
-func (e Endpoint) portKey() Key {
-	b := appendAddr(make([]byte, 0, maxKey), e.Addr)
-	return Key(append(binary.BigEndian.AppendUint16(b, e.Port), 0, 0))
-}
+// appendSlot appends the number of a slot as numgen and jhash leave it in a register.
+func appendSlot(b []byte, n int) []byte { return binary.NativeEndian.AppendUint32(b, uint32(n)) }
 
-// slot is the key with the number of a slot behind it, as numgen and jhash leave it in a register.
-func (k Key) slot(n int) Key {
-	b := append(make([]byte, 0, maxKey), k...)
-	return Key(binary.NativeEndian.AppendUint32(b, uint32(n)))
+// appendPort appends a port, padded.
+func appendPort(b []byte, port uint16) []byte {
+	return append(binary.BigEndian.AppendUint16(b, port), 0, 0)
 }
 
 // idle tells whether the key ends with a slot that no connection ever gets.
@@ -119,9 +118,8 @@ func appendAddr(b []byte, a netip.Addr) []byte {
 
 func addrValue(a netip.Addr) Value { return Value(appendAddr(make([]byte, 0, maxKey), a)) }
 
-func addrPortValue(a netip.AddrPort) Value {
-	b := appendAddr(make([]byte, 0, maxKey), a.Addr())
-	return Value(append(binary.BigEndian.AppendUint16(b, a.Port()), 0, 0))
+func appendTarget(b []byte, a netip.AddrPort) []byte {
+	return appendPort(appendAddr(b, a.Addr()), a.Port())
 }
 
 // addrPort reads back what addrPortValue wrote.

@@ -28,6 +28,15 @@ const elementsPerMessage = nfnl.MaxAttr - 4096
 // encode writes the plan as one transaction. Rules go before the sets that they look into are deleted, and come after
 // the sets that they look into are made; chains likewise with the elements that go to them.
 func (p *Plan) encode(b *nfnl.Batch, hold Hold) {
+	size := 0
+	for i := range p.newSets {
+		size += elementsSize(&p.newSets[i], p.newSets[i].Elements, true)
+	}
+	for i := range p.elements {
+		c := &p.elements[i]
+		size += elementsSize(&c.set, c.del, false) + elementsSize(&c.set, c.add, true)
+	}
+	b.Grow(size)
 	if p.remove {
 		deleteTable(b, TableName)
 	}

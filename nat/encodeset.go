@@ -94,9 +94,11 @@ func deleteSet(b *nfnl.Batch, name string) {
 
 // changeElements adds or deletes elements, in as many messages as it takes.
 func changeElements(b *nfnl.Batch, message uint8, s *Set, elements []Element) {
+	whole := message == unix.NFT_MSG_NEWSETELEM
+	e := elementWriter{Builder: &b.Builder, set: s, whole: whole}
 	for len(elements) > 0 {
 		flags := uint16(0)
-		if message == unix.NFT_MSG_NEWSETELEM {
+		if whole {
 			flags = unix.NLM_F_CREATE
 		}
 		begin(b, message, flags)
@@ -104,7 +106,7 @@ func changeElements(b *nfnl.Batch, message uint8, s *Set, elements []Element) {
 		b.String(unix.NFTA_SET_ELEM_LIST_SET, s.Name)
 		list := b.Nest(unix.NFTA_SET_ELEM_LIST_ELEMENTS)
 		for len(elements) > 0 && b.Len()-list < elementsPerMessage {
-			encodeElement(b, s, &elements[0], message == unix.NFT_MSG_NEWSETELEM)
+			e.write(&elements[0])
 			elements = elements[1:]
 		}
 		b.Unnest(list)
@@ -112,56 +114,88 @@ func changeElements(b *nfnl.Batch, message uint8, s *Set, elements []Element) {
 	}
 }
 
-// encodeElement writes one element; to delete one, its key is all the kernel needs.
-func encodeElement(b *nfnl.Batch, s *Set, e *Element, whole bool) {
-	element := b.Nest(unix.NFTA_LIST_ELEM)
+// elementsSize is how many bytes the elements take at most, so that a large transaction gets its memory once.
+func elementsSize(s *Set, elements []Element, whole bool) (size int) {
+	const (
+		attr    = unix.SizeofNlAttr
+		padding = unix.NLA_ALIGNTO
+		value   = 2*attr + padding
+		verdict = 5*attr + 8 + padding
+		counter = 5*attr + 2*8 + 8
+	)
+	for i := range elements {
+		e := &elements[i]
+		size += attr + 2*value + len(e.Key)
+		if whole {
+			size += verdict + len(e.Value) + attr + padding + 3 + len(e.Comment)
+		}
+		if whole && s.Counter && e.Count != nil {
+			size += counter
+		}
+	}
+	const message = nfnl.HeaderLen + 3*attr + 2*padding
+	return size + (1+size/elementsPerMessage)*(message+len(TableName)+len(s.Name)+2)
+}
+
+// elementWriter writes elements of one set, with one piece of memory for their comments.
+type elementWriter struct {
+	*nfnl.Builder
+	set     *Set
+	whole   bool // to delete an element, or to ask for it, its key is all the kernel needs
+	comment []byte
+}
+
+func (w *elementWriter) write(e *Element) {
+	element := w.Nest(unix.NFTA_LIST_ELEM)
 	first, last := e.Key, Key("")
-	if s.Interval {
+	if w.set.Interval {
 		first, last = e.Key[:len(e.Key)/2], e.Key[len(e.Key)/2:]
 	}
-	value(b, unix.NFTA_SET_ELEM_KEY, string(first))
+	w.value(unix.NFTA_SET_ELEM_KEY, string(first))
 	if last != "" {
-		value(b, attrKeyEnd, string(last))
+		w.value(attrKeyEnd, string(last))
 	}
-	if whole {
+	if w.whole {
 		switch {
-		case s.verdicts():
-			encodeGoto(b, string(e.Value))
-		case s.Data != nil:
-			value(b, unix.NFTA_SET_ELEM_DATA, string(e.Value))
+		case w.set.verdicts():
+			w.verdict(string(e.Value))
+		case w.set.Data != nil:
+			w.value(unix.NFTA_SET_ELEM_DATA, string(e.Value))
 		}
 		if e.Comment != "" {
-			b.Bytes(unix.NFTA_SET_ELEM_USERDATA, encodeComment(e.Comment))
+			w.comment = appendComment(w.comment[:0], e.Comment)
+			w.Bytes(unix.NFTA_SET_ELEM_USERDATA, w.comment)
 		}
-		if s.Counter && e.Packets > 0 {
-			encodeCounter(b, e)
+		if w.set.Counter && e.Count != nil {
+			w.count(e.Count)
 		}
 	}
-	b.Unnest(element)
+	w.Unnest(element)
 }
 
-func value(b *nfnl.Batch, attr uint16, raw string) {
-	nest := b.Nest(attr)
-	b.Bytes(unix.NFTA_DATA_VALUE, []byte(raw))
-	b.Unnest(nest)
+func (w *elementWriter) value(attr uint16, raw string) {
+	nest := w.Nest(attr)
+	w.Text(unix.NFTA_DATA_VALUE, raw)
+	w.Unnest(nest)
 }
 
-func encodeGoto(b *nfnl.Batch, chain string) {
-	data := b.Nest(unix.NFTA_SET_ELEM_DATA)
-	verdict := b.Nest(unix.NFTA_DATA_VERDICT)
-	b.Uint32(unix.NFTA_VERDICT_CODE, verdictGoto)
-	b.String(unix.NFTA_VERDICT_CHAIN, chain)
-	b.Unnest(verdict)
-	b.Unnest(data)
+// verdict writes that the element goes to the chain.
+func (w *elementWriter) verdict(chain string) {
+	data := w.Nest(unix.NFTA_SET_ELEM_DATA)
+	verdict := w.Nest(unix.NFTA_DATA_VERDICT)
+	w.Uint32(unix.NFTA_VERDICT_CODE, verdictGoto)
+	w.String(unix.NFTA_VERDICT_CHAIN, chain)
+	w.Unnest(verdict)
+	w.Unnest(data)
 }
 
-// encodeCounter lets the element's counter begin where it stood.
-func encodeCounter(b *nfnl.Batch, e *Element) {
-	counter := b.Nest(unix.NFTA_SET_ELEM_EXPR)
-	b.String(unix.NFTA_EXPR_NAME, "counter")
-	data := b.Nest(unix.NFTA_EXPR_DATA)
-	b.Uint64(unix.NFTA_COUNTER_BYTES, e.Bytes)
-	b.Uint64(unix.NFTA_COUNTER_PACKETS, e.Packets)
-	b.Unnest(data)
-	b.Unnest(counter)
+// count lets the element's counter begin where it stood.
+func (w *elementWriter) count(c *Count) {
+	counter := w.Nest(unix.NFTA_SET_ELEM_EXPR)
+	w.String(unix.NFTA_EXPR_NAME, "counter")
+	data := w.Nest(unix.NFTA_EXPR_DATA)
+	w.Uint64(unix.NFTA_COUNTER_BYTES, c.Bytes)
+	w.Uint64(unix.NFTA_COUNTER_PACKETS, c.Packets)
+	w.Unnest(data)
+	w.Unnest(counter)
 }

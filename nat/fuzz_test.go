@@ -25,13 +25,14 @@ func FuzzDecodeComment(f *testing.F) {
 func FuzzDecodeElement(f *testing.F) {
 	s := Set{Key: families()[0].endpoint, Data: []Field{addr4Field(), portField()}, Counter: true}
 	e := build(web()).set(f, "relays4").Elements[0]
-	e.Packets, e.Bytes = 3, 180
+	e.Count = &Count{3, 180}
 	b := nfnl.NewBatch(0)
 	begin := b.Len()
-	encodeElement(b, &s, &e, true)
+	w := elementWriter{Builder: &b.Builder, set: &s, whole: true}
+	w.write(&e)
 	f.Add(b.Payload()[begin+unix.SizeofNlAttr:])
 	f.Fuzz(func(_ *testing.T, b []byte) {
-		e := (&elementReader{map[string]string{}}).decode(b)
+		e := newElementReader().decode(b)
 		_ = e.text(&s)
 		_ = e.Text()
 	})

@@ -14,6 +14,28 @@ type heir struct {
 	backend Value // "" for any
 }
 
+// handOn lets the new elements count on from where those that go have counted to. It can be done again with newer counts.
+func (p *Plan) handOn() {
+	for i := range p.elements {
+		c := &p.elements[i]
+		if !c.set.Counter {
+			continue
+		}
+		for j := range c.add {
+			c.add[j].Count = nil
+		}
+		if c.set.leads() {
+			continue
+		}
+		walk(c.add, c.del, func(next, old *Element) {
+			if next != nil && old != nil {
+				next.goOn(old)
+			}
+		})
+	}
+	p.inherit()
+}
+
 // inherit hands on the counts of elements that go: to a new element of the same relay and backend, else to any new one of the
 // relay. Backends that come and go move from slot to slot, and from map to map when only one is left.
 func (p *Plan) inherit() {
@@ -35,16 +57,24 @@ func (p *Plan) inherit() {
 			to = heirs[heir{e.Comment, ""}]
 		}
 		if to != nil {
-			to.Packets, to.Bytes = to.Packets+e.Packets, to.Bytes+e.Bytes
+			to.Count = e.Count.plus(to.Count)
 		}
 	}
+}
+
+// plus is the sum of two counts, of which the other may be nil.
+func (c *Count) plus(o *Count) *Count {
+	if o == nil {
+		return c
+	}
+	return &Count{c.Packets + o.Packets, c.Bytes + o.Bytes}
 }
 
 // lostCounts is the elements that go and have counted something.
 func (p *Plan) lostCounts() (lost []*Element) {
 	collect := func(elements []Element) {
 		for i := range elements {
-			if elements[i].Packets > 0 {
+			if elements[i].Packets() > 0 {
 				lost = append(lost, &elements[i])
 			}
 		}
@@ -76,6 +106,7 @@ func (p *Plan) fresh(each func(*Element)) {
 		if s := &p.newSets[i]; s.leads() {
 			s.Elements = slices.Clone(s.Elements)
 			for j := range s.Elements {
+				s.Elements[j].Count = nil
 				each(&s.Elements[j])
 			}
 		}

@@ -31,7 +31,7 @@ func after(have *Table, want *Ruleset, p *Plan) *Table {
 	for i := range table.Sets {
 		for j := range table.Sets[i].Elements {
 			e := &table.Sets[i].Elements[j]
-			e.Packets = counted[table.Sets[i].Name][e.Key].Packets
+			e.Count = counted[table.Sets[i].Name][e.Key].Count
 		}
 	}
 	return table
@@ -50,7 +50,7 @@ func TestCountsFollowTheBackend(t *testing.T) {
 	have := asTable(with(1, 1, 1))
 	turns := find(have.Sets, "turns4_tcp")
 	for i := range turns.Elements {
-		turns.Elements[i].Packets = uint64(10 * (i + 1))
+		turns.Elements[i].Count = &Count{Packets: uint64(10 * (i + 1))}
 	}
 	want := have.TargetConnections()
 	for _, shares := range [][]int{{1, 0, 1}, {0, 0, 1}, {0, 0, 0}, {0, 1, 0}, {3, 1, 2}, {1, 1, 0}, {1, 1, 1}} {

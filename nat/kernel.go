@@ -59,15 +59,18 @@ func (k *Kernel) Owns() (bool, error) {
 
 // Read reads natd's table as it stands, never a mix of two states: a read during which another program changed the
 // ruleset is begun again.
-func (k *Kernel) Read() (*Table, error) {
+func (k *Kernel) Read() (*Table, error) { return k.steady((*reader).read) }
+
+// steady reads what the function does of the table, again and again until nobody changed the ruleset meanwhile.
+func (k *Kernel) steady(read func(*reader) error) (*Table, error) {
 	for try := range readTries {
 		time.Sleep(time.Duration(try) * readPause)
 		before, err := generation(k.socket)
 		if err != nil {
 			return nil, err
 		}
-		r := reader{socket: k.socket, table: &Table{Generation: before}}
-		err = r.read()
+		r := newReader(k.socket, before)
+		err = read(r)
 		after, genErr := generation(k.socket)
 		if genErr != nil {
 			return nil, genErr

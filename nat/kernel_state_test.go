@@ -25,8 +25,8 @@ add element inet natd relays4 { 10.2.0.100 . tcp . 80 counter packets 12 bytes 7
 			m.nft(harm)
 			m.bring(want)
 			e := m.read().set(t, "relays4").Elements[0]
-			if e.Packets != 12 || e.Bytes != 720 {
-				t.Errorf("after %q: %d packets, %d bytes, want 12 and 720", harm, e.Packets, e.Bytes)
+			if e.Count == nil || *e.Count != (Count{12, 720}) {
+				t.Errorf("after %q: %v, want 12 packets and 720 bytes", harm, e.Count)
 			}
 		}
 	}

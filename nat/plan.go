@@ -33,6 +33,7 @@ type Hold struct {
 type Plan struct {
 	Retired []Element // listens that nothing serves any more; see Kernel.Release
 
+	want                    *Ruleset // what it leads to
 	remove, create, adopt   bool
 	makeGuard, removeGuard  bool
 	why                     string // the table is made anew

@@ -48,7 +48,7 @@ func TestConnections(t *testing.T) {
 	r := build(web(from(clientNet, "10.9.9.9/32"), protocols(TCP, UDP)), relayOf("ssh", 22, "10.3.0.1"))
 	for i := range r.Sets {
 		for j := range r.Sets[i].Elements {
-			r.Sets[i].Elements[j].Packets = 10
+			r.Sets[i].Elements[j].Count = &Count{Packets: 10}
 		}
 	}
 	if diff := cmp.Diff(map[string]uint64{"web": 40, "ssh": 10}, r.Connections().Relays); diff != "" {

@@ -28,7 +28,7 @@ func (b *builder) pool(f *familyUse, kind, name, comment string, addrs []netip.A
 		p.sizes[f.digit] = len(addrs)
 		s := b.set(f.nameOf(kind, name), []Field{slotField()}, []Field{f.dest})
 		for slot, a := range addrs {
-			s.add(Key("").slot(slot), addrValue(a), comment)
+			s.add(Key(b.keys.keep(appendSlot(b.buf[:0], slot))), addrValue(a), comment)
 		}
 	}
 	return Value(p.chain())

@@ -13,8 +13,13 @@ import (
 
 // reader reads one table from the kernel.
 type reader struct {
-	socket *nfnl.Socket
-	table  *Table
+	socket   *nfnl.Socket
+	table    *Table
+	elements *elementReader
+}
+
+func newReader(s *nfnl.Socket, generation uint32) *reader {
+	return &reader{socket: s, table: &Table{Generation: generation}, elements: newElementReader()}
 }
 
 func request(message uint8, attr uint16, name string) *nfnl.Builder {
@@ -62,6 +67,11 @@ func readHeader(s *nfnl.Socket, name string) (h header, err error) {
 
 // read fills the table.
 func (r *reader) read() error {
+	return r.readWith((*reader).allElements)
+}
+
+// readWith fills the table but for the elements, which are left to the function.
+func (r *reader) readWith(elements func(*reader) error) error {
 	t := r.table
 	guard, err := readHeader(r.socket, guardName)
 	if err != nil {
@@ -75,13 +85,17 @@ func (r *reader) read() error {
 	t.Exists, t.Flags, t.Owner = true, main.flags, main.owner
 	for _, part := range []struct {
 		name string
-		read func() error
-	}{{"chains", r.chains}, {"rules", r.rules}, {"sets", r.sets}, {"elements", r.elements}, {"objects", r.others}} {
-		if err := part.read(); err != nil {
-			return fmt.Errorf("read the %s of table inet %s: %w", part.name, TableName, err)
+		read func(*reader) error
+	}{{"chains", (*reader).chains}, {"rules", (*reader).rules}, {"sets", (*reader).sets}, {"elements", elements}, {"objects", (*reader).others}} {
+		if err := part.read(r); err != nil {
+			return readError(part.name, err)
 		}
 	}
 	return nil
+}
+
+func readError(what string, err error) error {
+	return fmt.Errorf("read the %s of table inet %s: %w", what, TableName, err)
 }
 
 func (r *reader) chains() error {
@@ -163,7 +177,7 @@ func (r *reader) others() error {
 		r.socket.Dump(request(unix.NFT_MSG_GETFLOWTABLE, attrFlowtableTable, TableName), count))
 }
 
-func (r *reader) elements() error {
+func (r *reader) allElements() error {
 	for i := range r.table.Sets {
 		s := &r.table.Sets[i]
 		if s.Key == nil || s.State {
@@ -180,28 +194,39 @@ func (r *reader) elementsOf(s *Set) error {
 	b := request(unix.NFT_MSG_GETSETELEM, unix.NFTA_SET_ELEM_LIST_TABLE, TableName)
 	b.String(unix.NFTA_SET_ELEM_LIST_SET, s.Name)
 	b.End()
-	elements := elementReader{make(map[string]string)}
+	var pieces [][]Element
+	piece := make([]Element, 0, elementsPerPiece)
 	catchAll := false
 	err := r.socket.Dump(b, func(m nfnl.Message) error {
 		for _, b := range nfnl.Attrs(nfnl.Attr(m.Attrs(), unix.NFTA_SET_ELEM_LIST_ELEMENTS)) {
 			catchAll = catchAll || nfnl.Attr(b, unix.NFTA_SET_ELEM_KEY) == nil
-			e := elements.decode(b)
+			e := r.elements.decode(b)
 			if s.Interval && nfnl.Attr(b, attrKeyEnd) == nil {
 				e.Key += e.Key // the kernel takes a key without an end for one value
 			}
-			s.Elements = append(s.Elements, e)
+			if len(piece) == cap(piece) {
+				pieces = append(pieces, piece)
+				piece = make([]Element, 0, min(2*cap(piece), elementsMostPerPiece))
+			}
+			piece = append(piece, e)
 		}
 		return nil
 	})
+	s.Elements = slices.Concat(append(pieces, piece)...) // without room to grow, as long as the table is held
 	if catchAll {
 		s.Key, s.Elements = nil, nil // an element for every key is nothing that natd makes
 	}
 	if err == nil && !unique(s.Elements) {
 		return nfnl.ErrInterrupted
 	}
-	s.Elements = slices.Clone(s.Elements) // without room to grow: a fifth of the memory, as long as the table is held
 	return err
 }
+
+// How many elements are read into one piece of memory before their number is known: the first, and most of the others.
+const (
+	elementsPerPiece     = 1 << 6
+	elementsMostPerPiece = 1 << 13
+)
 
 // unique puts the elements in the order of their keys, and tells whether each is there once. The kernel grows and shrinks the hash
 // table of a set behind the back of a dump, also after the change that was the reason, and goes on in the new table behind as

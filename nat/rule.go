@@ -121,7 +121,13 @@ func allZero(b []byte) bool {
 
 // encodeComment is user data that nft prints as a comment. Rules and set elements have the same number for it.
 func encodeComment(comment string) []byte {
-	return userdata.AppendString(nil, userdata.TypeComment, comment)
+	return appendComment(nil, comment)
+}
+
+// appendComment appends it: type, length, and the text with a zero byte behind it.
+func appendComment(b []byte, comment string) []byte {
+	b = append(b, byte(userdata.TypeComment), byte(len(comment)+1))
+	return append(append(b, comment...), 0)
 }
 
 // decodeComment reads the comment from user data; empty when there is none.

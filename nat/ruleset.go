@@ -56,11 +56,12 @@ type Set struct {
 	Prefixes bool          // a value is a network, by its first and last address
 	Counter  bool          // every element counts its lookups: for a nat chain, connections
 	State    bool          // rules fill it: its elements are no configuration, and natd does not look at them
-	Size     uint32        // the most elements of a State set
+	Size     uint32        // the most elements, of a State set or a large one
 	Timeout  time.Duration // how long an element of a State set stays unused; 0 = as long as it has connections
 	Keep     bool          // elements that are not wanted any more stay until Kernel.Release removes them
 	Elements []Element
 	userdata string // what nft prints the type from, beside the number of the type
+	room     int    // while it is built: how many elements it will have, where that is known
 }
 
 // newSetOf is a set of that shape. nft prints the names of the fields, if all have one, and typeof else.
@@ -72,11 +73,11 @@ func newSetOf(name string, key, data []Field) *Set {
 	return s
 }
 
-// sameShape tells whether the set is what is wanted, but for elements.
+// sameShape tells whether the set is what is wanted, but for elements, and the room for them where they are natd's.
 func (s *Set) sameShape(want *Set) bool {
 	return slices.EqualFunc(s.Key, want.Key, Field.same) && slices.EqualFunc(s.Data, want.Data, Field.same) &&
 		s.Interval == want.Interval && s.Prefixes == want.Prefixes && s.Counter == want.Counter &&
-		s.State == want.State && s.Size == want.Size && s.Timeout == want.Timeout && s.tells(want.userdata)
+		s.State == want.State && (!s.State || s.Size == want.Size) && s.Timeout == want.Timeout && s.tells(want.userdata)
 }
 
 // tells whether all of the user data is there. What is there besides changes nothing that nft prints: nft 1.1 writes it also for

@@ -95,7 +95,10 @@ type scenario struct {
 	answered time.Duration // more than 0: what is repeated is reported
 }
 
-func (s scenario) build() *Ruleset {
+func (s scenario) build() *Ruleset { return Build(s.placed()) }
+
+// placed is the spec and its placements.
+func (s scenario) placed() (*Spec, *Placements) {
 	places := &Placements{
 		Relays:   make([]Placement, len(s.relays)),
 		Gateways: make([]Placement, len(s.gateways)),
@@ -114,7 +117,7 @@ func (s scenario) build() *Ruleset {
 	for i := range s.statics {
 		places.Statics[i].Addrs = s.statics[i].SNAT.Addrs
 	}
-	return Build(&Spec{s.policy, s.relays, s.gateways, s.statics, s.reports, s.answered > 0}, places)
+	return &Spec{s.policy, s.relays, s.gateways, s.statics, s.reports, s.answered > 0}, places
 }
 
 // placed is the usual placement: the relay listens where it says or at the host's address, every backend takes

@@ -2,6 +2,7 @@ package nfnl
 
 import (
 	"encoding/binary"
+	"slices"
 
 	"golang.org/x/sys/unix"
 )
@@ -42,6 +43,9 @@ func (b *Builder) End() {
 	binary.NativeEndian.PutUint32(b.buf[b.start:], uint32(len(b.buf)-b.start))
 }
 
+// Grow makes room for so many more bytes.
+func (b *Builder) Grow(n int) { b.buf = slices.Grow(b.buf, n) }
+
 // Len is the number of bytes written so far.
 func (b *Builder) Len() int { return len(b.buf) }
 
@@ -53,6 +57,13 @@ func (b *Builder) Reset() { *b = Builder{buf: b.buf[:0]} }
 
 // Bytes appends an attribute with the payload as it is.
 func (b *Builder) Bytes(attr uint16, payload []byte) {
+	b.attr(attr, len(payload))
+	b.buf = append(b.buf, payload...)
+	b.pad()
+}
+
+// Text appends an attribute with the payload as it is, which need not be text.
+func (b *Builder) Text(attr uint16, payload string) {
 	b.attr(attr, len(payload))
 	b.buf = append(b.buf, payload...)
 	b.pad()
@@ -110,9 +121,8 @@ func (b *Builder) attr(attr uint16, size int) {
 }
 
 func (b *Builder) pad() {
-	for len(b.buf)%unix.NLA_ALIGNTO != 0 {
-		b.buf = append(b.buf, 0)
-	}
+	const zeros = "\x00\x00\x00"
+	b.buf = append(b.buf, zeros[:-len(b.buf)&(unix.NLA_ALIGNTO-1)]...)
 }
 
 // number gives the messages consecutive sequence numbers, the first one being first.

@@ -1,6 +1,7 @@
 package nfnl
 
 import (
+	"cmp"
 	"encoding/binary"
 	"errors"
 	"fmt"
@@ -64,6 +65,12 @@ func (s *Socket) Get(b *Builder, each func(Message) error) error {
 // Do sends the requests in b, each of which the kernel carries out or refuses for itself (conntrack takes no
 // batches), and calls refused for those that failed, by their index.
 func (s *Socket) Do(b *Builder, refused func(*Error)) error {
+	return s.Query(b, func(int, Message) error { return nil }, refused)
+}
+
+// Query is Do for requests that are answered: it calls answer for each answer with the index of its request. All answers wait in the
+// receive buffer until the last request has been read, so that there must be room for them. Every request needs NLM_F_ACK.
+func (s *Socket) Query(b *Builder, answer func(index int, m Message) error, refused func(*Error)) error {
 	count := uint32(b.Count())
 	if count == 0 {
 		return nil
@@ -72,9 +79,15 @@ func (s *Socket) Do(b *Builder, refused func(*Error)) error {
 	if err != nil {
 		return err
 	}
+	var failed error
 	for answered := uint32(0); answered < count; {
 		err := s.receive(func(m Message) error {
-			if index := m.Seq - first; m.Type == unix.NLMSG_ERROR && index < count {
+			index := m.Seq - first
+			switch {
+			case index >= count: // a late answer to a request that was given up
+			case m.Type != unix.NLMSG_ERROR:
+				failed = cmp.Or(failed, answer(int(index), m))
+			default:
 				answered++
 				if e := parseError(m, int(index)); e != nil {
 					refused(e)
@@ -86,7 +99,7 @@ func (s *Socket) Do(b *Builder, refused func(*Error)) error {
 			return fmt.Errorf("await netfilter's answers: %w", err)
 		}
 	}
-	return nil
+	return failed
 }
 
 // ask sends one request and hands its answers to next until that says it is done.

@@ -229,3 +229,30 @@ func TestParseError(t *testing.T) {
 		}
 	}
 }
+
+// Query hands on every answer with the index of its request, and ends with the last acknowledgement.
+func TestQuery(t *testing.T) {
+	t.Parallel()
+	s, kernel := newFake(t)
+	answer := func(offset int, n byte) reply {
+		r := data(n)
+		r.offset = offset
+		return r
+	}
+	kernel.serve([]reply{answer(0, 10), refusal(0, 0, "")}, []reply{refusal(1, unix.ENOENT, ""), answer(2, 12), answer(7, 99), refusal(2, 0, "")})
+	got, refused := make(map[int]byte), make(map[int]unix.Errno)
+	failed := errors.New("no answer that is understood")
+	err := s.Query(requests(3), func(i int, m Message) error {
+		got[i] = m.Attrs()[0]
+		return failed
+	}, func(e *Error) { refused[e.Index] = e.Errno })
+	if !errors.Is(err, failed) {
+		t.Errorf("Query: %v, want %v", err, failed)
+	}
+	if diff := cmp.Diff(map[int]byte{0: 10, 2: 12}, got); diff != "" {
+		t.Errorf("answers (-want +got):\n%s", diff)
+	}
+	if diff := cmp.Diff(map[int]unix.Errno{1: unix.ENOENT}, refused); diff != "" {
+		t.Errorf("refused (-want +got):\n%s", diff)
+	}
+}
