@@ -20,7 +20,7 @@ const (
 	// talkEvery is how many reloads pass until they speak.
 	talkEvery = 10
 	// piece is how long one load of connections takes: they follow each other without a pause.
-	piece = time.Second
+	piece = 250 * time.Millisecond
 )
 
 // reloads changes the relay that is hit again and again while connections to it begin as fast as they can, and others stay.
@@ -118,7 +118,7 @@ func events(ctx context.Context, s *Stand) ([]Figure, error) {
 		return nil, err
 	}
 	before := s.own()
-	r, err := s.Load.Load(ctx, load.Spec{Kind: load.Connect, Workers: workers, To: arena.Dial(s.Candidate, s.Job), Duration: piece})
+	r, err := s.Load.Load(ctx, load.Spec{Kind: load.Connect, Workers: workers, To: arena.Dial(s.Candidate, s.Job), Duration: time.Second})
 	if err == nil {
 		err = Settle(ctx, s)
 	}
