@@ -16,6 +16,9 @@ TIMEOUT  ?= 15m
 # How many tests of a package run at once: most wait for what they test, and not for a processor.
 PARALLEL ?= 4
 FUZZTIME ?= 30s
+# Go benchmarks: how often each runs, and which.
+COUNT    ?= 1
+MICRO    ?= .
 GOLANGCI := $(GO) run github.com/golangci/golangci-lint/v2/cmd/golangci-lint@v2.15.0
 
 # Where install puts things; a package build sets DESTDIR. Debian's zsh looks for what packages bring in a place of its own.
@@ -98,13 +101,18 @@ test-vm: root ## Boot virtual machines: packages, unit, upgrade, cloud-init, oth
 	$(GO) run ./internal/vm/scenarios -packages dist/vm -run '$(RUN)'
 
 .PHONY: bench
-bench: root deps-bench build ## Let natd compete with other rulesets and programs, in full: about an hour (root; BENCH has flags)
+bench: root deps-bench build ## Let natd compete with other rulesets and programs, in full: some hours (root; BENCH has flags)
 	$(GO) build -o '$(BIN)/bench' ./bench
 	nice -n -20 '$(BIN)/bench' -bin '$(BIN)' $(BENCH)
 
 .PHONY: bench-quick
 bench-quick: ## The same in less than two minutes
 	@$(MAKE) -s bench BENCH='-quick $(BENCH)'
+
+.PHONY: bench-micro
+bench-micro: ## Run Go's benchmarks COUNT times (1), those that match MICRO; benchstat compares two outputs
+	@$(GO) test -run='^$$' -bench='$(MICRO)' -benchmem -count=$(COUNT) -timeout=$(TIMEOUT) \
+		$$(grep -rl --include='*_test.go' '^func Benchmark' . | xargs -n1 dirname | sort -u)
 
 .PHONY: deps-bench
 deps-bench:

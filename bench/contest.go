@@ -21,11 +21,27 @@ type contest struct {
 	progress io.Writer
 	began    time.Time
 
+	part    string // of the report, which samples are for now
 	samples []report.Sample
 }
 
+// Parts of the report.
+const (
+	dataPath     = "Data path"
+	controlPlane = "Control plane"
+)
+
 // run measures every job.
 func (c *contest) run(ctx context.Context) error {
+	if err := c.data(ctx); err != nil {
+		return err
+	}
+	return c.control(ctx)
+}
+
+// data measures the data path.
+func (c *contest) data(ctx context.Context) error {
+	c.part = dataPath
 	for _, j := range c.plan.jobs {
 		for _, udp := range []bool{false, true} {
 			j.UDP = udp
@@ -93,11 +109,12 @@ func (c *contest) start(ctx context.Context, candidate arena.Candidate, j arena.
 	if err != nil {
 		return nil, err
 	}
+	a.Begin()
 	running, err := candidate.Start(ctx, a, j)
 	if err != nil {
 		return nil, errors.Join(err, a.Close())
 	}
-	return &measure.Stand{Arena: a, Candidate: candidate, Running: running, Job: j}, nil
+	return &measure.Stand{Arena: a, Candidate: candidate, Running: running, Job: j, Started: time.Since(a.Began())}, nil
 }
 
 // prepare prepares all stands for the measures.
@@ -171,7 +188,7 @@ func take(ctx context.Context, s *measure.Stand, m measure.Measure) ([]measure.F
 func (c *contest) keep(s *measure.Stand, heat, round int, figures []measure.Figure) {
 	for _, f := range figures {
 		c.samples = append(c.samples, report.Sample{
-			Measure: f.Name, Job: describe(s.Job), Candidate: s.Candidate.Name(), Heat: heat, Round: round, Value: f.Value,
+			Part: c.part, Measure: f.Name, Job: describe(s.Job), Candidate: s.Candidate.Name(), Heat: heat, Round: round, Value: f.Value,
 		})
 	}
 }
@@ -199,7 +216,7 @@ func (c *contest) excuse(j arena.Job, samples []report.Sample, beyond map[string
 		seen[s.Measure] = true
 		for name, why := range beyond {
 			note, _, _ := strings.Cut(why.Error(), "\n")
-			c.samples = append(c.samples, report.Sample{Measure: s.Measure, Job: describe(j), Candidate: name, Note: note})
+			c.samples = append(c.samples, report.Sample{Part: c.part, Measure: s.Measure, Job: describe(j), Candidate: name, Note: note})
 		}
 	}
 }

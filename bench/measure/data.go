@@ -23,6 +23,17 @@ const (
 	unrest = 15 * time.Second
 )
 
+// Names of figures of the data path, which goals are set for.
+const (
+	Connections = "new connections, 1/s"
+	PacketCost  = "processor time of an established packet, ns"
+)
+
+// Throughput is the name of that of so many streams.
+func Throughput(streams int) string {
+	return fmt.Sprintf("TCP throughput, %d streams, Gbit/s", streams)
+}
+
 // Lengths are how long one measurement takes.
 type Lengths struct {
 	Warm, Count time.Duration
@@ -65,7 +76,7 @@ func (l Lengths) connections(ctx context.Context, s *Stand) ([]Figure, error) {
 		return nil, err
 	}
 	return []Figure{
-		{"new connections, 1/s", perSecond(r.Opened, r.Took)},
+		{Connections, perSecond(r.Opened, r.Took)},
 		{"processor time of a new connection, us", each(s.cpu()-before+r.CPU, r.Total) / 1e3},
 	}, nil
 }
@@ -122,7 +133,7 @@ func (l Lengths) throughput(streams int) func(context.Context, *Stand) ([]Figure
 		}
 		const mib = 1 << 20
 		return []Figure{
-			{fmt.Sprintf("TCP throughput, %d streams, Gbit/s", streams), perSecond(r.Bytes, r.Took) * 8 / 1e9},
+			{Throughput(streams), perSecond(r.Bytes, r.Took) * 8 / 1e9},
 			{fmt.Sprintf("processor time of a MiB, %d streams, us", streams), each(s.cpu()-before+r.CPU, r.Total) * mib / 1e3},
 		}, nil
 	}
@@ -143,7 +154,7 @@ func (l Lengths) packets(ctx context.Context, s *Stand) ([]Figure, error) {
 	}
 	return []Figure{
 		{"UDP packets, 1/s", perSecond(r.Packets, r.Took)},
-		{"processor time of an established packet, ns", each(s.cpu()-before+r.CPU, r.Total)},
+		{PacketCost, each(s.cpu()-before+r.CPU, r.Total)},
 	}, nil
 }
 

@@ -21,6 +21,8 @@ type Stand struct {
 	Running   arena.Running
 	Job       arena.Job
 
+	// Started is how long the start took, until the last relay answered.
+	Started time.Duration
 	// Latency is that of all connections of the rounds so far.
 	Latency load.Histogram
 }

@@ -16,6 +16,7 @@ type Report struct {
 	Reference string   `json:"reference"`
 	// Candidates are the lines of the tables, in order.
 	Candidates []string  `json:"candidates"`
+	Verdicts   []Verdict `json:"goals"`
 	Summaries  []Summary `json:"summaries"`
 	Samples    []Sample  `json:"samples"`
 }
@@ -27,10 +28,15 @@ func (r *Report) Markdown(w io.Writer) error {
 	for _, m := range r.Method {
 		text.WriteString("- " + m + "\n")
 	}
-	for _, measure := range distinct(r.Summaries, func(s Summary) string { return s.Measure }) {
-		rows := slices.DeleteFunc(slices.Clone(r.Summaries), func(s Summary) bool { return s.Measure != measure })
-		fmt.Fprintf(&text, "\n### %s\n\n", measure)
-		r.table(&text, rows)
+	r.verdicts(&text)
+	for _, part := range distinct(r.Summaries, func(s Summary) string { return s.Part }) {
+		of := slices.DeleteFunc(slices.Clone(r.Summaries), func(s Summary) bool { return s.Part != part })
+		fmt.Fprintf(&text, "\n## %s\n", part)
+		for _, measure := range distinct(of, func(s Summary) string { return s.Measure }) {
+			rows := slices.DeleteFunc(slices.Clone(of), func(s Summary) bool { return s.Measure != measure })
+			fmt.Fprintf(&text, "\n### %s\n\n", measure)
+			r.table(&text, rows)
+		}
 	}
 	_, err := io.WriteString(w, text.String())
 	return err

@@ -20,6 +20,17 @@ func All() []arena.Candidate {
 	}
 }
 
+// Controlled are those whose control plane is measured: who has relays, and natd where others can take its rules away. One that logs
+// is none of its own there.
+func Controlled() (some []arena.Candidate) {
+	for _, c := range All() {
+		if _, direct := c.(arena.Direct); !direct && c.Name() != LoggingNatd().Name() {
+			some = append(some, c)
+		}
+	}
+	return append(some, GuardedNatd())
+}
+
 // stopped stops what has started but does not do its job.
 func stopped(ctx context.Context, r arena.Running, why error) error {
 	if err := r.Stop(context.WithoutCancel(ctx)); err != nil {

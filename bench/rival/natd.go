@@ -35,6 +35,11 @@ func ObservedNatd() arena.Candidate {
 	}}
 }
 
+// GuardedNatd is natd where others can take its rules away, as on kernels before 6.9.
+func GuardedNatd() arena.Candidate {
+	return Natd{name: "natd-guard", settings: func(string) string { return "[daemon]\nprotect = \"guard\"\n" }}
+}
+
 func quiet(string) string { return "" }
 
 // Name is the name of the candidate.
@@ -50,8 +55,9 @@ func (n Natd) Start(ctx context.Context, a *arena.Arena, j arena.Job) (arena.Run
 	if err := d.configure(j); err != nil {
 		return nil, err
 	}
+	a.Begin()
 	d.process, err = a.B.Start(filepath.Join(a.Programs, "natd"),
-		"--config", d.file(), "--socket", d.socket(), "--state", filepath.Join(dir, "state"))
+		"--config", d.File(), "--socket", d.socket(), "--state", filepath.Join(dir, "state"))
 	if err != nil {
 		return nil, err
 	}
@@ -69,7 +75,9 @@ type daemon struct {
 	process *lab.Process
 }
 
-func (d *daemon) file() string   { return filepath.Join(d.dir, "natd.toml") }
+// File is the configuration.
+func (d *daemon) File() string { return filepath.Join(d.dir, "natd.toml") }
+
 func (d *daemon) socket() string { return filepath.Join(d.dir, "natd.sock") }
 
 // configure writes the file, whole, under its name at once.
@@ -84,11 +92,11 @@ func (d *daemon) configure(j arena.Job) error {
 		}
 		text.WriteString(d.relay)
 	}
-	next := d.file() + ".next"
+	next := d.File() + ".next"
 	if err := os.WriteFile(next, []byte(text.String()), 0o600); err != nil {
 		return fmt.Errorf("writing natd's configuration: %w", err)
 	}
-	return os.Rename(next, d.file())
+	return os.Rename(next, d.File())
 }
 
 // quoted writes values as strings of TOML.
@@ -98,7 +106,7 @@ func quoted[T any](values []T) string {
 
 // Stop removes what natd made, and ends it.
 func (d *daemon) Stop(ctx context.Context) error {
-	_, err := d.natctl(ctx, "flush")
+	_, err := d.Natctl(ctx, "flush")
 	return errors.Join(err, d.process.Stop(), os.RemoveAll(d.dir))
 }
 
@@ -110,10 +118,15 @@ func (d *daemon) Change(ctx context.Context, is arena.Job) error {
 	if err := d.configure(is); err != nil {
 		return err
 	}
-	_, err := d.natctl(ctx, "reload")
+	d.arena.Begin()
+	_, err := d.Natctl(ctx, "reload")
 	return err
 }
 
-func (d *daemon) natctl(ctx context.Context, args ...string) (string, error) {
+// Log is what natd wrote so far.
+func (d *daemon) Log() string { return d.process.Log() }
+
+// Natctl runs natctl.
+func (d *daemon) Natctl(ctx context.Context, args ...string) (string, error) {
 	return d.arena.B.Run(ctx, filepath.Join(d.arena.Programs, "natctl"), append([]string{"--socket", d.socket()}, args...)...)
 }
