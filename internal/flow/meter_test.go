@@ -31,8 +31,15 @@ func newMetered(t *testing.T) *metered {
 	m := &metered{t: t, table: make(map[string]*Entry)}
 	m.Meter = NewMeter(ownerByPort, when(0))
 	m.Sink = m
-	m.Timeouts = Timeouts{"tcp_timeout_established": 100 * time.Hour, "tcp_timeout_time_wait": 120 * time.Second, "tcp_timeout_syn_sent": 60 * time.Second}
+	m.Timeouts = timeouts(map[string]time.Duration{
+		"tcp_timeout_established": 100 * time.Hour, "tcp_timeout_time_wait": 120 * time.Second, "tcp_timeout_syn_sent": 60 * time.Second,
+	})
 	return m
+}
+
+// timeouts is those of a kernel with these settings.
+func timeouts(set map[string]time.Duration) *Timeouts {
+	return ReadTimeouts(func(key string) time.Duration { return set[key] })
 }
 
 // ownerByPort owns what goes to port 80.
@@ -374,10 +381,10 @@ func TestMeterResumesNothingDamaged(t *testing.T) {
 // The last packet is found from the time that is left, and never outside of what is possible.
 func TestLastPacket(t *testing.T) {
 	t.Parallel()
-	timeouts := Timeouts{
-		"tcp_timeout_established": 432000 * time.Second, unacknowledged: 300 * time.Second, "tcp_timeout_time_wait": 120 * time.Second,
+	times := timeouts(map[string]time.Duration{
+		"tcp_timeout_established": 432000 * time.Second, "tcp_timeout_unacknowledged": 300 * time.Second, "tcp_timeout_time_wait": 120 * time.Second,
 		"udp_timeout": 30 * time.Second, "udp_timeout_stream": 120 * time.Second,
-	}
+	})
 	tcp := func(left uint32, state uint8) *Entry {
 		return &Entry{Proto: nat.TCP, Timeout: left, state: state, status: established}
 	}
@@ -399,7 +406,7 @@ func TestLastPacket(t *testing.T) {
 		"refused":                   {ended(&Entry{Proto: nat.TCP, state: 8, ToClient: Volume{1, 40}}, 90), 90},
 		"of no known protocol":      {&Entry{Proto: 99, Timeout: 600}, 100},
 	} {
-		if got := timeouts.lastPacket(c.e, when(50), when(100)); !got.Equal(when(c.want)) {
+		if got := times.lastPacket(c.e, when(50), when(100)); !got.Equal(when(c.want)) {
 			t.Errorf("%s: %v, want %v", name, got.Sub(when(0)), when(c.want).Sub(when(0)))
 		}
 	}
