@@ -55,6 +55,7 @@ type builder struct {
 	chosen   map[chooser]bool
 	pools    map[string]*pool // by the name of the chain
 	reports  bool             // what is refused, see Spec.ReportRefused
+	refusing map[string]bool  // chains that refuse and report
 	repeats  *repeats         // what is reported of what is not counted; nil for nothing
 }
 
@@ -70,7 +71,7 @@ type familyUse struct {
 }
 
 func newBuilder() *builder {
-	b := &builder{sets: make(map[string]*Set), chosen: make(map[chooser]bool), pools: make(map[string]*pool)}
+	b := &builder{sets: make(map[string]*Set), chosen: make(map[chooser]bool), pools: make(map[string]*pool), refusing: make(map[string]bool)}
 	for i, f := range families() {
 		use := &familyUse{
 			family: f, targets: make(map[Key]string), lengths: make(map[int]bool),
