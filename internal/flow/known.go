@@ -69,6 +69,8 @@ type known struct {
 	state  uint8
 	is4    bool
 	shown  bool // the sink knows it
+
+	changed bool // since it was saved
 }
 
 // restart takes it that the kernel counts from zero again, as "conntrack -L -z" makes it. What the sink is still to get stays.

@@ -54,6 +54,10 @@ type Meter struct {
 	lossy   bool      // events were lost in it
 	looked  bool      // there was a dump: what is new since then has begun since then
 
+	changed        []key    // connections, since the Meter was saved
+	changedTallies []uint32 // likewise, by their positions
+	isChanged      []bool   // for each tally
+
 	met      known  // room for a connection that is met for the first time: most are met when they end
 	sampling Sample // likewise for what the sink gets
 }
@@ -153,6 +157,7 @@ func (m *Meter) tracked(e *Entry, now time.Time, atEnd bool) {
 		k = new(known)
 		*k = m.met
 		m.live[id] = k
+		m.change(id, k)
 	}
 	k.seen = m.dumps
 	m.count(id, k, e, now)
@@ -181,6 +186,7 @@ func (m *Meter) find(id key, e *Entry) *known {
 			return k
 		case id.began != 0:
 			k.restart()
+			m.change(id, k)
 			return k
 		}
 		m.bury(id, k) // one without a time stamp may look like another before it
@@ -190,8 +196,7 @@ func (m *Meter) find(id key, e *Entry) *known {
 		return nil
 	}
 	m.met = known{tally: m.place(owner, e)}
-	m.tallies[m.met.tally].Begun++
-	m.version++
+	m.tally(m.met.tally).Begun++
 	return &m.met
 }
 
@@ -205,9 +210,13 @@ func (m *Meter) place(owner Owner, e *Entry) uint32 {
 	if !ok {
 		i = uint32(len(m.tallies))
 		m.places[t] = i
-		m.tallies = append(m.tallies, Tally{Owner: t.owner, Target: t.target})
+		m.addTally(Tally{Owner: t.owner, Target: t.target})
 	}
 	return i
+}
+
+func (m *Meter) addTally(t Tally) {
+	m.tallies, m.isChanged = append(m.tallies, t), append(m.isChanged, false)
 }
 
 // count adds what the connection has carried since it was counted last.
@@ -218,13 +227,13 @@ func (m *Meter) count(id key, k *known, e *Entry, now time.Time) {
 		if m.Sink != nil {
 			k.last = max(m.Timeouts.lastPacket(e, m.first(id, k), now).UnixNano(), at)
 		}
-		t := &m.tallies[k.tally]
+		t := m.tally(k.tally)
 		for _, c := range []carried{more, repeated} {
 			t.ToTarget.add(c.toTarget)
 			t.ToClient.add(c.toClient)
 		}
 		k.counted, k.sampled = carriedBy(e), k.sampled.since(repeated)
-		m.version++
+		m.change(id, k)
 	}
 }
 
@@ -239,11 +248,11 @@ func (m *Meter) bury(id key, k *known) {
 
 // end counts the end of a connection, which was read last as e.
 func (m *Meter) end(id key, k *known, e *Entry) {
-	switch t := &m.tallies[k.tally]; {
+	switch {
 	case e.Refused():
-		t.Refused++
+		m.tally(k.tally).Refused++
 	case !e.Replied():
-		t.Unanswered++
+		m.tally(k.tally).Unanswered++
 	}
 	m.sample(id, k, e, true)
 }
@@ -253,6 +262,7 @@ func (m *Meter) sample(id key, k *known, e *Entry, ended bool) {
 	more, shown := k.counted.since(k.sampled), k.shown
 	first := m.first(id, k)
 	k.sampled, k.shown = k.counted, true
+	m.change(id, k)
 	if m.Sink == nil {
 		return
 	}

@@ -1,6 +1,7 @@
 package flow
 
 import (
+	"bytes"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -318,6 +319,67 @@ func (m *metered) resumed(keep func(Owner) bool) *metered {
 		m.t.Fatal(err)
 	}
 	return next
+}
+
+// What has changed is all that is written again, and the next Meter knows as much as if everything had been. A line that was cut off counts for
+// nothing.
+func TestMeterSavesChanges(t *testing.T) {
+	t.Parallel()
+	m := newMetered(t)
+	var file bytes.Buffer
+	write := func(s *Saved) {
+		t.Helper()
+		if err := json.NewEncoder(&file).Encode(s); err != nil {
+			t.Fatal(err)
+		}
+	}
+	for i := range 100 {
+		carry(m.track(fmt.Sprint(i), fmt.Sprintf("10.1.0.5:%d", 1000+i), 1), 3, 300)
+	}
+	m.dump(2, true)
+	write(m.Save())
+	whole := file.Len()
+	for round := range 4 {
+		carry(m.table[fmt.Sprint(round)], 1, 100)
+		carry(m.track("short", "10.1.0.5:2", 3+round), 1, 100)
+		m.destroy("short", 3+round)
+		m.track(fmt.Sprint("more", round), fmt.Sprintf("10.1.0.6:%d", 1000+round), 3).Reply.Src = netip.MustParseAddrPort(fmt.Sprintf("10.3.0.101:%d", round))
+		m.dump(3+round, round == 2)
+		write(m.Changes())
+	}
+	m.destroy("9", 8)
+	write(m.Changes())
+	if changes := file.Len() - whole; changes > whole {
+		t.Errorf("what changed takes %d bytes, and all of it %d", changes, whole)
+	}
+	want := m.Save()
+	carry(m.table["5"], 1, 100)
+	m.dump(9, false)
+	write(m.Changes())
+	file.Truncate(file.Len() - 2)
+	got, err := ReadSaved(&file)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if diff := cmp.Diff(want.Tallies, got.Tallies, cmpopts.EquateComparable(netip.AddrPort{})); diff != "" {
+		t.Errorf("(-want +got):\n%s", diff)
+	}
+	resumed := func(s *Saved) map[key]known {
+		next := newMetered(t)
+		if err := next.Resume(s, everyOwner); err != nil {
+			t.Fatal(err)
+		}
+		live := make(map[key]known)
+		for id, k := range next.live {
+			if m.live[id] != nil { // what has ended since is forgotten by the next dumps
+				live[id] = *k
+			}
+		}
+		return live
+	}
+	if diff := cmp.Diff(resumed(want), resumed(got), cmp.AllowUnexported(key{}, known{}, carried{})); diff != "" {
+		t.Errorf("(-want +got):\n%s", diff)
+	}
 }
 
 func everyOwner(Owner) bool { return true }
