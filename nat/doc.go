@@ -59,7 +59,8 @@
 // Every element's comment is the name of its relay, or "gateway" or "static" and the name; every rule's says what the rule is
 // for. The elements that count count connections: a nat chain sees only the first packet of each.
 //
-// Where a Spec asks for it, what limits, relays without a backend and the strict policy refuse is reported to an nflog group first.
+// Where a Spec asks for it, what limits, relays without a backend and the strict policy refuse is reported to an nflog group first, up to
+// RefusedBurst packets a second.
 //
 // Likewise, packets of connections that begin are reported where connection tracking does not count them: see Spec.ReportRepeated.
 //

@@ -16,29 +16,30 @@ import (
 
 // Connections lists the tracked connections that belong to something natd translates, as far as they are asked for.
 func (h handler) Connections(ctx context.Context, which *control.ConnectionFilter) (*control.ConnectionList, error) {
-	return inLoop(ctx, h.d, func() (*control.ConnectionList, error) {
+	list, err := inLoop(ctx, h.d, func() (*control.ConnectionList, error) {
 		if err := h.d.askable(which); err != nil {
 			return nil, err
 		}
-		list := &control.ConnectionList{SchemaVersion: control.SchemaVersion, Connections: []control.Connection{}}
-		list.Conntrack = h.d.conntrackUse()
-		judge := h.d.judge.Load()
-		if judge == nil {
-			return list, nil
-		}
-		p := picker{order: orderOf(which.Sort), room: which.Limit}
-		err := h.d.conntrack.Entries(func(e *flow.Entry) {
-			if !wanted(which, e) {
-				return
-			}
-			if owner := judge.Owner(e); owner.Kind != "" && (which.Relay == "" || owner.Name == which.Relay) {
-				p.add(owner, e)
-			}
-		})
-		list.Connections, list.Matched, list.Active = p.connections(), p.matched, p.active
-		list.Truncated = list.Matched > len(list.Connections)
-		return list, err
+		return &control.ConnectionList{
+			SchemaVersion: control.SchemaVersion, Conntrack: h.d.conntrackUse(), Connections: []control.Connection{},
+		}, nil
 	})
+	judge := h.d.judge.Load()
+	if err != nil || judge == nil {
+		return list, err
+	}
+	p := picker{order: orderOf(which.Sort), room: which.Limit}
+	err = h.d.table.each(ctx, func(e *flow.Entry) {
+		if !wanted(which, e) {
+			return
+		}
+		if owner := judge.Owner(e); owner.Kind != "" && (which.Relay == "" || owner.Name == which.Relay) {
+			p.add(owner, e)
+		}
+	})
+	list.Connections, list.Matched, list.Active = p.connections(), p.matched, p.active
+	list.Truncated = list.Matched > len(list.Connections)
+	return list, err
 }
 
 // askable refuses to look for what cannot be there.

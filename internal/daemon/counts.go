@@ -1,6 +1,7 @@
 package daemon
 
 import (
+	"context"
 	"net/netip"
 	"time"
 
@@ -23,18 +24,13 @@ type count struct {
 	targets        map[netip.AddrPort]*count // of a relay only
 }
 
-// counts reads the counts of everything that the meter, nil where it does not tell, has none of. What cannot be read is left out: the
-// next pass reports it.
-func (d *Daemon) counts(metered *counts) *counts {
-	c, exact := metered, metered != nil
-	if !exact {
-		c = d.tracked()
-	}
+// counts adds what only the loop can tell. What cannot be read is left out: the next pass reports it.
+func (d *Daemon) counts(c *counts) *counts {
 	c.uses = c.portUse()
 	if have, err := d.kernel.Read(); err == nil {
 		d.lasting.see(have, time.Now())
 	}
-	if !exact {
+	if !c.accounting.Exact {
 		d.lasting.each(func(owner flow.Owner, target netip.AddrPort, total uint64) {
 			c.of(owner, target).connections.Total = total
 		})
@@ -42,7 +38,15 @@ func (d *Daemon) counts(metered *counts) *counts {
 	return c
 }
 
-// metered is what the meter has counted; nil when it does not run, or not in time. It is for any goroutine but the loop's, since it waits.
+// counted is what the meter says, or where it does not tell what is tracked now. It is for any goroutine but the loop's, since it waits.
+func (d *Daemon) counted(ctx context.Context) *counts {
+	if c := d.metered(); c != nil {
+		return c
+	}
+	return d.tracked(ctx)
+}
+
+// metered is what the meter has counted; nil when it does not run, or not in time.
 func (d *Daemon) metered() *counts {
 	c, judge := d.newCounts(), d.judge.Load()
 	if judge == nil {
@@ -67,12 +71,12 @@ func (d *Daemon) metered() *counts {
 }
 
 // tracked is what connection tracking says of the connections that it has now.
-func (d *Daemon) tracked() *counts {
+func (d *Daemon) tracked(ctx context.Context) *counts {
 	c, judge := d.newCounts(), d.judge.Load()
 	if judge == nil {
 		return c
 	}
-	if err := d.conntrack.Entries(func(e *flow.Entry) { c.add(judge, e) }); err != nil {
+	if err := d.table.each(ctx, func(e *flow.Entry) { c.add(judge, e) }); err != nil {
 		d.Log.Warn("the connections of relays cannot be counted", "error", err)
 	}
 	return c

@@ -42,6 +42,7 @@ type Daemon struct {
 
 	kernel    *nat.Kernel
 	conntrack *flow.Conntrack
+	table     table
 	host      *netconf.Host
 	sysctls   *netconf.Sysctls
 	metadata  *metadata
@@ -150,6 +151,7 @@ func Run(ctx context.Context, o Options, reload <-chan os.Signal) error {
 		Options: o, files: files, startedAt: time.Now(), since: make(map[string]time.Time),
 		repairs: rate.NewLimiter(repairRate, repairBurst), wake: make(chan struct{}, 1), requests: make(chan func()),
 	}
+	d.table = newTable()
 	d.resets = newResets(o.Log)
 	d.flowlog = newFlowLog(o.Log, os.Stdout, d.poke)
 	d.meter = newMeter(d)

@@ -36,15 +36,15 @@ func inLoop[T any](ctx context.Context, d *Daemon, f func() (T, error)) (T, erro
 	}
 }
 
-// Status looks before it answers, so that what it says is what the kernel says. The loop does not wait for the meter, which may have a
-// full table to read, or hang.
+// Status looks before it answers, so that what it says is what the kernel says. The loop does not wait for the counts: there may be a
+// full table to read.
 func (h handler) Status(ctx context.Context) (*control.Status, error) {
-	metered := h.d.metered()
+	counts := h.d.counted(ctx)
 	return inLoop(ctx, h.d, func() (*control.Status, error) {
 		if err := h.d.pass(); err != nil {
 			h.d.poke()
 		}
-		return h.d.status(metered), nil
+		return h.d.status(counts), nil
 	})
 }
 

@@ -9,7 +9,7 @@ import (
 )
 
 // status is what the last pass found, with the counts of the meter; nil where it does not tell.
-func (d *Daemon) status(metered *counts) *control.Status {
+func (d *Daemon) status(counted *counts) *control.Status {
 	s := &control.Status{
 		SchemaVersion: control.SchemaVersion, Version: d.Version, PID: os.Getpid(), StartedAt: d.startedAt,
 		Config:  control.Config{Path: d.cfg.Path, SHA256: d.cfg.SHA256, LoadedAt: d.loadedAt, Error: d.configErr},
@@ -20,7 +20,7 @@ func (d *Daemon) status(metered *counts) *control.Status {
 		Reasons: []string{},
 		Tunnels: []any{}, Routes: []any{},
 	}
-	counts := d.counts(metered)
+	counts := d.counts(counted)
 	s.Accounting = counts.accounting
 	s.Relays, s.Gateways, s.Statics = d.relayStatus(counts), d.gatewayStatus(counts), d.staticStatus(counts)
 	s.FlowLog = d.flowlog.state()

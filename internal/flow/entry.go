@@ -209,18 +209,36 @@ func decodeState(b []byte) uint8 {
 }
 
 func decodeTuple(b []byte) (t Tuple, proto nat.Protocol) {
-	l4 := nfnl.Attr(b, ctaTupleProto)
-	if num := nfnl.Attr(l4, ctaProtoNum); len(num) == 1 {
-		proto = nat.Protocol(num[0])
+	var src, dst netip.Addr
+	var ports [2]uint16
+	ok := false
+	for typ, part := range nfnl.Attrs(b) {
+		switch typ {
+		case ctaTupleIP:
+			src, dst, ok = decodeAddrs(part)
+		case ctaTupleProto:
+			proto, ports = decodePorts(part)
+		}
 	}
-	src, dst, ok := decodeAddrs(nfnl.Attr(b, ctaTupleIP))
 	if !ok {
 		return Tuple{}, proto
 	}
-	return Tuple{
-		Src: netip.AddrPortFrom(src, nfnl.Uint16(nfnl.Attr(l4, ctaProtoSrc))),
-		Dst: netip.AddrPortFrom(dst, nfnl.Uint16(nfnl.Attr(l4, ctaProtoDst))),
-	}, proto
+	return Tuple{Src: netip.AddrPortFrom(src, ports[0]), Dst: netip.AddrPortFrom(dst, ports[1])}, proto
+}
+
+// decodePorts reads the protocol of a tuple, and its ports: 0 where it has none.
+func decodePorts(b []byte) (proto nat.Protocol, ports [2]uint16) {
+	for typ, value := range nfnl.Attrs(b) {
+		switch {
+		case typ == ctaProtoNum && len(value) == 1:
+			proto = nat.Protocol(value[0])
+		case typ == ctaProtoSrc:
+			ports[0] = nfnl.Uint16(value)
+		case typ == ctaProtoDst:
+			ports[1] = nfnl.Uint16(value)
+		}
+	}
+	return proto, ports
 }
 
 // decodeAddrs reads the two addresses of a tuple, which are of the same family.
@@ -237,11 +255,16 @@ func decodeAddrs(ip []byte) (src, dst netip.Addr, ok bool) {
 	return src, dst, src.IsValid() && src.BitLen() == dst.BitLen()
 }
 
-func decodeVolume(b []byte) Volume {
-	return Volume{
-		Packets: nfnl.Uint64(nfnl.Attr(b, ctaCountersPackets)),
-		Bytes:   nfnl.Uint64(nfnl.Attr(b, ctaCountersBytes)),
+func decodeVolume(b []byte) (v Volume) {
+	for typ, value := range nfnl.Attrs(b) {
+		switch typ {
+		case ctaCountersPackets:
+			v.Packets = nfnl.Uint64(value)
+		case ctaCountersBytes:
+			v.Bytes = nfnl.Uint64(value)
+		}
 	}
+	return v
 }
 
 // family is the address family that requests about the entry name.
