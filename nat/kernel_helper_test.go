@@ -114,10 +114,11 @@ func normal(text string) string {
 		"tcp flags & (syn | ack) != syn", "tcp flags != syn / syn,ack",
 		"ct status & (confirmed | dnat) == dnat", "ct status dnat / confirmed,dnat",
 		"limit rate over 5/second burst 5 packets", "limit rate over 5/second",
+		"devices = { lo }", `devices = { "lo" }`, // what nft 1.0 prints, as 1.1 does
 	).Replace(text)
 	text = regexp.MustCompile(` counter packets \d+ bytes \d+`).ReplaceAllString(text, "")
 	text = inOrder(text, `(?s)elements = \{ (.*?) \}`, ",", "elements = {\n\t\t\t", ",\n\t\t\t", " }")
-	text = inOrder(text, `(?ms)^(\t(?:set|map|chain) .*?^\t\}\n)\}`, "\n\n", "\t", "\n\n\t", "\n}")
+	text = inOrder(text, `(?ms)^(\t(?:set|map|flowtable|chain) .*?^\t\}\n)\}`, "\n\n", "\t", "\n\n\t", "\n}")
 	return inOrder(text, `(?s)\A(.*)\n\}\n\z`, "\n}\n", "", "\n}\n", "\n}\n")
 }
 

@@ -77,7 +77,7 @@ func Parse(path string, data []byte) (*Config, error) {
 	sum := sha256.Sum256(data)
 	c := &Config{Path: path, SHA256: hex.EncodeToString(sum[:])}
 	c.Daemon = daemonOf(doc.table("daemon", daemonKeys))
-	c.Host, c.NAT.Forwarding = hostOf(doc.table("host", hostKeys))
+	c.Host = hostOf(doc.table("host", hostKeys), &c.NAT)
 	c.FlowLog = flowLogOf(doc.table("flow_log", flowLogKeys))
 	c.NAT.ReportRefused = c.FlowLog.On()
 	c.Metrics = metricsOf(doc.table("metrics", metricsKeys))
