@@ -2,9 +2,12 @@ package nat
 
 import (
 	"errors"
+	"fmt"
+	"net"
 	"slices"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/google/go-cmp/cmp"
 	"golang.org/x/sys/unix"
@@ -226,4 +229,77 @@ func TestFlowtableIsGuarded(t *testing.T) {
 	if err != nil && !errors.Is(err, ErrFastPath) {
 		t.Errorf("an interface that is not there: %v", err)
 	}
+}
+
+// The cost of an established datagram with the fast path and without, each time with all that the three hosts of the lab spend on it. It is
+// printed and not judged: machines differ, emulated ones above all.
+func TestFastPathCost(t *testing.T) {
+	w, s := newWire(t, 1500, 1500), sides4()
+	rulesets := map[bool]*Ruleset{}
+	for _, fast := range []bool{false, true} {
+		rules := relayed(s, []string{s.server}, protocols(UDP))
+		if fast {
+			rules.fast = []string{"client", "server"}
+		}
+		rulesets[fast] = rules.build()
+	}
+	w.lacks(t, rulesets[true])
+	lab.Check(t, w.host.SetSysctl("net.netfilter.nf_conntrack_acct", "1"))
+	_, err := w.server.EchoUDP(port80(s.server))
+	lab.Check(t, err)
+	took := map[bool][]time.Duration{}
+	for range 5 {
+		for fast, rules := range rulesets {
+			w.bring(rules)
+			conn, err := w.say(w.client, "", "udp", port80(s.in))
+			lab.Check(t, err)
+			w.stream(t, conn, fast)
+			took[fast] = append(took[fast], trips(t, conn))
+			lab.Check(t, conn.Close())
+		}
+	}
+	for _, all := range took {
+		slices.Sort(all)
+	}
+	slow, quick := took[false][2], took[true][2]
+	t.Logf("a datagram and its answer: %v by the rules, %v on the fast path: %.2f of it (each the median of 5: %v, %v)",
+		slow, quick, float64(quick)/float64(slow), took[false], took[true])
+}
+
+// stream sends to and fro until connection tracking takes it for a stream, and with the fast path that has it.
+func (w *wire) stream(t *testing.T, conn net.Conn, fast bool) {
+	t.Helper()
+	sign := "[ASSURED]"
+	if fast {
+		sign = "[OFFLOAD]"
+	}
+	lab.Eventually(t, patience, func() error {
+		trip(t, conn)
+		entries, err := w.host.Conntrack(t.Context(), "-p", "udp")
+		if err == nil && !strings.Contains(strings.Join(entries, "\n"), sign) {
+			err = fmt.Errorf("no %s in %q", sign, entries)
+		}
+		return err
+	})
+}
+
+// trips is how long a datagram and its answer take.
+func trips(t *testing.T, conn net.Conn) time.Duration {
+	t.Helper()
+	const count = 2000
+	began := time.Now()
+	for range count {
+		trip(t, conn)
+	}
+	return time.Since(began) / count
+}
+
+func trip(t *testing.T, conn net.Conn) {
+	t.Helper()
+	_ = conn.SetDeadline(time.Now().Add(patience))
+	said := make([]byte, 64)
+	_, err := conn.Write(said)
+	lab.Check(t, err)
+	_, err = conn.Read(said)
+	lab.Check(t, err)
 }
