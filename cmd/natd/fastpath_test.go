@@ -299,3 +299,39 @@ func TestFastPathSurvives(t *testing.T) {
 		t.Errorf("the end of the connection: %v", err)
 	}
 }
+
+// TestFastPathTunnel wants what goes through a tunnel to be relayed, without the fast path: since Linux 7.0 nothing arrives of what that sends
+// into an ip6tnl.
+func TestFastPathTunnel(t *testing.T) {
+	t.Parallel()
+	b := newFastBox(t, ipv4)
+	if !b.B.Addr6.IsValid() {
+		t.Skip("this kernel has no IPv6")
+	}
+	for _, end := range []struct {
+		host, peer *lab.Host
+		addr       string
+	}{{b.B, b.C, "10.99.0.1/30"}, {b.C, b.B, "10.99.0.2/30"}} {
+		const tunnel = "link add tun0 type ip6tnl mode ipip6 encaplimit none local %s remote %s dev %s"
+		args := strings.Fields(fmt.Sprintf(tunnel, end.host.Addr6, end.peer.Addr6, lab.Device))
+		if out, err := end.host.Run(t.Context(), "ip", args...); err != nil {
+			t.Skipf("no tunnels here: %v %s", err, out)
+		}
+		lab.Check(t, end.host.AddAddr("tun0", netip.MustParsePrefix(end.addr)))
+		lab.Check(t, end.host.SetUp("tun0", true))
+	}
+	echo(t, b.C, "tcp", "10.99.0.2:7000")
+	b.reload(b.fastRelay() + "\n[[relay]]\nname = \"tunnelled\"\nlisten = \"10.2.0.100:7009\"\nto = [\"10.99.0.2:7000\"]\n")
+	if f := b.status().Host.Flowtable; !slices.Equal(f.Interfaces, []string{lab.Device}) {
+		t.Errorf("the fast path is on %v", f.Interfaces)
+	}
+	c, err := b.A.Dial(t.Context(), "tcp", "10.2.0.100:7009")
+	lab.Check(t, err)
+	defer c.Close()
+	echoed(t, c, 200_000)
+	for _, k := range b.connections("--relay", "tunnelled") {
+		if k.Fast {
+			t.Errorf("it is on the fast path: %+v", k)
+		}
+	}
+}

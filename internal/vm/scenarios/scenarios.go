@@ -34,7 +34,7 @@ const dataPath = endToEnd +
 	"SourceSticks|AllBackendsDie|Backup|DatagramsFollow|Drain|Limits|NameOutage|" +
 	"Gateway|GatewayPool|Static|StaticInside|SegmentSizes|" +
 	"CountsAreExact|RepeatedPackets|FlowRecords|FlowRejects|AccountingIsGivenBack|Diagnose|DiagnoseWatch|FaultsOfTheKernel|" +
-	"FastPath|FastPathOff|FastPathClose|FastPathTTL|FastPathFollows|FastPathSurvives|" +
+	"FastPath|FastPathOff|FastPathClose|FastPathTTL|FastPathFollows|FastPathSurvives|FastPathTunnel|" +
 	"DualStack|IPv6Off|Forwarding6|TentativeAddress|NoRedirects6|Dig|SCTP|SCTPSockets|Ports)$'"
 
 // endToEnd begins a stage of natd's end-to-end tests: what selects them comes behind it, and a quote.
