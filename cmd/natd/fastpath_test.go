@@ -218,7 +218,7 @@ func TestFastPathTTL(t *testing.T) {
 func TestFastPathFollows(t *testing.T) {
 	t.Parallel()
 	b := newFastBox(t, ipv4)
-	d, err := b.Lab.Host("d")
+	d, err := b.Host("d")
 	lab.Check(t, err)
 	config := b.fastRelay() + "\n[[relay]]\nname = \"side\"\nlisten = \"10.9.0.1:7000\"\nto = [\"10.3.0.100:7000\"]\n"
 	connect := func() {
