@@ -207,13 +207,14 @@ func TestFlowtableIsGuarded(t *testing.T) {
 	connect := func(link string) {
 		lab.Check(t, lab.Connect(lab.End{Host: m.host, Name: link}, lab.End{Host: far, Name: link}))
 	}
-	connect("d0")
-	connect("d1")
+	for _, link := range []string{"d0", "d1", "d2"} {
+		connect(link)
+	}
 	m.bring(want)
 	before := m.list("ruleset")
 	for _, script := range []string{
 		"delete flowtable inet natd fast { devices = { d1 }; }",
-		"add flowtable inet natd other { hook ingress priority 0; devices = { lo }; }",
+		"add flowtable inet natd other { hook ingress priority 0; devices = { d2 }; }",
 		"delete element inet natd fastlinks { d0 }",
 	} {
 		m.nft(script)
