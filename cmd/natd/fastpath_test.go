@@ -106,9 +106,7 @@ func TestFastPath(t *testing.T) {
 		if links := b.status().Host.Flowtable.Interfaces; !slices.Equal(links, []string{lab.Device}) {
 			t.Errorf("the fast path is on %v", links)
 		}
-		rules, _, _ := b.natctl("rules", b.configPath())
-		_, err := b.B.RunInput(t.Context(), rules, "nft", "-c", "-f", "-")
-		lab.Check(t, err)
+		b.lintRules()
 		var w *wire
 		if f == ipv4 {
 			w = b.watchWire()
