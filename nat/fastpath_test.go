@@ -149,6 +149,10 @@ func TestFastPathRefusal(t *testing.T) {
 			t.Log(err)
 		}
 	}
+	gone := &nfnl.Error{Errno: unix.ENOENT}
+	if err := refusalOf(unix.NFT_MSG_DELFLOWTABLE, nil, gone); !errors.Is(err, ErrStale) || errors.Is(err, ErrFastPath) {
+		t.Errorf("an interface that went by itself: %v", err)
+	}
 	if about != 3 {
 		t.Errorf("%d messages are about the fast path, want 3", about)
 	}

@@ -12,6 +12,9 @@ import (
 // refusalOf says what the kernel refused, and whether that is because it cannot do it.
 func refusalOf(typ uint16, attrs []byte, refusal *nfnl.Error) error {
 	what := fmt.Sprintf("change table inet %s: the kernel refused %s", TableName, messageName(typ, attrs))
+	if typ&0xff == unix.NFT_MSG_DELFLOWTABLE && refusal.Errno == unix.ENOENT {
+		return ErrStale // an interface went, and the kernel took it out of the flowtable: look again
+	}
 	if refusesFastPath(typ, attrs) {
 		return fmt.Errorf("%s: %w: %w", what, ErrFastPath, refusal)
 	}
