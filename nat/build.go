@@ -47,7 +47,10 @@ func Build(spec *Spec, places *Placements) *Ruleset {
 			b.static(s, p.Addrs)
 		}
 	}
-	return b.ruleset(spec.Forwarding)
+	fast := b.fast(places.FastLinks)
+	r := b.ruleset(spec.Forwarding)
+	r.FastPath = fast
+	return r
 }
 
 // builder collects the elements of each set, and what of the features in use is not to be seen from the sets that there

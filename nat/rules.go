@@ -65,7 +65,7 @@ func (b *builder) chains(policy Forwarding) []Chain {
 		}
 		return all
 	}
-	forward := slices.Concat([]Rule{rule("established connections", ctAssured(), ctTranslated(), accept())}, each(b.clamping), b.repeats.answered(),
+	forward := slices.Concat(b.fastRules(), []Rule{rule("established connections", ctAssured(), ctTranslated(), accept())}, each(b.clamping), b.repeats.answered(),
 		[]Rule{rule("connections that begin, and errors", ctEstablished(), ctTranslated(), accept())}, b.repeats.unanswered(), each(b.forward))
 	if policy == ForwardStrict {
 		forward = append(forward, b.reportsPolicy()...)

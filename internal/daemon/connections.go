@@ -3,6 +3,7 @@ package daemon
 import (
 	"cmp"
 	"context"
+	"math"
 	"net/netip"
 	"slices"
 	"strings"
@@ -116,7 +117,13 @@ func orderOf(sort string) func(a, b found) int {
 	case control.SortByPackets:
 		return func(a, b found) int { return cmp.Compare(packets(b), packets(a)) }
 	case control.SortByTimeout:
-		return func(a, b found) int { return cmp.Compare(a.entry.Timeout, b.entry.Timeout) }
+		left := func(f found) uint32 {
+			if f.entry.Fast() {
+				return math.MaxUint32
+			}
+			return f.entry.Timeout
+		}
+		return func(a, b found) int { return cmp.Compare(left(a), left(b)) }
 	case control.SortByClient:
 		return func(a, b found) int { return a.entry.Orig.Src.Compare(b.entry.Orig.Src) }
 	}
@@ -141,7 +148,7 @@ func connection(owner flow.Owner, e *flow.Entry) control.Connection {
 	return control.Connection{
 		Relay: owner.Name, Kind: owner.Kind, Protocol: protocolText(e.Proto), State: e.State(),
 		Client: endText(e.Orig.Src), Listen: endText(e.Orig.Dst), SNAT: endText(e.Reply.Dst), Target: endText(e.Reply.Src),
-		Timeout: int(e.Timeout),
+		Timeout: int(e.Timeout), Fast: e.Fast(),
 		Bytes:   control.Volume{ToTarget: e.ToTarget.Bytes, ToClient: e.ToClient.Bytes},
 		Packets: control.Volume{ToTarget: e.ToTarget.Packets, ToClient: e.ToClient.Packets},
 	}

@@ -54,6 +54,9 @@ type Daemon struct {
 	startedAt time.Time
 	flushed   bool // by a request: nothing is repaired until the next reload
 
+	fast     fastPath
+	fastTold fast // what the log has of it
+
 	probes *probes
 	drains *drains
 	resets *resets
@@ -310,6 +313,7 @@ func (d *Daemon) use(cfg *config.Config, protect nat.Protect) {
 	d.refused = make(map[string]string)
 	d.forgetClaims()
 	d.placed, d.want = placed{}, nil
+	d.fast = fastPath{kernel: d.kernel, sysctls: d.sysctls, asked: d.fast.asked && d.fast.lacks == ""} // what it can, it can
 	d.sync.due = true
 	d.Level.Set(cfg.Daemon.LogLevel)
 	d.metadata.enable(cfg.Host.Metadata)

@@ -21,6 +21,8 @@ type facts struct {
 	instance  *instance          // nil where none is known
 	answered  time.Duration      // see nat.Placements.Answered
 	live      live
+
+	devices []netconf.Device // of the host; only where the fast path is wanted
 }
 
 // live is what changes by itself, without the host's network or the configuration changing.
@@ -29,6 +31,8 @@ type live struct {
 	verdict func(probe.Check) probe.Verdict
 	drained func(relay string, b *nat.Backend, addr netip.Addr) (since time.Time, ok bool) // by hand
 	idle    map[string]map[netip.AddrPort]bool                                             // takes no new connections in the table that natd found when it started
+
+	slow func(links []fastLink) string // see fastPath
 }
 
 // via is a destination and the interface that it should be reached by.
@@ -52,6 +56,9 @@ func gather(host *netconf.Host, sysctls *netconf.Sysctls, spec *nat.Spec, l live
 	f := &facts{
 		addresses: addresses, ways: make(map[netip.Addr]way), egress: make(map[via]way),
 		noIPv6: sysctls.IPv6(""), live: l, answered: answered(sysctls),
+	}
+	if err := f.lookUpFast(host, spec); err != nil {
+		return nil, err
 	}
 	return f, f.lookUp(host, spec)
 }

@@ -82,6 +82,7 @@ func (d *Daemon) refresh() (looked bool, err error) {
 		return true, nil
 	}
 	d.reportPlaces(next)
+	d.reportFast(&next.fast)
 	d.rememberPlaces(next.relays, next.statics)
 	d.placed, d.index = *next, nat.NewIndex(&d.cfg.NAT, next.facts.local())
 	d.want = nat.Build(&d.cfg.NAT, next.placements())
@@ -112,7 +113,7 @@ func (d *Daemon) placeAll(cfg *config.Config, refused map[string]string, anew bo
 }
 
 func (d *Daemon) factsFor(spec *nat.Spec, anew bool) (*facts, error) {
-	l := live{answer: d.probes.names.Answer, verdict: d.probes.health.Verdict, drained: d.drains.since, idle: d.idle}
+	l := live{answer: d.probes.names.Answer, verdict: d.probes.health.Verdict, drained: d.drains.since, idle: d.idle, slow: d.fast.slow}
 	if !anew {
 		d.facts.live = l
 		return d.facts, d.facts.lookUp(d.host, spec)

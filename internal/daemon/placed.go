@@ -14,20 +14,23 @@ type placed struct {
 	relays   []place
 	gateways []spot
 	statics  []spot
+	fast     fast
 }
 
 // placeOn decides about everything. refused holds the reasons why relays and statics, by name, may not take what they want.
 func placeOn(f *facts, spec *nat.Spec, refused map[string]string) *placed {
-	return &placed{
+	p := &placed{
 		facts: f, relays: f.place(spec, refused), gateways: f.placeGateways(spec), statics: f.placeStatics(spec, refused),
 	}
+	p.fast = f.placeFast(spec, p)
+	return p
 }
 
 // same tells whether two decisions agree in all that is done about them, and in their reasons.
 func (p *placed) same(o *placed) bool {
 	samePlace := func(a, b place) bool { return a.same(&b) }
 	sameSpot := func(a, b spot) bool { return a.same(&b) }
-	return p.facts.answered == o.facts.answered && slices.EqualFunc(p.relays, o.relays, samePlace) &&
+	return p.facts.answered == o.facts.answered && p.fast.same(&o.fast) && slices.EqualFunc(p.relays, o.relays, samePlace) &&
 		slices.EqualFunc(p.gateways, o.gateways, sameSpot) && slices.EqualFunc(p.statics, o.statics, sameSpot)
 }
 
@@ -35,7 +38,7 @@ func (p *placed) same(o *placed) bool {
 func (p *placed) placements() *nat.Placements {
 	return &nat.Placements{
 		Relays: relayPlacements(p.relays), Gateways: spotPlacements(p.gateways), Statics: spotPlacements(p.statics),
-		Answered: p.facts.answered,
+		Answered: p.facts.answered, FastLinks: p.fast.names(),
 	}
 }
 

@@ -23,8 +23,9 @@ const stepsShown = 5
 type syncState struct {
 	verified   bool // want was read back from the kernel, which has not changed since generation
 	generation uint32
-	settled    bool // the current want has been in the kernel, so what differs now is somebody's doing
-	due        bool // connections may contradict the configuration
+	fast       []string // the interfaces of the flowtable that was read
+	settled    bool     // the current want has been in the kernel, so what differs now is somebody's doing
+	due        bool     // connections may contradict the configuration
 	at         time.Time
 	repaired   control.Repairs
 	drift      *control.Drift
@@ -100,7 +101,7 @@ func (d *Daemon) reachOnce() error {
 		return err
 	}
 	if plan.Empty() && len(plan.Retired) == 0 {
-		d.sync.generation = have.Generation
+		d.sync.sees(have)
 		return nil
 	}
 	return d.readBack()
@@ -137,7 +138,7 @@ func (d *Daemon) carryOut(plan *nat.Plan, have *nat.Table, drifted bool) error {
 			d.Log.Warn("if natd is killed now, connections that should end may go on", "error", err)
 		}
 		if err := d.kernel.Apply(plan, have.Generation, d.hold); err != nil {
-			return err
+			return d.withoutFastPath(err)
 		}
 		d.leaving.boxes = append(d.leaving.boxes, removed...)
 		d.sync.steps = append(d.sync.steps, plan.Steps(planShown)...)
@@ -170,8 +171,16 @@ func (d *Daemon) readBack() error {
 	if left := nat.Diff(d.want, have, d.hold); !left.Empty() {
 		return fmt.Errorf("%w: after the change it still takes: %v", nat.ErrStale, left.Steps(stepsShown))
 	}
-	d.sync.generation = have.Generation
+	d.sync.sees(have)
 	return nil
+}
+
+// sees takes note of a table that is as wanted.
+func (s *syncState) sees(have *nat.Table) {
+	s.generation, s.fast = have.Generation, nil
+	if have.FastPath != nil {
+		s.fast = have.FastPath.Links
+	}
 }
 
 // countRepair counts one repair where those of its kind are counted, and remembers it for status.

@@ -52,6 +52,7 @@ const (
 	statusSrcNAT    = 1 << 4
 	statusDstNAT    = 1 << 5
 	statusDying     = 1 << 9
+	statusOffload   = 1 << 14
 )
 
 // Tuple is one direction of a connection. The ports are 0 where the protocol has none.
@@ -112,6 +113,9 @@ func (e *Entry) Refused() bool {
 	return !e.Assured()
 }
 
+// Fast tells whether the connection has the kernel's fast path. The kernel then tells neither its state nor a timeout: it does not forget it.
+func (e *Entry) Fast() bool { return e.status&statusOffload != 0 }
+
 // Dying tells whether the kernel is about to forget the entry: its event has been sent, or will be.
 func (e *Entry) Dying() bool { return e.status&statusDying != 0 }
 
@@ -120,6 +124,9 @@ func (e *Entry) Began() time.Time { return time.Unix(0, int64(e.began)) }
 
 // connects tells whether the protocol has connections, with a beginning and an end.
 func (e *Entry) connects() bool { return e.Proto == nat.TCP || e.Proto == nat.SCTP }
+
+// tcpEstablished is TCP_CONNTRACK_ESTABLISHED of enum tcp_conntrack.
+const tcpEstablished = 3
 
 // Over tells whether the connection has ended and is only remembered, so that late packets find their way: TCP's
 // TIME_WAIT and CLOSE (enum tcp_conntrack), SCTP's CLOSED (enum sctp_conntrack). Datagrams never say that they are the last.
@@ -191,6 +198,9 @@ func decodeEntry(attrs []byte, e *Entry) bool {
 		case ctaZone:
 			e.zone = append(e.zone[:0], b...)
 		}
+	}
+	if e.Fast() && e.Proto == nat.TCP && e.state == 0 {
+		e.state = tcpEstablished // others are not let in (nft_flow_offload_eval in net/netfilter/nft_flow_offload.c)
 	}
 	return e.Orig.Dst.IsValid() && e.Reply.Src.IsValid()
 }

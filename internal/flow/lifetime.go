@@ -80,6 +80,9 @@ func (s streaming) of(e *Entry) time.Duration {
 // time anew after which the kernel forgets the connection.
 func (t *Timeouts) lastPacket(e *Entry, first, now time.Time) time.Time {
 	left, at := time.Duration(e.Timeout)*time.Second, now
+	if e.Fast() && e.ended == 0 {
+		return within(at, first, now) // no packet of it starts a time anew
+	}
 	if e.ended != 0 {
 		left, at = 0, time.Unix(0, int64(e.ended))
 		if e.Refused() && e.Proto == nat.TCP {
