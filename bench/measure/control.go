@@ -27,7 +27,7 @@ const (
 	ReloadCount   = "reloads under load"
 	ReloadFailed  = "connections that failed during reloads"
 	ReloadBroken  = "long-lived connections that reloads broke"
-	Heal          = "no answer after nft flush ruleset, ms"
+	Heal          = "longest wait for an answer around nft flush ruleset, ms"
 	EventCost     = "processor time of the candidate for a new connection, us"
 	EventLost     = "times that connection tracking lost events"
 	LoadRuleset   = "load of natd's ruleset, ms"

@@ -146,7 +146,7 @@ func events(ctx context.Context, s *Stand) ([]Figure, error) {
 	return figures, err
 }
 
-// heal lets another program flush all rules, and says how long clients got no answer. They ask without a pause: a repair takes about as long
+// heal lets another program flush all rules, and says how long clients got no answer at most. They ask without a pause: a repair takes about as long
 // as a few questions, and may be over before that program has ended.
 func (t Times) heal(ctx context.Context, s *Stand) ([]Figure, error) {
 	if err := programOf(s); err != nil {
@@ -171,27 +171,23 @@ func (t Times) heal(ctx context.Context, s *Stand) ([]Figure, error) {
 	return []Figure{{Heal, ms(g.length)}}, nil
 }
 
-// outage asks again and again until the rules have been flushed and the relay answers, and says how long it did not.
-func (t Times) outage(ctx context.Context, s *Stand, flushed *atomic.Bool) (time.Duration, error) {
-	var failed, last time.Time
-	where, end := arena.Dial(s.Candidate, s.Job), time.Time{}
+// outage asks again and again until the rules have been flushed and the relay answers, and says how long it took at most from one answer to the
+// next: no outage was longer.
+func (t Times) outage(ctx context.Context, s *Stand, flushed *atomic.Bool) (longest time.Duration, err error) {
+	where, answered, end := arena.Dial(s.Candidate, s.Job), time.Now(), time.Time{}
 	for {
 		over := flushed.Load()
-		began := time.Now()
 		if over && end.IsZero() {
-			end = began.Add(t.Heal)
+			end = time.Now().Add(t.Heal)
 		}
 		err := s.Ask(ctx, "tcp", where)
 		now := time.Now()
-		switch {
-		case err != nil && failed.IsZero():
-			failed = began
-		case err == nil && !failed.IsZero() && last.IsZero():
-			last = now
+		if err == nil {
+			longest, answered = max(longest, now.Sub(answered)), now
 		}
 		switch {
 		case over && err == nil:
-			return last.Sub(failed), nil
+			return longest, nil
 		case over && now.After(end):
 			return 0, fmt.Errorf("%w: does not answer within %v", arena.ErrBeyond, t.Heal)
 		case ctx.Err() != nil:
