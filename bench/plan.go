@@ -47,11 +47,11 @@ func newPlan(args []string, errors io.Writer) (plan, error) {
 	flags := flag.NewFlagSet("bench", flag.ContinueOnError)
 	flags.SetOutput(errors)
 	flags.BoolVar(&f.quick, "quick", false, "less of everything: under two minutes")
-	flags.IntVar(&f.heats, "heats", 0, "how often everything is built anew (default 5; quick: 3)")
+	flags.IntVar(&f.heats, "heats", 0, "how often everything is built anew (default 5; quick: 2)")
 	flags.IntVar(&f.rounds, "rounds", 0, "rounds of a heat that count (default 10; quick: 3)")
 	flags.DurationVar(&f.slice, "slice", 0, "how long one measurement counts (default 100ms; quick: 50ms)")
 	flags.StringVar(&f.only, "only", "", "only candidates whose name matches the `regexp`; map, the reference, always takes part")
-	flags.StringVar(&f.measures, "measure", "", "only measures whose name matches the `regexp`: connections, latency, stream-1, stream-8, packets")
+	flags.StringVar(&f.measures, "measure", "", "only measures whose name matches the `regexp`: connections, latency, stream-1, stream-8, sustained, packets")
 	flags.StringVar(&f.relays, "relays", "", "`numbers` of relays (default 1,10,1000,10000,100000; quick: 1000)")
 	flags.StringVar(&f.prefixes, "prefixes", "", "`numbers` of sources of each of 1000 relays (default 1,5,100; quick: none)")
 	flags.StringVar(&f.programs, "bin", "bin", "the `directory` that has natd and natctl")
@@ -75,7 +75,7 @@ func (f *flagsOf) plan() (plan, error) {
 	count := cmp.Or(f.slice, 100*time.Millisecond)
 	relays, prefixes := cmp.Or(f.relays, "1,10,1000,10000,100000"), cmp.Or(f.prefixes, "1,5,100")
 	if f.quick {
-		p.heats, p.rounds, p.patience = cmp.Or(f.heats, 3), cmp.Or(f.rounds, 3), 10*time.Second
+		p.heats, p.rounds, p.patience = cmp.Or(f.heats, 2), cmp.Or(f.rounds, 3), 10*time.Second
 		count = cmp.Or(f.slice, 50*time.Millisecond)
 		relays, prefixes = cmp.Or(f.relays, "1000"), f.prefixes
 	} else if f.relays != "" {

@@ -33,7 +33,7 @@ func samples() []Sample {
 		{Measure: "new connections, 1/s", Job: "10 relays", Candidate: "natd", Round: 2, Value: 9000},
 		{Measure: "new connections, 1/s", Job: "10 relays", Candidate: "natd", Round: 3, Value: 4500},
 		{Measure: "new connections, 1/s", Job: "10 relays", Candidate: "map", Round: 3, Value: 5000},
-		{Measure: "new connections, 1/s", Job: "10 relays", Candidate: "slow", Note: "out of reach: too slow"},
+		{Measure: "new connections, 1/s", Job: "10 relays", Candidate: "slow", Note: "takes too long"},
 	}
 }
 
@@ -68,7 +68,9 @@ func TestMarkdown(t *testing.T) {
 |---|---:|
 | map | 10,000 ±54 % (1.00 ±0 %) |
 | natd | 9,000 ±54 % (0.90 ±0 %) |
-| slow | out of reach: too slow |
+| slow | beyond [1] |
+
+- [1] slow: takes too long
 `
 	if !strings.Contains(text.String(), want) {
 		t.Errorf("got\n%s\nwant in it\n%s", text.String(), want)
