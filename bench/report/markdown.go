@@ -39,7 +39,7 @@ func (r *Report) Markdown(w io.Writer) error {
 // table writes the table of one measure, and below it why some are out of it.
 func (r *Report) table(text *strings.Builder, rows []Summary) {
 	jobs := distinct(rows, func(s Summary) string { return s.Job })
-	notes := distinct(slices.DeleteFunc(slices.Clone(rows), func(s Summary) bool { return s.Note == "" }), Summary.reason)
+	var notes []string // in the order in which they are read
 	fmt.Fprintf(text, "| | %s |\n|---|%s\n", strings.Join(jobs, " | "), strings.Repeat("---:|", len(jobs)))
 	for _, candidate := range r.Candidates {
 		if !slices.ContainsFunc(rows, func(s Summary) bool { return s.Candidate == candidate }) {
@@ -50,7 +50,7 @@ func (r *Report) table(text *strings.Builder, rows []Summary) {
 			i := slices.IndexFunc(rows, func(s Summary) bool { return s.Candidate == candidate && s.Job == job })
 			cell := ""
 			if i >= 0 {
-				cell = rows[i].cell(notes)
+				cell = rows[i].cell(&notes)
 			}
 			text.WriteString(" " + cell + " |")
 		}
@@ -61,12 +61,9 @@ func (r *Report) table(text *strings.Builder, rows []Summary) {
 	}
 }
 
-// reason is why a candidate is out of a measure.
-func (s Summary) reason() string { return s.Candidate + ": " + s.Note }
-
 // cell is a summary in a table: the median, and the ratio to the reference with its spread. Who was out of it, perhaps in some heats only,
-// has the number of the reason.
-func (s Summary) cell(notes []string) string {
+// has the number of the reason among the notes.
+func (s *Summary) cell(notes *[]string) string {
 	text := "beyond"
 	if s.Rounds > 0 {
 		text = fmt.Sprintf("%s ±%.0f %%", number(s.Median), 100*s.Spread)
@@ -74,10 +71,14 @@ func (s Summary) cell(notes []string) string {
 	if s.Ratio != 0 {
 		text += fmt.Sprintf(" (%.2f ±%.0f %%)", s.Ratio, 100*s.RatioSpread)
 	}
-	if s.Note != "" {
-		text += fmt.Sprintf(" [%d]", slices.Index(notes, s.reason())+1)
+	if s.Note == "" {
+		return text
 	}
-	return text
+	reason := s.Candidate + ": " + s.Note
+	if !slices.Contains(*notes, reason) {
+		*notes = append(*notes, reason)
+	}
+	return fmt.Sprintf("%s [%d]", text, slices.Index(*notes, reason)+1)
 }
 
 // number writes a figure with three digits that count, or all before the point, in groups.

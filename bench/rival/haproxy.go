@@ -16,7 +16,7 @@ func HAProxy() arena.Candidate {
 		name: "haproxy",
 		unfit: func(j arena.Job) string {
 			if j.UDP {
-				return "haproxy relays no UDP"
+				return "relays no UDP"
 			}
 			return ""
 		},

@@ -20,7 +20,7 @@ func Nftlb() arena.Candidate {
 		name: "nftlb",
 		unfit: func(j arena.Job) string {
 			if j.Prefixes > 0 {
-				return "the lists of nftlb drop sources or exempt them, and none says who is served"
+				return "its lists drop sources or exempt them, and none says who is served"
 			}
 			return ""
 		},

@@ -77,9 +77,10 @@ func (p *program) configure(j arena.Job) error {
 	return nil
 }
 
-// Stop ends it.
+// Stop ends it and all that it has started. It is killed: the first process of a PID namespace misses signals that it has no handler for,
+// and a master that begins anew for a reload has none for a moment.
 func (p *program) Stop(ctx context.Context) error {
-	errs := []error{p.process.Stop()}
+	errs := []error{p.process.Kill()}
 	if p.clean != nil {
 		errs = append(errs, p.clean(ctx, p.arena.B))
 	}
@@ -133,7 +134,7 @@ func answers(ctx context.Context, a *arena.Arena, j arena.Job, processes ...*lab
 		go func() {
 			select {
 			case <-p.Done():
-				cancel(fmt.Errorf("%w: %v has ended: %s", arena.ErrBeyond, p, lastLine(p.Log())))
+				cancel(fmt.Errorf("%w: has ended: %s", arena.ErrBeyond, lastLine(p.Log())))
 			case <-alive.Done():
 			}
 		}()
@@ -141,6 +142,9 @@ func answers(ctx context.Context, a *arena.Arena, j arena.Job, processes ...*lab
 	err := a.Answered(alive, j, j.Listen(j.Hit()))
 	if err != nil && ctx.Err() == nil && alive.Err() != nil {
 		return context.Cause(alive)
+	}
+	if errors.Is(err, arena.ErrBeyond) {
+		return fmt.Errorf("%w: no answer within %v", arena.ErrBeyond, a.Patience) // which is the same each time
 	}
 	return err
 }

@@ -23,13 +23,12 @@ func (socat) Name() string { return "socat" }
 // Start starts all of them.
 func (socat) Start(ctx context.Context, a *arena.Arena, j arena.Job) (arena.Running, error) {
 	if j.Prefixes > 1 {
-		return nil, fmt.Errorf("%w: socat serves one range of sources", arena.ErrBeyond)
+		return nil, fmt.Errorf("%w: serves one range of sources", arena.ErrBeyond)
 	}
 	s := &socats{arena: a, job: j}
 	for began := time.Now(); len(s.processes) < j.Relays; {
 		if time.Since(began) > a.Patience {
-			late := fmt.Errorf("%w: takes more than %v to start, for %d are there by then", arena.ErrBeyond, a.Patience, len(s.processes))
-			return nil, stopped(ctx, s, late)
+			return nil, stopped(ctx, s, fmt.Errorf("%w: takes more than %v to start", arena.ErrBeyond, a.Patience))
 		}
 		p, err := s.start(len(s.processes))
 		if err == nil {
@@ -67,11 +66,11 @@ func (s *socats) start(i int) (*lab.Process, error) {
 	return start(s.arena.B, forConnections, "socat", listen, fmt.Sprintf("%s:%v", protocol, s.job.Target(i)))
 }
 
-// Stop ends them.
+// Stop ends them and their connections.
 func (s *socats) Stop(context.Context) error {
 	errs := make([]error, len(s.processes))
 	for i, p := range s.processes {
-		errs[i] = p.Stop()
+		errs[i] = p.Kill()
 	}
 	return errors.Join(errs...)
 }
@@ -85,7 +84,7 @@ func (s *socats) PIDs() []int {
 // Change starts that of the relay anew which is another. Its connections break.
 func (s *socats) Change(_ context.Context, is arena.Job) error {
 	hit := is.Hit()
-	if err := s.processes[hit].Stop(); err != nil {
+	if err := s.processes[hit].Kill(); err != nil {
 		return err
 	}
 	s.job = is
