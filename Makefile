@@ -49,9 +49,9 @@ access   = -m 0640 $(if $(DESTDIR),,$$(getent group natd >/dev/null && echo -g n
 PACKAGES := bind9-dnsutils conntrack curl dnsmasq-base gcc iperf3 iproute2 jq libc6-dev netbase netcat-openbsd nftables \
 	nginx-light procps systemd tcpdump
 # What the tests take, besides: a browser for the status page, other firewalls beside natd, a Prometheus.
-TEST_PACKAGES := chromium dbus-daemon firewalld fonts-dejavu-core iptables prometheus
+TEST_PACKAGES = chromium fonts-dejavu-core iptables prometheus $(BENCH_PACKAGES)
 # What takes part in the benchmark, besides.
-BENCH_PACKAGES :=
+BENCH_PACKAGES := dbus-daemon firewalld haproxy libnginx-mod-stream nftlb socat
 # What the check of the packages takes, besides.
 PACKAGE_TOOLS := jq lintian man-db mandoc mmdebstrap rpm shellcheck
 

@@ -113,7 +113,19 @@ func method(p plan) []string {
 			p.lives, p.times.Rest, p.times.Load, p.lives*p.loads, measure.ByNft),
 		"The client has the first processor and the server the last; what is forwarded is forwarded on the sender's.",
 		"Settings that are not the kernel's own: " + strings.Join(settings, ", ") + ".",
+		fmt.Sprintf("Each host can track %s connections (nf_conntrack_max).", tracked()),
+		"Ratios above 1 are good where a rate is measured, those below where a time is. \"map again\" is \"map\" once more: what differs by less " +
+			"than it does is noise. Who is \"beyond\" cannot do the job, or not within the limit; the reason is below the table.",
 	}
+}
+
+// tracked is how many connections a host can track.
+func tracked() string {
+	text, err := os.ReadFile("/proc/sys/net/netfilter/nf_conntrack_max")
+	if err != nil {
+		return "an unknown number of"
+	}
+	return strings.TrimSpace(string(text))
 }
 
 // publish writes the tables and the JSON.

@@ -56,7 +56,7 @@ func newPlan(args []string, errors io.Writer) (plan, error) {
 	flags := flag.NewFlagSet("bench", flag.ContinueOnError)
 	flags.SetOutput(errors)
 	flags.BoolVar(&f.quick, "quick", false, "less of everything: under two minutes")
-	flags.IntVar(&f.heats, "heats", 0, "how often everything is built anew (default 5, of the control plane 3; quick: 3 and 1)")
+	flags.IntVar(&f.heats, "heats", 0, "how often everything is built anew (default 5, of the control plane 3; quick: 2 and 1)")
 	flags.IntVar(&f.rounds, "rounds", 0, "rounds of a heat that count (default 10; quick: 3)")
 	flags.DurationVar(&f.slice, "slice", 0, "how long one measurement counts (default 100ms; quick: 50ms)")
 	flags.StringVar(&f.only, "only", "", "only candidates whose name matches the `regexp`; map, the reference, always takes part")
@@ -84,7 +84,7 @@ func (f *flagsOf) plan() (plan, error) {
 	count := cmp.Or(f.slice, 100*time.Millisecond)
 	relays, prefixes := cmp.Or(f.relays, "1,10,1000,10000,100000"), cmp.Or(f.prefixes, "1,5,100")
 	if f.quick {
-		p.heats, p.rounds, p.patience = cmp.Or(f.heats, 3), cmp.Or(f.rounds, 3), 10*time.Second
+		p.heats, p.rounds, p.patience = cmp.Or(f.heats, 2), cmp.Or(f.rounds, 3), 10*time.Second
 		count = cmp.Or(f.slice, 50*time.Millisecond)
 		relays, prefixes = cmp.Or(f.relays, "1000"), f.prefixes
 	} else if f.relays != "" {

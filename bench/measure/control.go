@@ -115,14 +115,6 @@ func peak(_ context.Context, s *Stand) ([]Figure, error) {
 	return []Figure{{Peak, s.memory("VmHWM")}}, nil
 }
 
-// own is the processor time of the candidate's processes so far.
-func (s *Stand) own() (total time.Duration) {
-	for _, pid := range s.Running.PIDs() {
-		total += processCPU(pid)
-	}
-	return total
-}
-
 // memory is that of the candidate's processes in MiB, by the name that the kernel has for it.
 func (s *Stand) memory(kind string) (mib float64) {
 	for _, pid := range s.Running.PIDs() {

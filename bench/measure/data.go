@@ -46,6 +46,7 @@ func Data(l Lengths) []Measure {
 		{Name: "latency", Take: l.latency, Finish: quantiles},
 		{Name: "stream-1", Take: l.throughput(1)},
 		{Name: "stream-8", Take: l.throughput(8)},
+		{Name: "sustained", Finish: l.sustained},
 		{Name: "packets", UDP: true, Prepare: flow, Take: l.packets},
 	}
 }
@@ -59,8 +60,11 @@ func (l Lengths) run(ctx context.Context, s *Stand, spec load.Spec) (load.Result
 	}
 	spec.To, spec.Warm, spec.Duration = arena.Dial(s.Candidate, s.Job), l.Warm, l.Count
 	result, err := s.Load.Load(ctx, spec)
+	if err != nil && ctx.Err() == nil {
+		err = fmt.Errorf("%w: %w", arena.ErrBeyond, err)
+	}
 	if err == nil && result.Failed > result.Opened/1000 {
-		err = fmt.Errorf("%d of %d connections failed: %s", result.Failed, result.Opened+result.Failed, result.Why)
+		err = fmt.Errorf("%w: %d of %d connections failed: %s", arena.ErrBeyond, result.Failed, result.Opened+result.Failed, result.Why)
 	}
 	return result, err
 }
@@ -110,17 +114,17 @@ func (l Lengths) latency(ctx context.Context, s *Stand) ([]Figure, error) {
 }
 
 // quantiles are those of the latency that there are enough connections for.
-func quantiles(s *Stand) (figures []Figure) {
+func quantiles(_ context.Context, s *Stand) (figures []Figure, _ error) {
 	for _, q := range []struct {
 		name   string
 		share  float64
 		enough int64
 	}{{"p50", 0.5, 0}, {"p99", 0.99, 500}, {"p99.9", 0.999, 5000}} {
 		if s.Latency.Count() >= q.enough {
-			figures = append(figures, Figure{"first answer, " + q.name + ", us", float64(s.Latency.Quantile(q.share)) / float64(time.Microsecond)})
+			figures = append(figures, Figure{fmt.Sprintf("first answer at %d connections/s, %s, us", rate, q.name), float64(s.Latency.Quantile(q.share)) / float64(time.Microsecond)})
 		}
 	}
-	return figures
+	return figures, nil
 }
 
 // throughput is what some connections carry together.

@@ -15,8 +15,8 @@ const Reference = "map"
 func All() []arena.Candidate {
 	return []arena.Candidate{
 		Routed(), RoutedTracked(),
-		Map(), PlainNatd(), LoggingNatd(), ObservedNatd(),
-		Seed(),
+		Map(), MapAgain(), PlainNatd(), LoggingNatd(), ObservedNatd(),
+		Seed(), HAProxy(), Nginx(), Socat(), Firewalld(), Nftlb(),
 	}
 }
 

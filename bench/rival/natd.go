@@ -2,6 +2,7 @@ package rival
 
 import (
 	"context"
+	"encoding/json"
 	"errors"
 	"fmt"
 	"os"
@@ -9,6 +10,7 @@ import (
 	"strings"
 
 	"natd/bench/arena"
+	"natd/internal/control"
 	"natd/internal/lab"
 )
 
@@ -18,6 +20,8 @@ type Natd struct {
 	// relay and settings are what the file has besides, in each relay and once.
 	relay    string
 	settings func(dir string) string
+	// observes is whether it has to hear of every connection.
+	observes bool
 }
 
 // PlainNatd relays, and does nothing besides.
@@ -30,7 +34,7 @@ func LoggingNatd() arena.Candidate {
 
 // ObservedNatd has metrics and a flow log.
 func ObservedNatd() arena.Candidate {
-	return Natd{name: "natd-observed", settings: func(dir string) string {
+	return Natd{name: "natd-observed", observes: true, settings: func(dir string) string {
 		return fmt.Sprintf("[metrics]\nlisten = \"127.0.0.1:9469\"\n[flow_log]\npath = %q\ninterval = \"10s\"\n", filepath.Join(dir, "flow.log"))
 	}}
 }
@@ -63,6 +67,9 @@ func (n Natd) Start(ctx context.Context, a *arena.Arena, j arena.Job) (arena.Run
 	}
 	if err := a.Answered(ctx, j, arena.Dial(n, j)); err != nil {
 		return nil, stopped(ctx, d, fmt.Errorf("%w; natd wrote:\n%s", err, d.process.Log()))
+	}
+	if n.observes {
+		return observer{d}, nil
 	}
 	return d, nil
 }
@@ -129,4 +136,23 @@ func (d *daemon) Log() string { return d.process.Log() }
 // Natctl runs natctl.
 func (d *daemon) Natctl(ctx context.Context, args ...string) (string, error) {
 	return d.arena.B.Run(ctx, filepath.Join(d.arena.Programs, "natctl"), append([]string{"--socket", d.socket()}, args...)...)
+}
+
+// observer is a natd at work that hears of connections.
+type observer struct{ *daemon }
+
+// Lost is how often natd has missed events of connections.
+func (o observer) Lost(ctx context.Context) (uint64, error) {
+	text, err := o.Natctl(ctx, "status", "--json")
+	if err != nil {
+		return 0, err
+	}
+	var status struct{ Accounting control.Accounting }
+	if err := json.Unmarshal([]byte(text), &status); err != nil {
+		return 0, fmt.Errorf("reading natd's status: %w", err)
+	}
+	if !status.Accounting.Exact {
+		return 0, errors.New("natd does not hear of every connection")
+	}
+	return status.Accounting.Lost, nil
 }
