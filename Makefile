@@ -16,6 +16,9 @@ TIMEOUT  ?= 15m
 # How many tests of a package run at once: most wait for what they test, and not for a processor.
 PARALLEL ?= 4
 FUZZTIME ?= 30s
+# Go benchmarks: how often each runs, and which.
+COUNT    ?= 1
+MICRO    ?= .
 GOLANGCI := $(GO) run github.com/golangci/golangci-lint/v2/cmd/golangci-lint@v2.15.0
 
 # Where install puts things; a package build sets DESTDIR. Debian's zsh looks for what packages bring in a place of its own.
@@ -46,9 +49,9 @@ access   = -m 0640 $(if $(DESTDIR),,$$(getent group natd >/dev/null && echo -g n
 PACKAGES := bind9-dnsutils conntrack curl dnsmasq-base gcc iperf3 iproute2 jq libc6-dev netbase netcat-openbsd nftables \
 	nginx-light procps systemd tcpdump
 # What the tests take, besides: a browser for the status page, other firewalls beside natd, a Prometheus.
-TEST_PACKAGES := chromium dbus-daemon firewalld fonts-dejavu-core iptables prometheus
+TEST_PACKAGES = chromium fonts-dejavu-core iptables prometheus $(BENCH_PACKAGES)
 # What takes part in the benchmark, besides.
-BENCH_PACKAGES :=
+BENCH_PACKAGES := dbus-daemon firewalld haproxy libnginx-mod-stream nftlb socat
 # What the check of the packages takes, besides.
 PACKAGE_TOOLS := jq lintian man-db mandoc mmdebstrap rpm shellcheck
 
@@ -98,13 +101,18 @@ test-vm: root ## Boot virtual machines: packages, unit, upgrade, cloud-init, oth
 	$(GO) run ./internal/vm/scenarios -packages dist/vm -run '$(RUN)'
 
 .PHONY: bench
-bench: root deps-bench build ## Let natd compete with other rulesets and programs, in full: about an hour (root; BENCH has flags)
+bench: root deps-bench build ## Let natd compete with other rulesets and programs, in full: some hours (root; BENCH has flags)
 	$(GO) build -o '$(BIN)/bench' ./bench
 	nice -n -20 '$(BIN)/bench' -bin '$(BIN)' $(BENCH)
 
 .PHONY: bench-quick
 bench-quick: ## The same in less than two minutes
 	@$(MAKE) -s bench BENCH='-quick $(BENCH)'
+
+.PHONY: bench-micro
+bench-micro: ## Run Go's benchmarks COUNT times (1), those that match MICRO; benchstat compares two outputs
+	@$(GO) test -run='^$$' -bench='$(MICRO)' -benchmem -count=$(COUNT) -timeout=$(TIMEOUT) \
+		$$(grep -rl --include='*_test.go' '^func Benchmark' . | xargs -n1 dirname | sort -u)
 
 .PHONY: deps-bench
 deps-bench:

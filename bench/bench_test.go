@@ -46,15 +46,19 @@ func TestContest(t *testing.T) {
 	var out strings.Builder
 	args := []string{
 		"-bin", programs, "-quick", "-heats", "1", "-rounds", "1", "-slice", "100ms", "-relays", "2", "-prefixes", "3",
-		"-only", "^(map|natd|routed)", "-json", path,
+		"-only", "^(map|natd|routed)", "-measure", "^(connections|latency|stream-|packets)", "-json", path,
 	}
 	lab.Check(t, run(t.Context(), args, &out, t.Output()))
 	text, err := os.ReadFile(path)
 	lab.Check(t, err)
 	var r report.Report
 	lab.Check(t, json.Unmarshal(text, &r))
-	figures := make(map[string]int)
+	figures, observed := make(map[string]int), make(map[string]float64)
 	for _, s := range r.Summaries {
+		if strings.HasPrefix(s.Measure, "sustained") {
+			observed[s.Measure] = s.Median
+			continue
+		}
 		if s.Note != "" || s.Median <= 0 {
 			t.Errorf("%s of %s (%s) is %v %s", s.Measure, s.Candidate, s.Job, s.Median, s.Note)
 		}
@@ -62,6 +66,9 @@ func TestContest(t *testing.T) {
 		if !strings.Contains(out.String(), "### "+s.Measure) {
 			t.Errorf("the table has no %s", s.Measure)
 		}
+	}
+	if lost, told := observed["sustained connections: times that events were lost"]; !told || lost > 0 || len(observed) != 4 {
+		t.Errorf("of the observer it tells %v", observed)
 	}
 	for _, name := range r.Candidates {
 		if figures[name] != figures[rival.Reference] || figures[name] == 0 {

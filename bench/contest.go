@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"maps"
 	"strings"
 	"sync"
 	"time"
@@ -21,16 +22,33 @@ type contest struct {
 	progress io.Writer
 	began    time.Time
 
+	part    string // of the report, which samples are for now
 	samples []report.Sample
 }
 
+// Parts of the report.
+const (
+	dataPath     = "Data path"
+	controlPlane = "Control plane"
+)
+
 // run measures every job.
 func (c *contest) run(ctx context.Context) error {
+	if err := c.data(ctx); err != nil {
+		return err
+	}
+	return c.control(ctx)
+}
+
+// data measures the data path.
+func (c *contest) data(ctx context.Context) error {
+	c.part = dataPath
 	for _, j := range c.plan.jobs {
 		for _, udp := range []bool{false, true} {
 			j.UDP = udp
+			beyond := make(map[string]error)
 			for heat := range c.plan.heats {
-				if err := c.heat(ctx, j, heat); err != nil {
+				if err := c.heat(ctx, j, heat, beyond); err != nil {
 					return fmt.Errorf("%s: %w", describe(j), err)
 				}
 			}
@@ -40,8 +58,8 @@ func (c *contest) run(ctx context.Context) error {
 }
 
 // heat starts all candidates, measures them in turn, and stops them. What chance gives an arena, such as where its memory lies, is worth
-// several per cent for as long as it lives: so there are several heats.
-func (c *contest) heat(ctx context.Context, j arena.Job, heat int) (err error) {
+// several per cent for as long as it lives: so there are several heats. Those that a job is beyond are not tried again.
+func (c *contest) heat(ctx context.Context, j arena.Job, heat int, beyond map[string]error) (err error) {
 	var measures []measure.Measure
 	for _, m := range c.plan.measures {
 		if m.UDP == j.UDP {
@@ -57,8 +75,10 @@ func (c *contest) heat(ctx context.Context, j arena.Job, heat int) (err error) {
 			err = errors.Join(err, s.Running.Stop(context.WithoutCancel(ctx)), s.Close())
 		}
 	}()
-	beyond := make(map[string]error)
 	for _, candidate := range c.plan.candidates {
+		if beyond[candidate.Name()] != nil {
+			continue
+		}
 		c.say("%s: starting %s", describe(j), candidate.Name())
 		stand, err := c.start(ctx, candidate, j)
 		switch {
@@ -79,12 +99,14 @@ func (c *contest) heat(ctx context.Context, j arena.Job, heat int) (err error) {
 	if err := prepare(ctx, measures, stands); err != nil {
 		return err
 	}
-	from := len(c.samples)
-	if err := c.rounds(ctx, heat, measures, stands); err != nil {
-		return err
-	}
-	c.excuse(j, c.samples[from:], beyond)
-	return nil
+	return c.rounds(ctx, heat, measures, stands, beyond)
+}
+
+// tally is what a heat brings for a measure.
+type tally struct {
+	measure.Measure
+	samples []report.Sample
+	failed  map[string]error // why a candidate is measured no more
 }
 
 // start starts a candidate in an arena of its own.
@@ -93,11 +115,12 @@ func (c *contest) start(ctx context.Context, candidate arena.Candidate, j arena.
 	if err != nil {
 		return nil, err
 	}
+	a.Begin()
 	running, err := candidate.Start(ctx, a, j)
 	if err != nil {
 		return nil, errors.Join(err, a.Close())
 	}
-	return &measure.Stand{Arena: a, Candidate: candidate, Running: running, Job: j}, nil
+	return &measure.Stand{Arena: a, Candidate: candidate, Running: running, Job: j, Started: time.Since(a.Began())}, nil
 }
 
 // prepare prepares all stands for the measures.
@@ -121,14 +144,18 @@ func prepare(ctx context.Context, measures []measure.Measure, stands []*measure.
 
 // rounds takes each measure of all stands, again and again. The order is another one in each round, so that nobody always
 // follows the same one. The first round warms up, and does not count.
-func (c *contest) rounds(ctx context.Context, heat int, measures []measure.Measure, stands []*measure.Stand) error {
+func (c *contest) rounds(ctx context.Context, heat int, measures []measure.Measure, stands []*measure.Stand, beyond map[string]error) error {
+	tallies := make([]*tally, len(measures))
+	for i, m := range measures {
+		tallies[i] = &tally{Measure: m, failed: maps.Clone(beyond)}
+	}
 	for round := range c.plan.rounds + 1 {
 		if len(stands) > 0 {
 			c.say("%s: heat %d of %d: round %d of %d", describe(stands[0].Job), heat+1, c.plan.heats, round, c.plan.rounds)
 		}
-		for _, m := range measures {
+		for _, t := range tallies {
 			for _, s := range turn(stands, round) {
-				figures, err := take(ctx, s, m)
+				figures, err := c.take(ctx, t, s, t.Take)
 				if err != nil {
 					return err
 				}
@@ -136,42 +163,66 @@ func (c *contest) rounds(ctx context.Context, heat int, measures []measure.Measu
 					s.Latency = nil
 					continue
 				}
-				c.keep(s, heat, round, figures)
+				c.count(t, s, heat, round, figures)
 			}
 		}
 	}
-	c.finish(heat, measures, stands)
+	return c.finish(ctx, heat, tallies, stands)
+}
+
+// finish keeps what a heat says as a whole.
+func (c *contest) finish(ctx context.Context, heat int, tallies []*tally, stands []*measure.Stand) error {
+	for _, t := range tallies {
+		for _, s := range stands {
+			figures, err := c.take(ctx, t, s, t.Finish)
+			if err != nil {
+				return err
+			}
+			c.count(t, s, heat, 0, figures)
+		}
+		if len(stands) > 0 && t.Take != nil {
+			c.excuse(stands[0].Job, t.samples, t.failed)
+		}
+	}
 	return nil
 }
 
-// finish keeps what all rounds of a heat say together.
-func (c *contest) finish(heat int, measures []measure.Measure, stands []*measure.Stand) {
-	for _, m := range measures {
-		for _, s := range stands {
-			if m.Finish != nil {
-				c.keep(s, heat, 0, m.Finish(s))
-			}
-		}
+// take takes a measure of a stand, once, in one of the ways that it has. Who does not stand it twice, for once is bad luck on a busy
+// machine, is out of it until the next heat.
+func (c *contest) take(ctx context.Context, t *tally, s *measure.Stand, way measure.Way) ([]measure.Figure, error) {
+	name := s.Candidate.Name()
+	if way == nil || t.failed[name] != nil {
+		return nil, nil
 	}
-}
-
-// take takes a measure of a stand, once.
-func take(ctx context.Context, s *measure.Stand, m measure.Measure) ([]measure.Figure, error) {
-	figures, err := m.Take(ctx, s)
-	if ctx.Err() != nil {
+	figures, err := way(ctx, s)
+	if errors.Is(err, arena.ErrBeyond) && ctx.Err() == nil {
+		figures, err = way(ctx, s)
+	}
+	switch {
+	case ctx.Err() != nil:
 		return nil, errors.New("interrupted")
-	}
-	if err != nil {
-		return nil, fmt.Errorf("%s of %s: %w", m.Name, s.Candidate.Name(), err)
+	case errors.Is(err, arena.ErrBeyond):
+		c.say("%s: %s of %s: %v", describe(s.Job), t.Name, name, err)
+		t.failed[name] = err
+		return nil, nil
+	case err != nil:
+		return nil, fmt.Errorf("%s of %s: %w", t.Name, name, err)
 	}
 	return figures, nil
+}
+
+// count keeps figures of a measure.
+func (c *contest) count(t *tally, s *measure.Stand, heat, round int, figures []measure.Figure) {
+	from := len(c.samples)
+	c.keep(s, heat, round, figures)
+	t.samples = append(t.samples, c.samples[from:]...)
 }
 
 // keep keeps figures for the report.
 func (c *contest) keep(s *measure.Stand, heat, round int, figures []measure.Figure) {
 	for _, f := range figures {
 		c.samples = append(c.samples, report.Sample{
-			Measure: f.Name, Job: describe(s.Job), Candidate: s.Candidate.Name(), Heat: heat, Round: round, Value: f.Value,
+			Part: c.part, Measure: f.Name, Job: describe(s.Job), Candidate: s.Candidate.Name(), Heat: heat, Round: round, Value: f.Value,
 		})
 	}
 }
@@ -199,7 +250,8 @@ func (c *contest) excuse(j arena.Job, samples []report.Sample, beyond map[string
 		seen[s.Measure] = true
 		for name, why := range beyond {
 			note, _, _ := strings.Cut(why.Error(), "\n")
-			c.samples = append(c.samples, report.Sample{Measure: s.Measure, Job: describe(j), Candidate: name, Note: note})
+			note = strings.TrimPrefix(note, arena.ErrBeyond.Error()+": ")
+			c.samples = append(c.samples, report.Sample{Part: c.part, Measure: s.Measure, Job: describe(j), Candidate: name, Note: note})
 		}
 	}
 }

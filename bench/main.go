@@ -13,12 +13,14 @@ import (
 	"os/exec"
 	"os/signal"
 	"path/filepath"
+	"slices"
 	"strings"
 	"syscall"
 	"time"
 
 	"natd/bench/arena"
 	"natd/bench/load"
+	"natd/bench/measure"
 	"natd/bench/report"
 	"natd/bench/rival"
 )
@@ -54,18 +56,26 @@ func run(ctx context.Context, args []string, out, progress io.Writer) (err error
 		return err
 	}
 	r := &report.Report{
-		Machine: machine, Method: method(p), Reference: rival.Reference, Candidates: names(p.candidates),
-		Summaries: report.Summarise(c.samples, rival.Reference), Samples: c.samples,
+		Machine: machine, Method: method(p), Reference: rival.Reference, Candidates: tookPart(p, c.samples),
+		Summaries: report.Summarise(c.samples, rival.Reference, measure.ByNft), Samples: c.samples,
 	}
+	r.Verdicts = report.Judge(goals(p), c.samples)
 	c.say("done")
 	return errors.Join(publish(p, r, out), compare(p, r, out))
 }
 
-func names(candidates []arena.Candidate) (all []string) {
-	for _, c := range candidates {
+// tookPart are those that the samples tell of, in the order of the tables.
+func tookPart(p plan, samples []report.Sample) (all []string) {
+	for _, c := range slices.Concat(p.candidates, p.controlled) {
 		all = append(all, c.Name())
 	}
-	return all
+	var some []string
+	for _, name := range append(all, measure.ByNatd, measure.ByNft) {
+		if !slices.Contains(some, name) && slices.ContainsFunc(samples, func(s report.Sample) bool { return s.Candidate == name }) {
+			some = append(some, name)
+		}
+	}
+	return some
 }
 
 // ready tells what is missing on this machine, and how to get it.
@@ -98,9 +108,24 @@ func method(p plan) []string {
 			"in another order each round, %v each time.", p.heats, p.rounds, p.lengths.Count),
 		fmt.Sprintf("A cell has the median of the medians of the heats, and how far it may be off; in parentheses the same of its ratio to %q "+
 			"in the same round.", rival.Reference),
+		fmt.Sprintf("The control plane: %d lives of each candidate, from start to end, each with every stage once; %v of rest, reloads under load "+
+			"for %v at most. Rulesets are loaded and read %d times each, by natd's means and nft's in turn, the ratio is to %q.",
+			p.lives, p.times.Rest, p.times.Load, p.lives*p.loads, measure.ByNft),
 		"The client has the first processor and the server the last; what is forwarded is forwarded on the sender's.",
 		"Settings that are not the kernel's own: " + strings.Join(settings, ", ") + ".",
+		fmt.Sprintf("Each host can track %s connections (nf_conntrack_max).", tracked()),
+		"Ratios above 1 are good where a rate is measured, those below where a time is. \"map again\" is \"map\" once more: what differs by less " +
+			"than it does is noise. Who is \"beyond\" cannot do the job, or not within the limit; the reason is below the table.",
 	}
+}
+
+// tracked is how many connections a host can track.
+func tracked() string {
+	text, err := os.ReadFile("/proc/sys/net/netfilter/nf_conntrack_max")
+	if err != nil {
+		return "an unknown number of"
+	}
+	return strings.TrimSpace(string(text))
 }
 
 // publish writes the tables and the JSON.

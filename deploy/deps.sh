@@ -40,7 +40,7 @@ apt-get install -q -y --no-install-recommends $missing
 
 # Nor at the next boot, nor now, should that program of the administrator allow it.
 command -v systemctl >/dev/null || exit 0
-for service in nginx firewalld prometheus; do
+for service in nginx firewalld haproxy nftlb prometheus; do
 	case $missing in
 	*" $service"*) systemctl disable --quiet --now "$service.service" || true ;;
 	esac

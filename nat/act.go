@@ -46,11 +46,15 @@ func masquerade() part { return part{"masquerade", []expr.Any{&expr.Masq{}}} }
 func (f family) reject(p Protocol) part {
 	switch {
 	case p == TCP:
-		return part{"reject with tcp reset", []expr.Any{&expr.Reject{Type: unix.NFT_REJECT_TCP_RST}}}
+		return rejectTCP()
 	case f.size == 4:
 		return part{"reject with icmp port-unreachable", []expr.Any{&expr.Reject{Type: unix.NFT_REJECT_ICMP_UNREACH, Code: 3}}}
 	}
 	return part{"reject with icmpv6 port-unreachable", []expr.Any{&expr.Reject{Type: unix.NFT_REJECT_ICMP_UNREACH, Code: 4}}}
+}
+
+func rejectTCP() part {
+	return part{"reject with tcp reset", []expr.Any{&expr.Reject{Type: unix.NFT_REJECT_TCP_RST}}}
 }
 
 // The maximum segment size is the two bytes behind kind and length of TCP option 2 (RFC 9293, section 3.7.1). The kernel lowers
@@ -87,6 +91,11 @@ func logAs(prefix string, group uint16) part {
 		text += fmt.Sprintf("prefix %q ", prefix)
 	}
 	return part{fmt.Sprintf("%sgroup %d snaplen %d", text, group, logSnap), []expr.Any{log}}
+}
+
+// goTo goes to a chain.
+func goTo(chain string) part {
+	return part{"goto " + chain, []expr.Any{&expr.Verdict{Kind: expr.VerdictGoto, Chain: chain}}}
 }
 
 func accept() part { return part{"accept", []expr.Any{&expr.Verdict{Kind: expr.VerdictAccept}}} }

@@ -47,7 +47,10 @@ func Build(spec *Spec, places *Placements) *Ruleset {
 			b.static(s, p.Addrs)
 		}
 	}
-	return b.ruleset(spec.Forwarding)
+	fast := b.fast(places.FastLinks)
+	r := b.ruleset(spec.Forwarding)
+	r.FastPath = fast
+	return r
 }
 
 // builder collects the elements of each set, and what of the features in use is not to be seen from the sets that there
@@ -58,6 +61,7 @@ type builder struct {
 	chosen   map[chooser]bool
 	pools    map[string]*pool // by the name of the chain
 	reports  bool             // what is refused, see Spec.ReportRefused
+	refusing map[string]bool  // chains that refuse and report
 	repeats  *repeats         // what is reported of what is not counted; nil for nothing
 
 	keys arena // of keys and values
@@ -81,7 +85,7 @@ type familyUse struct {
 }
 
 func newBuilder() *builder {
-	b := &builder{sets: make(map[string]*Set), chosen: make(map[chooser]bool), pools: make(map[string]*pool)}
+	b := &builder{sets: make(map[string]*Set), chosen: make(map[chooser]bool), pools: make(map[string]*pool), refusing: make(map[string]bool)}
 	for i, f := range families() {
 		use := &familyUse{
 			family: f, ways: make(map[wayName]*Set), hosts: make(map[netip.Addr]Value), lengths: make(map[int]bool),

@@ -25,7 +25,9 @@ func Diff(want *Ruleset, have *Table, hold Hold) *Plan {
 	}
 	if p.create {
 		p.all(want, have)
+		p.fastPath(want.FastPath, nil)
 	} else {
+		p.fastPath(want.FastPath, have.FastPath)
 		p.sets(want, have)
 		p.handOn()
 		p.chains(want, have)

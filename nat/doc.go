@@ -42,7 +42,7 @@
 //	             where they are free
 //	forward      translated connections pass: established ones, and new ones that go to a backend and are below the limits; for
 //	             others the policy. Gateways and statics lead to no service of this host's own. SYN and SYN-ACK get the segment
-//	             size that the routes carry
+//	             size that the routes carry. With a fast path, established ones are put into the flowtable first
 //	input        keeps the host from answering packets of relayed connections that it cannot place, which would reset them;
 //	             refuses what is over a limit, or has no backend, where the backend is the host itself
 //	output       with IPv6 only: keeps the host from telling clients behind the interface that it sends by of the way around it
@@ -59,7 +59,8 @@
 // Every element's comment is the name of its relay, or "gateway" or "static" and the name; every rule's says what the rule is
 // for. The elements that count count connections: a nat chain sees only the first packet of each.
 //
-// Where a Spec asks for it, what limits, relays without a backend and the strict policy refuse is reported to an nflog group first.
+// Where a Spec asks for it, what limits, relays without a backend and the strict policy refuse is reported to an nflog group first, up to
+// RefusedBurst packets a second.
 //
 // Likewise, packets of connections that begin are reported where connection tracking does not count them: see Spec.ReportRepeated.
 //

@@ -11,7 +11,6 @@ import (
 // Attribute numbers of linux/netfilter/nf_tables.h that golang.org/x/sys/unix lacks.
 const (
 	attrTableOwner     = 7          // NFTA_TABLE_OWNER
-	attrFlowtableTable = 1          // NFTA_FLOWTABLE_TABLE
 	attrSetExpr        = 0x11       // NFTA_SET_EXPR
 	attrSetExpressions = 0x12       // NFTA_SET_EXPRESSIONS: more than one
 	attrDescConcat     = 2          // NFTA_SET_DESC_CONCAT
@@ -46,6 +45,7 @@ func (p *Plan) encode(b *nfnl.Batch, hold Hold) {
 	for _, c := range slices.Concat(p.newChains, p.newPolicies) {
 		newChain(b, TableName, &c)
 	}
+	p.fast.grow(b)
 	for i, s := range p.newSets {
 		newSet(b, &s, uint32(i+1))
 		changeElements(b, unix.NFT_MSG_NEWSETELEM, &s, s.Elements)
@@ -65,6 +65,7 @@ func (p *Plan) encode(b *nfnl.Batch, hold Hold) {
 	for _, c := range p.oldChains {
 		deleteRules(b, c.Name)
 	}
+	p.fast.shrink(b)
 	for _, s := range p.oldSets {
 		deleteSet(b, s.Name)
 	}

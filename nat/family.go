@@ -80,6 +80,9 @@ func maskOf(f family, bits int) netip.Addr {
 
 // kindOf is the kind of a set by its name, "" when it is none that natd makes.
 func kindOf(name string) string {
+	if name == setFastLinks {
+		return name
+	}
 	at := strings.IndexAny(name, "46")
 	if at < 0 || len(name) > at+1 && name[at+1] != '_' || !slices.Contains(kinds(), name[:at]) {
 		return ""

@@ -7,6 +7,8 @@ import (
 	"slices"
 	"strconv"
 	"strings"
+
+	"golang.org/x/sys/unix"
 )
 
 // Field is a part of a key or value: an nft data type.
@@ -67,6 +69,19 @@ func mssField() Field {
 	return Field{"", 4, 2, typeofExpr{"tcp option maxseg size", exprData(8, udata(nil, 1, word(2)), udata(nil, 2, word(1)), udata(nil, 0, word(2)))}}
 }
 
+// linkField is the name of an interface, with zero bytes behind it. nft garbles the elements of a set of type ifname, unless the set's user data
+// tell in which order the bytes are; an expression tells that, too.
+func linkField() Field {
+	return Field{"", 41, unix.IFNAMSIZ, typeofExpr{"iifname", typeofData(9, 6)}}
+}
+
+// linkName is a name as a value of linkField.
+func linkName(name string) []byte {
+	data := make([]byte, unix.IFNAMSIZ)
+	copy(data, name)
+	return data
+}
+
 // chainField is the value of a map of verdicts: a goto to a chain.
 func chainField() Field { return Field{Name: "verdict", id: 0xffffff00} }
 
@@ -124,7 +139,7 @@ func fieldsOf(id, length uint32) []Field {
 	}
 	var fields []Field
 	for rest := id; rest != 0; rest >>= 6 {
-		known := []Field{addr4Field(), addr6Field(), protoField(), portField(), slotField()}
+		known := []Field{addr4Field(), addr6Field(), protoField(), portField(), slotField(), linkField()}
 		if id == mssField().id && int(length) == mssField().size {
 			known = []Field{mssField()}
 		}
@@ -155,6 +170,8 @@ func (f Field) text(raw string) string {
 	case addr4Field().id, addr6Field().id:
 		a, _ := netip.AddrFromSlice([]byte(raw))
 		return a.String()
+	case linkField().id:
+		return fmt.Sprintf("%q", strings.TrimRight(raw, "\x00"))
 	case protoField().id:
 		return Protocol(raw[0]).String()
 	case slotField().id:

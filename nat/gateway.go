@@ -129,7 +129,7 @@ func (b *builder) gatewayForward(f *familyUse) (rules []Rule) {
 // opening accepts connections that match, and clamps their first segment. None leads to services that are this host's own.
 func (b *builder) opening(f *familyUse, set, what string, match part) []Rule {
 	return slices.Concat(
-		b.ruleFor(set, "services that "+what+" leave to this host", ctNew(), match, f.toOwnServices(), b.reported(drop())),
+		b.ruleFor(set, "services that "+what+" leave to this host", ctNew(), match, f.toOwnServices(), b.refuseSilently()),
 		b.ruleFor(set, "segment size of "+what, ctNew(), match, tcpSyn(), mssOfRoutes()),
 		b.ruleFor(set, "new connections of "+what, ctNew(), match, accept()))
 }

@@ -120,6 +120,7 @@ func normal(text string) string {
 		"tcp flags & (syn | ack) != syn", "tcp flags != syn / syn,ack",
 		"ct status & (confirmed | dnat) == dnat", "ct status dnat / confirmed,dnat",
 		"limit rate over 5/second burst 5 packets", "limit rate over 5/second",
+		"devices = { lo }", `devices = { "lo" }`, // what nft 1.0 prints, as 1.1 does
 	).Replace(text)
 	const end = "\n}\n"
 	tables := strings.Split(strings.TrimSuffix(elementsInOrder(counts.ReplaceAllString(text, "")), end), end)
@@ -151,13 +152,13 @@ func elementsInOrder(text string) string {
 	}
 }
 
-// objectsInOrder sorts the sets, maps and chains of a table, behind what else it has.
+// objectsInOrder sorts the sets, maps, flowtables and chains of a table, behind what else it has.
 func objectsInOrder(table string) string {
 	var head, objects []string
 	for line := range strings.SplitSeq(table, "\n") {
 		switch {
 		case line == "":
-		case strings.HasPrefix(line, "\tset "), strings.HasPrefix(line, "\tmap "), strings.HasPrefix(line, "\tchain "):
+		case strings.HasPrefix(line, "\tset "), strings.HasPrefix(line, "\tmap "), strings.HasPrefix(line, "\tflowtable "), strings.HasPrefix(line, "\tchain "):
 			objects = append(objects, line)
 		case len(objects) > 0:
 			objects[len(objects)-1] += "\n" + line

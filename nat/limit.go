@@ -92,7 +92,7 @@ func (b *builder) limitRules(f *familyUse) (rules []Rule) {
 				join(key(f.tracked()...), in(f.nameOf(setLimits, l.which()))),
 				l.over(f),
 				join(key(f.tracked()...), in(f.nameOf(setRefused, l.kind))),
-				b.reported(f.reject(proto))))
+				b.refuseProto(f, proto)))
 		}
 	}
 	return rules

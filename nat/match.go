@@ -53,10 +53,8 @@ func (f family) named() part {
 
 // leavingBy matches packets that leave by the interface.
 func leavingBy(name string) part {
-	data := make([]byte, unix.IFNAMSIZ)
-	copy(data, name)
 	return part{fmt.Sprintf("oifname %q", name), []expr.Any{
-		&expr.Meta{Key: expr.MetaKeyOIFNAME, Register: firstReg}, compare(expr.CmpOpEq, data),
+		&expr.Meta{Key: expr.MetaKeyOIFNAME, Register: firstReg}, compare(expr.CmpOpEq, linkName(name)),
 	}}
 }
 

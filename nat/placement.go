@@ -12,6 +12,9 @@ type Placements struct {
 	Gateways []Placement // of which only Held counts, and Addrs: those of its pool that the host has
 	Statics  []Placement // likewise
 
+	// FastLinks is the interfaces that the fast path is for, each once; none for no fast path.
+	FastLinks []string
+
 	// Answered is how long connection tracking remembers a connection after the first answer, if nothing more comes
 	// (net.netfilter.nf_conntrack_tcp_timeout_syn_recv); 0 = not known. Only Spec.ReportRepeated needs it.
 	Answered time.Duration

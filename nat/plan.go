@@ -19,7 +19,7 @@ type Table struct {
 	Owner      uint32 // netlink port id of the process that owns the table, 0 = nobody
 	Guard      bool   // the guard table exists
 	GuardOwner uint32
-	Others     int // objects and flowtables in the table: natd makes none
+	Others     int // objects in the table, and flowtables that are not as natd makes its own
 	Ruleset
 }
 
@@ -42,6 +42,7 @@ type Plan struct {
 	newChains, rewriteRules []Chain
 	newPolicies             []Chain // of chains that stand
 	oldChains               []Chain
+	fast                    fastChange
 }
 
 // setChange is the elements to delete from and to add to one set.
@@ -52,7 +53,7 @@ type setChange struct {
 
 // Empty tells whether there is nothing to do.
 func (p *Plan) Empty() bool {
-	return !p.remove && !p.create && !p.adopt && !p.makeGuard && !p.removeGuard &&
+	return !p.remove && !p.create && !p.adopt && !p.makeGuard && !p.removeGuard && p.fast.empty() &&
 		len(p.newSets)+len(p.oldSets)+len(p.elements)+len(p.newChains)+len(p.newPolicies)+len(p.rewriteRules)+len(p.oldChains) == 0
 }
 
@@ -67,6 +68,7 @@ func (p *Plan) Heals() bool {
 func (p *Plan) Steps(limit int) []string {
 	s := steps{limit: limit}
 	p.tableSteps(&s)
+	p.fast.steps(&s)
 	for _, set := range p.newSets {
 		s.addf("make set %s with %s", set.Name, counted(len(set.Elements), "element"))
 	}

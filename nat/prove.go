@@ -7,10 +7,11 @@ import (
 
 // Prove reads back what Apply of the plan has made, and returns the table as it stands then; generation and hold are those that Apply
 // got. The next plan can be computed from that table, without another Read, as long as the generation of the ruleset
-// is the table's. Its counters were not read; those that matter are got by Counts.
+// is the table's. Its counters were not read; those that matter are got by Counts,
+// and what the kernel does to the flowtable by itself, by Refresh.
 //
 // Of a plan that is not ByKey it reads the whole table. Of one that is, it reads everything that does not grow with the number
-// of relays: the headers of both tables, the chains, rules and headers of sets, and of the elements only those that the plan changed. The
+// of relays: the headers of both tables, the chains, rules, headers of sets and the flowtable, and of the elements only those that the plan changed. The
 // rest is known, by this chain of reasons:
 //
 //   - What the plan was computed from was the kernel's state at the generation that Apply got: it was read, or proved likewise.
@@ -138,7 +139,7 @@ func (p *Plan) change(set string) *setChange {
 
 // result is what the plan leads to: what is wanted, and the listens that it retired. It shares the elements with what is wanted.
 func (p *Plan) result() *Ruleset {
-	r := &Ruleset{Chains: p.want.Chains, Sets: slices.Clone(p.want.Sets)}
+	r := &Ruleset{Chains: p.want.Chains, Sets: slices.Clone(p.want.Sets), FastPath: p.want.FastPath}
 	for i := range r.Sets {
 		s := &r.Sets[i]
 		if retired := p.retiredOf(s); s.Keep && len(retired) > 0 {

@@ -172,9 +172,7 @@ func (r *reader) others() error {
 		r.table.Others++
 		return nil
 	}
-	return errors.Join(
-		r.socket.Dump(request(unix.NFT_MSG_GETOBJ, unix.NFTA_OBJ_TABLE, TableName), count),
-		r.socket.Dump(request(unix.NFT_MSG_GETFLOWTABLE, attrFlowtableTable, TableName), count))
+	return errors.Join(r.socket.Dump(request(unix.NFT_MSG_GETOBJ, unix.NFTA_OBJ_TABLE, TableName), count), r.flowtables())
 }
 
 func (r *reader) allElements() error {

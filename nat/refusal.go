@@ -12,6 +12,12 @@ import (
 // refusalOf says what the kernel refused, and whether that is because it cannot do it.
 func refusalOf(typ uint16, attrs []byte, refusal *nfnl.Error) error {
 	what := fmt.Sprintf("change table inet %s: the kernel refused %s", TableName, messageName(typ, attrs))
+	if typ&0xff == unix.NFT_MSG_DELFLOWTABLE && refusal.Errno == unix.ENOENT {
+		return ErrStale // an interface went, and the kernel took it out of the flowtable: look again
+	}
+	if refusesFastPath(typ, attrs) {
+		return fmt.Errorf("%s: %w: %w", what, ErrFastPath, refusal)
+	}
 	if unknown(typ, refusal.Errno) {
 		return fmt.Errorf("%s: %w: %w (Linux %s)", what, refusal, ErrUnsupported, release())
 	}
@@ -55,6 +61,10 @@ func messageName(typ uint16, attrs []byte) string {
 		return "to make set " + text(unix.NFTA_SET_NAME)
 	case unix.NFT_MSG_DELSET:
 		return "to delete set " + text(unix.NFTA_SET_NAME)
+	case unix.NFT_MSG_NEWFLOWTABLE:
+		return "to set up flowtable " + text(attrFlowtableName)
+	case unix.NFT_MSG_DELFLOWTABLE:
+		return "to delete from flowtable " + text(attrFlowtableName)
 	case unix.NFT_MSG_NEWSETELEM:
 		return "to add elements to set " + text(unix.NFTA_SET_ELEM_LIST_SET)
 	case unix.NFT_MSG_DELSETELEM:

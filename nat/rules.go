@@ -13,9 +13,6 @@ import (
 // LogGroup is the nflog group that the first packets to relays with log = true are sent to, as the client sent them.
 const LogGroup = 9469
 
-// RefusedGroup is the nflog group that packets are sent to which the rules refuse, where a Spec asks for it.
-const RefusedGroup = LogGroup + 1
-
 // logSnap is how many bytes of a packet are logged: the largest IPv4 header (RFC 791), or an IPv6 header with some
 // extensions (RFC 8200), and the ports behind it.
 const logSnap = 64
@@ -44,9 +41,9 @@ func knownChain(c *Chain) bool {
 	if output := outputChain(nil); c.Name == output.Name {
 		return c.sameHook(&output)
 	}
-	return c.Type == "" && slices.ContainsFunc([]string{chainTurn, chainRandom, chainHash, setGatePool, setStaticPool}, func(name string) bool {
+	return c.Type == "" && (refuses(c.Name) || slices.ContainsFunc([]string{chainTurn, chainRandom, chainHash, setGatePool, setStaticPool}, func(name string) bool {
 		return strings.HasPrefix(c.Name, name)
-	})
+	}))
 }
 
 // chains returns the table's chains, those that others go to first. The text of each rule is what `nft list` prints of
@@ -68,17 +65,17 @@ func (b *builder) chains(policy Forwarding) []Chain {
 		}
 		return all
 	}
-	forward := slices.Concat([]Rule{rule("established connections", ctAssured(), ctTranslated(), accept())}, each(b.clamping), b.repeats.answered(),
+	forward := slices.Concat(b.fastRules(), []Rule{rule("established connections", ctAssured(), ctTranslated(), accept())}, each(b.clamping), b.repeats.answered(),
 		[]Rule{rule("connections that begin, and errors", ctEstablished(), ctTranslated(), accept())}, b.repeats.unanswered(), each(b.forward))
-	if b.reports && policy == ForwardStrict {
-		forward = append(forward, rule("reports what the policy refuses", logTo(RefusedGroup)))
+	if policy == ForwardStrict {
+		forward = append(forward, b.reportsPolicy()...)
 	}
 	input := slices.Concat([]Rule{rule("established connections", ctEstablished(), accept())}, b.repeats.unanswered(), each(b.input))
 	postrouting := slices.Concat(each(b.relaySNAT), b.ownSNAT(), each(b.staticSNAT), each(b.gatewaySNAT))
 	if redirects := each((*familyUse).redirects); len(redirects) > 0 {
 		chains = append(chains, outputChain(redirects))
 	}
-	return append(chains,
+	return append(append(b.refusingChains(), chains...),
 		Chain{Name: "prerouting", Type: "nat", Hook: unix.NF_INET_PRE_ROUTING, Priority: priorityDNAT, Rules: each(b.prerouting)},
 		Chain{Name: "postrouting", Type: "nat", Hook: unix.NF_INET_POST_ROUTING, Priority: prioritySNAT, Rules: postrouting},
 		Chain{Name: "forward", Type: "filter", Hook: unix.NF_INET_FORWARD, Priority: priorityFilter, Drop: policy == ForwardStrict, Rules: forward},
@@ -173,14 +170,6 @@ func (b *builder) forward(f *familyUse) []Rule {
 		b.staticForward(f), b.gatewayForward(f), b.refusals(f))
 }
 
-// reported is what refuses a packet, with a report before it where that is asked for.
-func (b *builder) reported(refuse part) part {
-	if b.reports {
-		return join(logTo(RefusedGroup), refuse)
-	}
-	return refuse
-}
-
 // refusals tell clients of relays without a backend.
 func (b *builder) refusals(f *familyUse) []Rule {
 	closed := f.name(setClosed)
@@ -189,8 +178,8 @@ func (b *builder) refusals(f *familyUse) []Rule {
 	}
 	dialled := join(key(f.dialled()...), in(closed))
 	return []Rule{
-		rule("tcp relays without a backend", ctNew(), f.is(), dialled, l4protoIs(TCP), b.reported(f.reject(TCP))),
-		rule("other relays without a backend", ctNew(), f.is(), dialled, b.reported(f.reject(UDP))),
+		rule("tcp relays without a backend", ctNew(), f.is(), dialled, l4protoIs(TCP), b.refuseProto(f, TCP)),
+		rule("other relays without a backend", ctNew(), f.is(), dialled, b.refuseProto(f, UDP)),
 	}
 }
 

@@ -13,6 +13,8 @@ const TableName = "natd"
 type Ruleset struct {
 	Chains []Chain
 	Sets   []Set // sorted by name
+
+	FastPath *FastPath // nil for none
 }
 
 // Chain is a chain and its rules, in order.

@@ -117,6 +117,7 @@ func otherScenarios() map[string]scenario {
 		}, gateways: []Gateway{
 			{Name: "private", From: prefixes("10.100.20.0/24"), To: prefixes("0.0.0.0/0"), Enabled: true},
 		}},
+		"fast": {fast: []string{"lo"}, relays: []Relay{relayOf("web", 80, "10.3.0.100", protocols(TCP, UDP))}},
 		"mss": {relays: []Relay{
 			relayOf("auto", 80, "10.3.0.100"), relayOf("off", 81, "10.3.0.100", mss(MSS{Off: true})),
 			relayOf("number", 82, "10.3.0.100", mss(MSS{Size: 1360})),

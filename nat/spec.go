@@ -280,6 +280,7 @@ type Spec struct {
 	Gateways   []Gateway
 	Statics    []Static
 
+	FastPath       bool // established connections take the kernel's fast path, if the host has it: see Placements.FastLinks
 	ReportRefused  bool // what the rules refuse goes to RefusedGroup, too
 	ReportRepeated bool // what connection tracking does not count goes to RepeatedGroup, too
 }

@@ -93,6 +93,7 @@ type scenario struct {
 	statics  []Static
 	reports  bool
 	answered time.Duration // more than 0: what is repeated is reported
+	fast     []string      // the interfaces of the fast path
 }
 
 func (s scenario) build() *Ruleset { return Build(s.placed()) }
@@ -103,7 +104,7 @@ func (s scenario) placed() (*Spec, *Placements) {
 		Relays:   make([]Placement, len(s.relays)),
 		Gateways: make([]Placement, len(s.gateways)),
 		Statics:  make([]Placement, len(s.statics)),
-		Answered: s.answered,
+		Answered: s.answered, FastLinks: s.fast,
 	}
 	for i := range s.relays {
 		places.Relays[i] = placed(&s.relays[i])
@@ -117,7 +118,7 @@ func (s scenario) placed() (*Spec, *Placements) {
 	for i := range s.statics {
 		places.Statics[i].Addrs = s.statics[i].SNAT.Addrs
 	}
-	return &Spec{s.policy, s.relays, s.gateways, s.statics, s.reports, s.answered > 0}, places
+	return &Spec{s.policy, s.relays, s.gateways, s.statics, s.fast != nil, s.reports, s.answered > 0}, places
 }
 
 // placed is the usual placement: the relay listens where it says or at the host's address, every backend takes
@@ -181,7 +182,7 @@ func build(relays ...Relay) *Ruleset { return scenario{relays: relays}.build() }
 
 // asTable is what the kernel would hold of the ruleset.
 func asTable(r *Ruleset) *Table {
-	t := &Table{Generation: 1, Exists: true, Ruleset: Ruleset{Chains: slices.Clone(r.Chains), Sets: slices.Clone(r.Sets)}}
+	t := &Table{Generation: 1, Exists: true, Ruleset: Ruleset{Chains: slices.Clone(r.Chains), Sets: slices.Clone(r.Sets), FastPath: r.FastPath}}
 	for i := range t.Chains {
 		t.Chains[i].Rules = slices.Clone(t.Chains[i].Rules)
 	}

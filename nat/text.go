@@ -15,6 +15,7 @@ func (r *Ruleset) WriteText(w io.Writer) error {
 	for i := range r.Sets {
 		p.set(&r.Sets[i])
 	}
+	p.flowtable(r.FastPath)
 	for i := range r.Chains {
 		if i > 0 {
 			p.printf("\n")

@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"net"
 	"net/netip"
+	"slices"
 
 	"github.com/vishvananda/netlink"
 	"golang.org/x/sys/unix"
@@ -21,6 +22,7 @@ type Device struct {
 	Carrier  bool // something is at the other end
 	MTU      int  // in bytes
 	Loopback bool
+	Ethernet bool // it sends frames, and not inside other packets, as tunnels do
 }
 
 // Devices lists the interfaces of the host with their state, in no order.
@@ -34,10 +36,16 @@ func (h *Host) Devices() ([]Device, error) {
 		a := l.Attrs()
 		devices = append(devices, Device{
 			Name: a.Name, Index: a.Index, MTU: a.MTU, Loopback: a.Flags&net.FlagLoopback != 0,
-			Up: a.Flags&net.FlagUp != 0, Carrier: a.RawFlags&unix.IFF_LOWER_UP != 0,
+			Ethernet: a.EncapType == "ether" && !slices.Contains(tunnels(), l.Type()),
+			Up:       a.Flags&net.FlagUp != 0, Carrier: a.RawFlags&unix.IFF_LOWER_UP != 0,
 		})
 	}
 	return devices, nil
+}
+
+// tunnels are the kinds of interfaces that send Ethernet frames inside other packets, or to a program.
+func tunnels() []string {
+	return []string{"vxlan", "geneve", "gretap", "ip6gretap", "erspan", "ip6erspan", "l2tpeth", "batadv", "tun", "tuntap"}
 }
 
 // RouteOf asks the kernel which way it would forward a packet from src to dst that comes by the interface link. Unlike RouteTo it

@@ -6,8 +6,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"io"
-	"net"
 	"net/netip"
 	"time"
 
@@ -37,6 +35,8 @@ type Arena struct {
 	Programs string
 	// Patience is how long a candidate may take until it answers.
 	Patience time.Duration
+
+	began time.Time
 }
 
 // Open builds an arena, whose server echoes what it gets, on every address of its network.
@@ -54,12 +54,19 @@ func Open(ctx context.Context, programs string, patience time.Duration) (*Arena,
 
 // Answered waits until the relay that is hit answers a client, who dials where. It is an ErrBeyond when that takes too long.
 func (a *Arena) Answered(ctx context.Context, j Job, where netip.AddrPort) error {
-	err := lab.Await(ctx, a.Patience, func() error { return a.Ask(ctx, j.Protocol(), where) })
+	err := Until(ctx, a.Patience, func() error { return a.Ask(ctx, j.Protocol(), where) })
 	if err != nil && ctx.Err() == nil {
 		return fmt.Errorf("%w: %d relays do not answer: %w", ErrBeyond, j.Relays, err)
 	}
 	return err
 }
+
+// Begin sets the clock of a start or a change to nothing. A candidate calls it when it has prepared what does not count, such as a file that
+// its users have written before.
+func (a *Arena) Begin() { a.began = time.Now() }
+
+// Began is when the clock was set to nothing.
+func (a *Arena) Began() time.Time { return a.began }
 
 // Flush makes B forget the connections that it tracks: no candidate or load leaves work for the next.
 func (a *Arena) Flush() error {
@@ -69,27 +76,4 @@ func (a *Arena) Flush() error {
 		}
 		return nil
 	})
-}
-
-// answerPatience is how long one question may take: shorter than the kernel needs to send a lost SYN again.
-const answerPatience = 500 * time.Millisecond
-
-// Ask sends a few bytes from A and wants them back.
-func (a *Arena) Ask(ctx context.Context, network string, where netip.AddrPort) error {
-	ctx, cancel := context.WithTimeout(ctx, answerPatience)
-	defer cancel()
-	c, err := a.A.Dial(ctx, network, where.String())
-	if err != nil {
-		return err
-	}
-	defer c.Close()
-	if t, ok := c.(*net.TCPConn); ok {
-		_ = t.SetLinger(0) // leaves nothing in TIME_WAIT
-	}
-	_ = c.SetDeadline(time.Now().Add(answerPatience))
-	if _, err := io.WriteString(c, "natd"); err != nil {
-		return err
-	}
-	_, err = io.ReadFull(c, make([]byte, 4))
-	return err
 }

@@ -23,6 +23,9 @@ func Settings() []Setting {
 		{"B", "net.ipv4.ip_forward", "1"},
 		// A reset connection is forgotten soon: the load of a minute must not fill the ports of one SNAT address.
 		{"B", "net.netfilter.nf_conntrack_tcp_timeout_close", "1"},
+		// A program that relays dials from one address: it needs its ports, and those of connections that have ended.
+		{"B", "net.ipv4.ip_local_port_range", "1024 65535"},
+		{"B", "net.ipv4.tcp_tw_reuse", "1"},
 		{"C", "net.core.somaxconn", "65535"},
 		{"C", "net.ipv4.tcp_max_syn_backlog", "65535"},
 	}

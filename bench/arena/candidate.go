@@ -29,6 +29,12 @@ type Running interface {
 	Change(context.Context, Job) error
 }
 
+// Observer is what a running candidate is besides where it hears of every connection that ends.
+type Observer interface {
+	// Lost is how often it has missed some so far.
+	Lost(context.Context) (uint64, error)
+}
+
 // Direct is what a candidate is besides where clients do not dial the relay, for it does no NAT.
 type Direct interface {
 	// Dial is what its clients dial in place of Job.Listen.

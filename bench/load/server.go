@@ -95,8 +95,23 @@ func answer(fd int, sinks map[int]bool, buf []byte) bool {
 	if sinks[fd] {
 		return true
 	}
-	_, err = unix.Write(fd, buf[:n])
+	reply := buf[:n]
+	if buf[0] == askWho {
+		reply = reached(fd)
+	}
+	_, err = unix.Write(fd, reply)
 	return err == nil
+}
+
+// reached is the address of this host that a connection came to; 0.0.0.0 of one that is gone.
+func reached(fd int) []byte {
+	var addr [4]byte
+	if local, err := unix.Getsockname(fd); err == nil {
+		if v4, ok := local.(*unix.SockaddrInet4); ok {
+			addr = v4.Addr
+		}
+	}
+	return addr[:]
 }
 
 // listenUDP opens the socket for packets. Those to be forgotten are dropped by a filter: nobody has to be woken for them.

@@ -50,4 +50,8 @@ const (
 	askSink  = 's' // to read all that follows, and say nothing (TCP)
 	askDrop  = 'd' // to forget it before anybody reads it (UDP)
 	askCount = 'c' // how many packets its host has received (UDP)
+	askWho   = 'w' // which of its addresses was reached, as four bytes (TCP)
 )
+
+// WhoQuestion is how a client asks the server at which of its addresses it was reached. The answer is four bytes.
+const WhoQuestion = string(askWho)

@@ -23,6 +23,17 @@ const (
 	unrest = 15 * time.Second
 )
 
+// Names of figures of the data path, which goals are set for.
+const (
+	Connections = "new connections, 1/s"
+	PacketCost  = "processor time of an established packet, ns"
+)
+
+// Throughput is the name of that of so many streams.
+func Throughput(streams int) string {
+	return fmt.Sprintf("TCP throughput, %d streams, Gbit/s", streams)
+}
+
 // Lengths are how long one measurement takes.
 type Lengths struct {
 	Warm, Count time.Duration
@@ -35,6 +46,7 @@ func Data(l Lengths) []Measure {
 		{Name: "latency", Take: l.latency, Finish: quantiles},
 		{Name: "stream-1", Take: l.throughput(1)},
 		{Name: "stream-8", Take: l.throughput(8)},
+		{Name: "sustained", Finish: l.sustained},
 		{Name: "packets", UDP: true, Prepare: flow, Take: l.packets},
 	}
 }
@@ -48,8 +60,11 @@ func (l Lengths) run(ctx context.Context, s *Stand, spec load.Spec) (load.Result
 	}
 	spec.To, spec.Warm, spec.Duration = arena.Dial(s.Candidate, s.Job), l.Warm, l.Count
 	result, err := s.Load.Load(ctx, spec)
+	if err != nil && ctx.Err() == nil {
+		err = fmt.Errorf("%w: %w", arena.ErrBeyond, err)
+	}
 	if err == nil && result.Failed > result.Opened/1000 {
-		err = fmt.Errorf("%d of %d connections failed: %s", result.Failed, result.Opened+result.Failed, result.Why)
+		err = fmt.Errorf("%w: %d of %d connections failed: %s", arena.ErrBeyond, result.Failed, result.Opened+result.Failed, result.Why)
 	}
 	return result, err
 }
@@ -65,7 +80,7 @@ func (l Lengths) connections(ctx context.Context, s *Stand) ([]Figure, error) {
 		return nil, err
 	}
 	return []Figure{
-		{"new connections, 1/s", perSecond(r.Opened, r.Took)},
+		{Connections, perSecond(r.Opened, r.Took)},
 		{"processor time of a new connection, us", each(s.cpu()-before+r.CPU, r.Total) / 1e3},
 	}, nil
 }
@@ -99,17 +114,17 @@ func (l Lengths) latency(ctx context.Context, s *Stand) ([]Figure, error) {
 }
 
 // quantiles are those of the latency that there are enough connections for.
-func quantiles(s *Stand) (figures []Figure) {
+func quantiles(_ context.Context, s *Stand) (figures []Figure, _ error) {
 	for _, q := range []struct {
 		name   string
 		share  float64
 		enough int64
 	}{{"p50", 0.5, 0}, {"p99", 0.99, 500}, {"p99.9", 0.999, 5000}} {
 		if s.Latency.Count() >= q.enough {
-			figures = append(figures, Figure{"first answer, " + q.name + ", us", float64(s.Latency.Quantile(q.share)) / float64(time.Microsecond)})
+			figures = append(figures, Figure{fmt.Sprintf("first answer at %d connections/s, %s, us", rate, q.name), float64(s.Latency.Quantile(q.share)) / float64(time.Microsecond)})
 		}
 	}
-	return figures
+	return figures, nil
 }
 
 // throughput is what some connections carry together.
@@ -122,7 +137,7 @@ func (l Lengths) throughput(streams int) func(context.Context, *Stand) ([]Figure
 		}
 		const mib = 1 << 20
 		return []Figure{
-			{fmt.Sprintf("TCP throughput, %d streams, Gbit/s", streams), perSecond(r.Bytes, r.Took) * 8 / 1e9},
+			{Throughput(streams), perSecond(r.Bytes, r.Took) * 8 / 1e9},
 			{fmt.Sprintf("processor time of a MiB, %d streams, us", streams), each(s.cpu()-before+r.CPU, r.Total) * mib / 1e3},
 		}, nil
 	}
@@ -143,7 +158,7 @@ func (l Lengths) packets(ctx context.Context, s *Stand) ([]Figure, error) {
 	}
 	return []Figure{
 		{"UDP packets, 1/s", perSecond(r.Packets, r.Took)},
-		{"processor time of an established packet, ns", each(s.cpu()-before+r.CPU, r.Total)},
+		{PacketCost, each(s.cpu()-before+r.CPU, r.Total)},
 	}, nil
 }
 

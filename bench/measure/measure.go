@@ -21,6 +21,8 @@ type Stand struct {
 	Running   arena.Running
 	Job       arena.Job
 
+	// Started is how long the start took, until the last relay answered.
+	Started time.Duration
 	// Latency is that of all connections of the rounds so far.
 	Latency load.Histogram
 }
@@ -38,22 +40,31 @@ type Measure struct {
 	UDP bool
 	// Prepare is done once for a stand, for all of them at the same time; nil = nothing has to be.
 	Prepare func(context.Context, *Stand) error
-	// Take measures once. What it has to do before, it does each time.
-	Take func(context.Context, *Stand) ([]Figure, error)
-	// Finish gives the figures of all rounds of a heat together; nil = there are none.
-	Finish func(*Stand) []Figure
+	// Take measures once. What it has to do before, it does each time. nil = it measures once a heat, at the end.
+	Take Way
+	// Finish gives the figures of a heat, those of all its rounds together; nil = there are none.
+	Finish Way
 }
 
-// cpu is the processor time of the server and of the candidate's processes so far. What the kernel does for packets counts to the
-// process that sent them. Time that others take on a busy machine does not count: that is why it is steadier than a rate.
-func (s *Stand) cpu() (total time.Duration) {
-	for _, pid := range append([]int{s.Server.PID()}, s.Running.PIDs()...) {
+// Way is how figures are taken of a stand. An error that wraps arena.ErrBeyond says that it does not stand the measure.
+type Way func(context.Context, *Stand) ([]Figure, error)
+
+// own is the processor time of the candidate's processes so far.
+func (s *Stand) own() (total time.Duration) {
+	for _, pid := range s.Running.PIDs() {
 		total += processCPU(pid)
 	}
 	return total
 }
 
-// processCPU is the processor time of a process so far: that of the threads it has. One that has ended counts nothing.
+// cpu is the processor time of the server and of the candidate's processes so far. What the kernel does for packets counts to the
+// process that sent them. Time that others take on a busy machine does not count: that is why it is steadier than a rate.
+func (s *Stand) cpu() time.Duration {
+	return processCPU(s.Server.PID()) + s.own()
+}
+
+// processCPU is the processor time of a process so far: that of the threads it has, and of its children that have ended. One that has
+// ended itself counts nothing.
 func processCPU(pid int) (total time.Duration) {
 	threads, _ := filepath.Glob(fmt.Sprintf("/proc/%d/task/*/schedstat", pid)) // the pattern is good
 	for _, path := range threads {
@@ -61,6 +72,22 @@ func processCPU(pid int) (total time.Duration) {
 		first, _, _ := strings.Cut(string(text), " ")
 		ns, _ := strconv.ParseInt(first, 10, 64)
 		total += time.Duration(ns)
+	}
+	return total + childrenCPU(pid)
+}
+
+// childrenCPU is the processor time of the children of a process that have ended, as proc(5) tells it.
+func childrenCPU(pid int) (total time.Duration) {
+	text, _ := os.ReadFile(fmt.Sprintf("/proc/%d/stat", pid)) // a process that is gone has none
+	// The name of the program, in parentheses, may hold anything; cutime and cstime are the 14th and 15th field behind it.
+	fields := strings.Fields(string(text[strings.LastIndexByte(string(text), ')')+1:]))
+	const cutime, tick = 13, 10 * time.Millisecond
+	if len(fields) < cutime+2 {
+		return 0
+	}
+	for _, f := range fields[cutime : cutime+2] {
+		ticks, _ := strconv.ParseInt(f, 10, 64)
+		total += time.Duration(ticks) * tick
 	}
 	return total
 }

@@ -16,6 +16,7 @@ type Report struct {
 	Reference string   `json:"reference"`
 	// Candidates are the lines of the tables, in order.
 	Candidates []string  `json:"candidates"`
+	Verdicts   []Verdict `json:"goals"`
 	Summaries  []Summary `json:"summaries"`
 	Samples    []Sample  `json:"samples"`
 }
@@ -27,18 +28,24 @@ func (r *Report) Markdown(w io.Writer) error {
 	for _, m := range r.Method {
 		text.WriteString("- " + m + "\n")
 	}
-	for _, measure := range distinct(r.Summaries, func(s Summary) string { return s.Measure }) {
-		rows := slices.DeleteFunc(slices.Clone(r.Summaries), func(s Summary) bool { return s.Measure != measure })
-		fmt.Fprintf(&text, "\n### %s\n\n", measure)
-		r.table(&text, rows)
+	r.verdicts(&text)
+	for _, part := range distinct(r.Summaries, func(s Summary) string { return s.Part }) {
+		of := slices.DeleteFunc(slices.Clone(r.Summaries), func(s Summary) bool { return s.Part != part })
+		fmt.Fprintf(&text, "\n## %s\n", part)
+		for _, measure := range distinct(of, func(s Summary) string { return s.Measure }) {
+			rows := slices.DeleteFunc(slices.Clone(of), func(s Summary) bool { return s.Measure != measure })
+			fmt.Fprintf(&text, "\n### %s\n\n", measure)
+			r.table(&text, rows)
+		}
 	}
 	_, err := io.WriteString(w, text.String())
 	return err
 }
 
-// table writes the table of one measure.
+// table writes the table of one measure, and below it why some are out of it.
 func (r *Report) table(text *strings.Builder, rows []Summary) {
 	jobs := distinct(rows, func(s Summary) string { return s.Job })
+	var notes []string // in the order in which they are read
 	fmt.Fprintf(text, "| | %s |\n|---|%s\n", strings.Join(jobs, " | "), strings.Repeat("---:|", len(jobs)))
 	for _, candidate := range r.Candidates {
 		if !slices.ContainsFunc(rows, func(s Summary) bool { return s.Candidate == candidate }) {
@@ -49,23 +56,35 @@ func (r *Report) table(text *strings.Builder, rows []Summary) {
 			i := slices.IndexFunc(rows, func(s Summary) bool { return s.Candidate == candidate && s.Job == job })
 			cell := ""
 			if i >= 0 {
-				cell = rows[i].cell()
+				cell = rows[i].cell(&notes)
 			}
 			text.WriteString(" " + cell + " |")
 		}
 		text.WriteString("\n")
 	}
+	for i, note := range notes {
+		fmt.Fprintf(text, "%s- [%d] %s\n", strings.Repeat("\n", 1-min(i, 1)), i+1, note)
+	}
 }
 
-// cell is a summary in a table: the median, and the ratio to the reference with its spread.
-func (s *Summary) cell() string {
-	switch {
-	case s.Rounds == 0:
-		return s.Note
-	case s.Ratio == 0:
-		return fmt.Sprintf("%s ±%.0f %%", number(s.Median), 100*s.Spread)
+// cell is a summary in a table: the median, and the ratio to the reference with its spread. Who was out of it, perhaps in some heats only,
+// has the number of the reason among the notes.
+func (s *Summary) cell(notes *[]string) string {
+	text := "beyond"
+	if s.Rounds > 0 {
+		text = fmt.Sprintf("%s ±%.0f %%", number(s.Median), 100*s.Spread)
 	}
-	return fmt.Sprintf("%s ±%.0f %% (%.2f ±%.0f %%)", number(s.Median), 100*s.Spread, s.Ratio, 100*s.RatioSpread)
+	if s.Ratio != 0 {
+		text += fmt.Sprintf(" (%.2f ±%.0f %%)", s.Ratio, 100*s.RatioSpread)
+	}
+	if s.Note == "" {
+		return text
+	}
+	reason := s.Candidate + ": " + s.Note
+	if !slices.Contains(*notes, reason) {
+		*notes = append(*notes, reason)
+	}
+	return fmt.Sprintf("%s [%d]", text, slices.Index(*notes, reason)+1)
 }
 
 // number writes a figure with three digits that count, or all before the point, in groups.

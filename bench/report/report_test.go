@@ -33,15 +33,17 @@ func samples() []Sample {
 		{Measure: "new connections, 1/s", Job: "10 relays", Candidate: "natd", Round: 2, Value: 9000},
 		{Measure: "new connections, 1/s", Job: "10 relays", Candidate: "natd", Round: 3, Value: 4500},
 		{Measure: "new connections, 1/s", Job: "10 relays", Candidate: "map", Round: 3, Value: 5000},
-		{Measure: "new connections, 1/s", Job: "10 relays", Candidate: "slow", Note: "out of reach: too slow"},
+		{Measure: "new connections, 1/s", Job: "10 relays", Candidate: "slow", Note: "takes too long"},
+		{Measure: "new connections, 1/s", Job: "10 relays", Candidate: "frail", Round: 1, Value: 2000},
+		{Measure: "new connections, 1/s", Job: "10 relays", Candidate: "frail", Note: "some failed"},
 	}
 }
 
 func TestSummarise(t *testing.T) {
 	t.Parallel()
 	got := Summarise(samples(), "map")
-	if len(got) != 3 {
-		t.Fatalf("got %d summaries, want 3", len(got))
+	if len(got) != 4 {
+		t.Fatalf("got %d summaries, want 4", len(got))
 	}
 	natd, reference, slow := got[0], got[1], got[2]
 	if natd.Median != 9000 || natd.Ratio != 0.9 || natd.RatioSpread != 0 || natd.Rounds != 3 {
@@ -57,7 +59,7 @@ func TestSummarise(t *testing.T) {
 
 func TestMarkdown(t *testing.T) {
 	t.Parallel()
-	r := Report{Candidates: []string{"map", "absent", "natd", "slow"}, Summaries: Summarise(samples(), "map"), Method: []string{"As it should be."}}
+	r := Report{Candidates: []string{"map", "absent", "natd", "slow", "frail"}, Summaries: Summarise(samples(), "map"), Method: []string{"As it should be."}}
 	var text strings.Builder
 	if err := r.Markdown(&text); err != nil {
 		t.Fatal(err)
@@ -68,7 +70,11 @@ func TestMarkdown(t *testing.T) {
 |---|---:|
 | map | 10,000 ±54 % (1.00 ±0 %) |
 | natd | 9,000 ±54 % (0.90 ±0 %) |
-| slow | out of reach: too slow |
+| slow | beyond [1] |
+| frail | 2,000 ±0 % (0.10 ±0 %) [2] |
+
+- [1] slow: takes too long
+- [2] frail: some failed
 `
 	if !strings.Contains(text.String(), want) {
 		t.Errorf("got\n%s\nwant in it\n%s", text.String(), want)

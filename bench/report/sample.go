@@ -3,6 +3,7 @@ package report
 
 // Sample is one figure of one candidate in one round of one heat.
 type Sample struct {
+	Part      string  `json:"part"`    // of the report
 	Measure   string  `json:"measure"` // such as "connections/s"; its unit is part of it
 	Job       string  `json:"job"`     // in words, such as "1000 relays"
 	Candidate string  `json:"candidate"`

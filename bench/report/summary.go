@@ -7,6 +7,7 @@ import (
 
 // Summary is what the rounds say together.
 type Summary struct {
+	Part      string  `json:"part"`
 	Measure   string  `json:"measure"`
 	Job       string  `json:"job"`
 	Candidate string  `json:"candidate"`
@@ -19,8 +20,9 @@ type Summary struct {
 	Note        string  `json:"note,omitempty"`
 }
 
-// Summarise puts the samples of each measure, job and candidate together, in the order in which they first come.
-func Summarise(samples []Sample, reference string) []Summary {
+// Summarise puts the samples of each measure, job and candidate together, in the order in which they first come. Ratios are taken against
+// the first of the references that took part.
+func Summarise(samples []Sample, references ...string) []Summary {
 	type key struct{ measure, job, candidate string }
 	var order []key
 	groups := make(map[key][]Sample)
@@ -33,7 +35,14 @@ func Summarise(samples []Sample, reference string) []Summary {
 	}
 	all := make([]Summary, 0, len(order))
 	for _, k := range order {
-		s := summary(groups[k], groups[key{k.measure, k.job, reference}])
+		var reference []Sample
+		for _, name := range references {
+			if reference = groups[key{k.measure, k.job, name}]; reference != nil {
+				break
+			}
+		}
+		s := summary(groups[k], reference)
+		s.Part = groups[k][0].Part
 		s.Measure, s.Job, s.Candidate = k.measure, k.job, k.candidate
 		all = append(all, s)
 	}

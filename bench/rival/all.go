@@ -15,9 +15,20 @@ const Reference = "map"
 func All() []arena.Candidate {
 	return []arena.Candidate{
 		Routed(), RoutedTracked(),
-		Map(), PlainNatd(), LoggingNatd(), ObservedNatd(),
-		Seed(),
+		Map(), MapAgain(), PlainNatd(), LoggingNatd(), ObservedNatd(),
+		Seed(), HAProxy(), Nginx(), Socat(), Firewalld(), Nftlb(),
 	}
+}
+
+// Controlled are those whose control plane is measured: who has relays, and natd where others can take its rules away. One that logs
+// is none of its own there.
+func Controlled() (some []arena.Candidate) {
+	for _, c := range All() {
+		if _, direct := c.(arena.Direct); !direct && c.Name() != LoggingNatd().Name() {
+			some = append(some, c)
+		}
+	}
+	return append(some, GuardedNatd())
 }
 
 // stopped stops what has started but does not do its job.

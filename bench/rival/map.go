@@ -14,6 +14,11 @@ import (
 // Where relays have sources there is one map for each length of prefix, which is looked up with the masked source.
 func Map() arena.Candidate { return Ruleset{name: "map", script: mapScript, change: mapChange} }
 
+// MapAgain is the same once more, which has the same figures but for noise: nothing that differs by less says anything.
+func MapAgain() arena.Candidate {
+	return Ruleset{name: "map again", script: mapScript, change: mapChange}
+}
+
 // lengths are the lengths of the prefixes that the relays serve, the longest first; 0 = everybody.
 func lengths(j arena.Job) []int {
 	if j.Prefixes == 0 {

@@ -2,6 +2,7 @@ package rival
 
 import (
 	"context"
+	"encoding/json"
 	"errors"
 	"fmt"
 	"os"
@@ -9,6 +10,7 @@ import (
 	"strings"
 
 	"natd/bench/arena"
+	"natd/internal/control"
 	"natd/internal/lab"
 )
 
@@ -18,6 +20,8 @@ type Natd struct {
 	// relay and settings are what the file has besides, in each relay and once.
 	relay    string
 	settings func(dir string) string
+	// observes is whether it has to hear of every connection.
+	observes bool
 }
 
 // PlainNatd relays, and does nothing besides.
@@ -30,9 +34,14 @@ func LoggingNatd() arena.Candidate {
 
 // ObservedNatd has metrics and a flow log.
 func ObservedNatd() arena.Candidate {
-	return Natd{name: "natd-observed", settings: func(dir string) string {
+	return Natd{name: "natd-observed", observes: true, settings: func(dir string) string {
 		return fmt.Sprintf("[metrics]\nlisten = \"127.0.0.1:9469\"\n[flow_log]\npath = %q\ninterval = \"10s\"\n", filepath.Join(dir, "flow.log"))
 	}}
+}
+
+// GuardedNatd is natd where others can take its rules away, as on kernels before 6.9.
+func GuardedNatd() arena.Candidate {
+	return Natd{name: "natd-guard", settings: func(string) string { return "[daemon]\nprotect = \"guard\"\n" }}
 }
 
 func quiet(string) string { return "" }
@@ -50,13 +59,17 @@ func (n Natd) Start(ctx context.Context, a *arena.Arena, j arena.Job) (arena.Run
 	if err := d.configure(j); err != nil {
 		return nil, err
 	}
+	a.Begin()
 	d.process, err = a.B.Start(filepath.Join(a.Programs, "natd"),
-		"--config", d.file(), "--socket", d.socket(), "--state", filepath.Join(dir, "state"))
+		"--config", d.File(), "--socket", d.socket(), "--state", filepath.Join(dir, "state"))
 	if err != nil {
 		return nil, err
 	}
 	if err := a.Answered(ctx, j, arena.Dial(n, j)); err != nil {
 		return nil, stopped(ctx, d, fmt.Errorf("%w; natd wrote:\n%s", err, d.process.Log()))
+	}
+	if n.observes {
+		return observer{d}, nil
 	}
 	return d, nil
 }
@@ -69,7 +82,9 @@ type daemon struct {
 	process *lab.Process
 }
 
-func (d *daemon) file() string   { return filepath.Join(d.dir, "natd.toml") }
+// File is the configuration.
+func (d *daemon) File() string { return filepath.Join(d.dir, "natd.toml") }
+
 func (d *daemon) socket() string { return filepath.Join(d.dir, "natd.sock") }
 
 // configure writes the file, whole, under its name at once.
@@ -84,11 +99,11 @@ func (d *daemon) configure(j arena.Job) error {
 		}
 		text.WriteString(d.relay)
 	}
-	next := d.file() + ".next"
+	next := d.File() + ".next"
 	if err := os.WriteFile(next, []byte(text.String()), 0o600); err != nil {
 		return fmt.Errorf("writing natd's configuration: %w", err)
 	}
-	return os.Rename(next, d.file())
+	return os.Rename(next, d.File())
 }
 
 // quoted writes values as strings of TOML.
@@ -98,7 +113,7 @@ func quoted[T any](values []T) string {
 
 // Stop removes what natd made, and ends it.
 func (d *daemon) Stop(ctx context.Context) error {
-	_, err := d.natctl(ctx, "flush")
+	_, err := d.Natctl(ctx, "flush")
 	return errors.Join(err, d.process.Stop(), os.RemoveAll(d.dir))
 }
 
@@ -110,10 +125,34 @@ func (d *daemon) Change(ctx context.Context, is arena.Job) error {
 	if err := d.configure(is); err != nil {
 		return err
 	}
-	_, err := d.natctl(ctx, "reload")
+	d.arena.Begin()
+	_, err := d.Natctl(ctx, "reload")
 	return err
 }
 
-func (d *daemon) natctl(ctx context.Context, args ...string) (string, error) {
+// Log is what natd wrote so far.
+func (d *daemon) Log() string { return d.process.Log() }
+
+// Natctl runs natctl.
+func (d *daemon) Natctl(ctx context.Context, args ...string) (string, error) {
 	return d.arena.B.Run(ctx, filepath.Join(d.arena.Programs, "natctl"), append([]string{"--socket", d.socket()}, args...)...)
+}
+
+// observer is a natd at work that hears of connections.
+type observer struct{ *daemon }
+
+// Lost is how often natd has missed events of connections.
+func (o observer) Lost(ctx context.Context) (uint64, error) {
+	text, err := o.Natctl(ctx, "status", "--json")
+	if err != nil {
+		return 0, err
+	}
+	var status struct{ Accounting control.Accounting }
+	if err := json.Unmarshal([]byte(text), &status); err != nil {
+		return 0, fmt.Errorf("reading natd's status: %w", err)
+	}
+	if !status.Accounting.Exact {
+		return 0, errors.New("natd does not hear of every connection")
+	}
+	return status.Accounting.Lost, nil
 }

@@ -5,10 +5,8 @@ import (
 	"context"
 	"fmt"
 	"net/netip"
-	"time"
 
 	"natd/bench/arena"
-	"natd/internal/lab"
 )
 
 // table is what the rulesets written by hand call theirs.
@@ -32,7 +30,7 @@ func (r Ruleset) Start(ctx context.Context, a *arena.Arena, j arena.Job) (arena.
 }
 
 func (r Ruleset) start(ctx context.Context, a *arena.Arena, j arena.Job, dial netip.AddrPort) (arena.Running, error) {
-	s := &standing{Ruleset: r, host: a.B, job: j, patience: a.Patience}
+	s := &standing{Ruleset: r, arena: a, job: j}
 	if err := s.nft(ctx, r.script(j)); err != nil {
 		return nil, err
 	}
@@ -45,9 +43,8 @@ func (r Ruleset) start(ctx context.Context, a *arena.Arena, j arena.Job, dial ne
 // standing is a ruleset in the kernel.
 type standing struct {
 	Ruleset
-	host     *lab.Host
-	job      arena.Job
-	patience time.Duration
+	arena *arena.Arena
+	job   arena.Job
 }
 
 // Stop removes the rules.
@@ -55,19 +52,19 @@ func (s *standing) Stop(ctx context.Context) error {
 	if s.script(s.job) == "" {
 		return nil
 	}
-	return s.host.Nft(ctx, "delete table ip "+table)
+	return s.arena.B.Nft(ctx, "delete table ip "+table)
 }
 
 // PIDs are none.
 func (*standing) PIDs() []int { return nil }
 
-// Change changes the rules.
+// Change changes the rules. The same job again is the whole script again, as nftables.service reloads it.
 func (s *standing) Change(ctx context.Context, is arena.Job) error {
 	script := ""
 	switch was := s.job; {
 	case s.script(is) == "":
 		return fmt.Errorf("%w: %s has no relays to change", arena.ErrBeyond, s.name)
-	case s.change != nil:
+	case s.change != nil && was != is:
 		script = s.change(was, is)
 	default:
 		script = "delete table ip " + table + "\n" + s.script(is)
@@ -84,11 +81,12 @@ func (s *standing) nft(ctx context.Context, script string) error {
 	if script == "" {
 		return nil
 	}
-	limited, cancel := context.WithTimeout(ctx, s.patience)
+	limited, cancel := context.WithTimeout(ctx, s.arena.Patience)
 	defer cancel()
-	err := s.host.Nft(limited, script)
+	s.arena.Begin()
+	err := s.arena.B.Nft(limited, script)
 	if err != nil && limited.Err() != nil && ctx.Err() == nil {
-		return fmt.Errorf("%w: nft takes more than %v to load it", arena.ErrBeyond, s.patience)
+		return fmt.Errorf("%w: nft takes more than %v to load it", arena.ErrBeyond, s.arena.Patience)
 	}
 	return err
 }

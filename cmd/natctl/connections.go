@@ -194,8 +194,16 @@ func connectionTable(connections []control.Connection) *table {
 	for _, c := range connections {
 		t.add(row{cells: []string{
 			c.Kind, c.Relay, c.Protocol, c.State, c.Client, c.Listen, c.SNAT, c.Target,
-			words.Size(c.Bytes.ToTarget), words.Size(c.Bytes.ToClient), fmt.Sprintf("%d s", c.Timeout),
+			words.Size(c.Bytes.ToTarget), words.Size(c.Bytes.ToClient), timeoutText(&c),
 		}})
 	}
 	return t
+}
+
+// timeoutText is how long the kernel remembers the connection if nothing comes.
+func timeoutText(c *control.Connection) string {
+	if c.Fast {
+		return "fast path"
+	}
+	return fmt.Sprintf("%d s", c.Timeout)
 }

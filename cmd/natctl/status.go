@@ -133,6 +133,11 @@ func (a *app) statusText(s *control.Status) string {
 		field(&b, "", "the last reload was refused:\n"+s.Config.Error)
 	}
 	field(&b, "host", hostText(s.Host))
+	if f := s.Host.Flowtable; f.On {
+		field(&b, "fast path", "on, by "+strings.Join(f.Interfaces, ", "))
+	} else if f.Why != "" {
+		field(&b, "fast path", "off: "+f.Why)
+	}
 	if i := s.Host.Instance; i != nil {
 		field(&b, "instance", instanceText(i, now))
 	}

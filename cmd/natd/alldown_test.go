@@ -80,14 +80,14 @@ func TestAllBackendsDie(t *testing.T) {
 	}
 }
 
-// lintRules wants nft to accept what natctl rules prints.
+// lintRules wants nft to accept what natctl rules prints: on a host without a table of natd, and with the interfaces that a flowtable names.
 func (b *box) lintRules() {
 	b.t.Helper()
 	rules, errs, code := b.natctl("rules")
 	if code != control.CodeOK {
 		b.t.Fatalf("natctl rules exits %d: %s", code, errs)
 	}
-	cmd := b.R.Command(b.t.Context(), "nft", "-c", "-f", "-")
+	cmd := b.A.Command(b.t.Context(), "nft", "-c", "-f", "-")
 	cmd.Stdin = strings.NewReader(rules)
 	if out, err := cmd.CombinedOutput(); err != nil {
 		b.t.Errorf("nft refuses what natctl rules prints: %v\n%s", err, out)

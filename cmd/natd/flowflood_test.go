@@ -10,6 +10,7 @@ import (
 
 	"natd/internal/lab"
 	"natd/internal/record"
+	"natd/nat"
 )
 
 // synchronise is a TCP segment that begins a connection (RFC 9293, 3.1), behind the IPv4 header that a raw socket completes.
@@ -84,5 +85,38 @@ func TestFlowFlood(t *testing.T) {
 	s := b.status()
 	if c := b.relay("closed").Connections; c.Total != count || c.Refused != count || s.Accounting.Lost != 0 || s.FlowLog.Dropped != 0 {
 		t.Errorf("the relay has %+v, accounting %+v, the flow log %+v", c, s.Accounting, s.FlowLog)
+	}
+}
+
+// TestFlowRefusedFlood dials a relay over its limit as fast as it can. All is refused and counted; what is reported of it is no more than natd
+// should be kept busy with, and the flow log says that there was more.
+func TestFlowRefusedFlood(t *testing.T) {
+	t.Parallel()
+	const count, rate, admitted = 20_000, 20_000, 5
+	b := newFlowBox(t, ipv4)
+	b.start(relayText("closed", "10.2.0.100:9", "tcp", fmt.Sprintf("rate = \"%d/h\"", admitted)) + b.flowLogText(record.V5))
+	b.awaitSysctl("net.netfilter.nf_conntrack_timestamp", "1")
+	began := time.Now()
+	b.synFlood(count, rate)
+	most := nat.RefusedBurst * (2 + uint64(time.Since(began)/time.Second))
+	lab.Eventually(t, patience, func() error {
+		var packets uint64
+		skipped := false
+		for _, r := range b.records() {
+			skipped = skipped || r.Status == record.SkipData
+			if r.Action == record.Reject {
+				packets += r.Packets
+			}
+		}
+		if packets > most {
+			t.Errorf("%d packets are reported, want %d at most", packets, most)
+		}
+		if packets < nat.RefusedBurst || !skipped {
+			return fmt.Errorf("%d packets are reported; it is said that some are missing: %t", packets, skipped)
+		}
+		return nil
+	})
+	if r := b.relay("closed"); r.Refused.Rate != count-admitted || r.Connections.Total != admitted {
+		t.Errorf("the limit refused %d, want %d; the relay has %+v", r.Refused.Rate, count-admitted, r.Connections)
 	}
 }

@@ -88,7 +88,7 @@ func (b *box) socketPath() string { return filepath.Join(b.dir, "run", "natd.soc
 func (b *box) configure(text string) {
 	b.t.Helper()
 	next := b.configPath() + ".next"
-	lab.Check(b.t, os.WriteFile(next, []byte(b.say(text)), 0o600))
+	lab.Check(b.t, os.WriteFile(next, []byte(b.say(fastened(text))), 0o600))
 	lab.Check(b.t, os.Rename(next, b.configPath()))
 }
 

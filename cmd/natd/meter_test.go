@@ -1,7 +1,6 @@
 package main
 
 import (
-	"encoding/json"
 	"errors"
 	"fmt"
 	"io"
@@ -26,12 +25,13 @@ func (b *box) saved() {
 	_, _, begun, err := sums(b.status())
 	lab.Check(b.t, err)
 	lab.Eventually(b.t, patience, func() error {
-		content, err := os.ReadFile(filepath.Join(b.dir, "state", "counters.json"))
+		file, err := os.Open(filepath.Join(b.dir, "state", "counters.json"))
 		if err != nil {
 			return err
 		}
-		var saved flow.Saved
-		if err := json.Unmarshal(content, &saved); err != nil {
+		defer file.Close()
+		saved, err := flow.ReadSaved(file)
+		if err != nil {
 			return err
 		}
 		sum := uint64(0)

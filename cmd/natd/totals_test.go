@@ -98,8 +98,8 @@ func TestCountsFollowTheConfiguration(t *testing.T) {
 	want(true, 3)
 	b.saved()
 
-	obstacle := filepath.Join(state, "counters.json.new", "obstacle")
-	lab.Check(t, os.MkdirAll(obstacle, 0o700))
+	obstacle := filepath.Join(state, "counters.json", "obstacle")
+	lab.Check(t, errors.Join(os.Remove(filepath.Dir(obstacle)), os.MkdirAll(obstacle, 0o700)))
 	call()
 	want(true, 4)
 	lab.Check(t, b.natd.AwaitLog(t.Context(), patience, "the counts of connections cannot be kept"))

@@ -91,7 +91,7 @@ func parseWhole(path string, data []byte) (*Config, error) {
 func (d *document) settings() (*Config, *written) {
 	c := &Config{Path: d.file}
 	c.Daemon = daemonOf(d.table("daemon", daemonKeys))
-	c.Host, c.NAT.Forwarding = hostOf(d.table("host", hostKeys))
+	c.Host = hostOf(d.table("host", hostKeys), &c.NAT)
 	c.FlowLog = flowLogOf(d.table("flow_log", flowLogKeys))
 	c.NAT.ReportRefused = c.FlowLog.On()
 	c.Metrics = metricsOf(d.table("metrics", metricsKeys))

@@ -55,16 +55,16 @@ func (t *table) group(key, unset string) string {
 	return strings.Clone(s) // see table.name
 }
 
-// hostOf reads the [host] table.
-func hostOf(t *table) (Host, nat.Forwarding) {
-	t.checkFlowtable()
-	host := Host{
+// hostOf reads the [host] table. What is said there of the NAT goes into the spec.
+func hostOf(t *table, spec *nat.Spec) Host {
+	spec.Forwarding = choose(t, "forward", nat.ForwardStrict,
+		choice[nat.Forwarding]{"strict", nat.ForwardStrict}, choice[nat.Forwarding]{"open", nat.ForwardOpen})
+	spec.FastPath = choose(t, "flowtable", false, choice[bool]{"auto", true}, choice[bool]{"off", false})
+	return Host{
 		IPForward:    t.flag("ip_forward", true),
 		ConntrackMax: t.conntrackMax(),
 		Metadata:     choose(t, "metadata", true, choice[bool]{"auto", true}, choice[bool]{"off", false}),
 	}
-	return host, choose(t, "forward", nat.ForwardStrict,
-		choice[nat.Forwarding]{"strict", nat.ForwardStrict}, choice[nat.Forwarding]{"open", nat.ForwardOpen})
 }
 
 // minConntrack keeps a host reachable: nf_conntrack_max counts every connection of the host, ssh included.
@@ -81,14 +81,4 @@ func (t *table) conntrackMax() int {
 		t.fail(key, fmt.Sprintf("must be 0 (leave alone) or a number in %d-%d", minConntrack, math.MaxInt32))
 	}
 	return int(n)
-}
-
-func (t *table) checkFlowtable() {
-	switch s, ok := t.text("flowtable"); {
-	case !ok || s == "off":
-	case s == "auto":
-		t.fail("flowtable", later)
-	default:
-		t.fail("flowtable", `must be "off"`)
-	}
 }

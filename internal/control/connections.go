@@ -26,7 +26,8 @@ type Connection struct {
 	Listen   string `json:"listen"`
 	SNAT     string `json:"snat"`
 	Target   string `json:"target"`
-	Timeout  int    `json:"timeout_seconds"`
+	Timeout  int    `json:"timeout_seconds"` // 0 on the fast path: the kernel does not forget it there
+	Fast     bool   `json:"fast_path"`
 	Bytes    Volume `json:"bytes"`
 	Packets  Volume `json:"packets"`
 }

@@ -69,8 +69,17 @@ type Host struct {
 	Forward6  bool      `json:"ip6_forward"`
 	Conntrack Conntrack `json:"conntrack"`
 	Sysctls   []Sysctl  `json:"sysctls"` // changed by natd, restored by flush
+	Flowtable Flowtable `json:"flowtable"`
 	Instance  *Instance `json:"instance,omitempty"`
 	ENA       []ENA     `json:"ena"` // the interfaces that have Amazon's driver
+}
+
+// Flowtable is the kernel's fast path for established connections.
+type Flowtable struct {
+	Wanted     string   `json:"wanted"`     // auto | off: as configured
+	On         bool     `json:"on"`         // the kernel has it
+	Interfaces []string `json:"interfaces"` // whose packets take it
+	Why        string   `json:"why"`        // why it is wanted and not on
 }
 
 // ENA is what the driver of an elastic network adapter says of the limits of its instance.

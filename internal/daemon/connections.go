@@ -3,6 +3,7 @@ package daemon
 import (
 	"cmp"
 	"context"
+	"math"
 	"net/netip"
 	"slices"
 	"strings"
@@ -16,29 +17,30 @@ import (
 
 // Connections lists the tracked connections that belong to something natd translates, as far as they are asked for.
 func (h handler) Connections(ctx context.Context, which *control.ConnectionFilter) (*control.ConnectionList, error) {
-	return inLoop(ctx, h.d, func() (*control.ConnectionList, error) {
+	list, err := inLoop(ctx, h.d, func() (*control.ConnectionList, error) {
 		if err := h.d.askable(which); err != nil {
 			return nil, err
 		}
-		list := &control.ConnectionList{SchemaVersion: control.SchemaVersion, Connections: []control.Connection{}}
-		list.Conntrack = h.d.conntrackUse()
-		judge := h.d.judge.Load()
-		if judge == nil {
-			return list, nil
-		}
-		p := picker{order: orderOf(which.Sort), room: which.Limit}
-		err := h.d.conntrack.Entries(func(e *flow.Entry) {
-			if !wanted(which, e) {
-				return
-			}
-			if owner := judge.Owner(e); owner.Kind != "" && (which.Relay == "" || owner.Name == which.Relay) {
-				p.add(owner, e)
-			}
-		})
-		list.Connections, list.Matched, list.Active = p.connections(), p.matched, p.active
-		list.Truncated = list.Matched > len(list.Connections)
-		return list, err
+		return &control.ConnectionList{
+			SchemaVersion: control.SchemaVersion, Conntrack: h.d.conntrackUse(), Connections: []control.Connection{},
+		}, nil
 	})
+	judge := h.d.judge.Load()
+	if err != nil || judge == nil {
+		return list, err
+	}
+	p := picker{order: orderOf(which.Sort), room: which.Limit}
+	err = h.d.table.each(ctx, func(e *flow.Entry) {
+		if !wanted(which, e) {
+			return
+		}
+		if owner := judge.Owner(e); owner.Kind != "" && (which.Relay == "" || owner.Name == which.Relay) {
+			p.add(owner, e)
+		}
+	})
+	list.Connections, list.Matched, list.Active = p.connections(), p.matched, p.active
+	list.Truncated = list.Matched > len(list.Connections)
+	return list, err
 }
 
 // askable refuses to look for what cannot be there.
@@ -115,7 +117,13 @@ func orderOf(sort string) func(a, b found) int {
 	case control.SortByPackets:
 		return func(a, b found) int { return cmp.Compare(packets(b), packets(a)) }
 	case control.SortByTimeout:
-		return func(a, b found) int { return cmp.Compare(a.entry.Timeout, b.entry.Timeout) }
+		left := func(f found) uint32 {
+			if f.entry.Fast() {
+				return math.MaxUint32
+			}
+			return f.entry.Timeout
+		}
+		return func(a, b found) int { return cmp.Compare(left(a), left(b)) }
 	case control.SortByClient:
 		return func(a, b found) int { return a.entry.Orig.Src.Compare(b.entry.Orig.Src) }
 	}
@@ -140,7 +148,7 @@ func connection(owner flow.Owner, e *flow.Entry) control.Connection {
 	return control.Connection{
 		Relay: owner.Name, Kind: owner.Kind, Protocol: protocolText(e.Proto), State: e.State(),
 		Client: endText(e.Orig.Src), Listen: endText(e.Orig.Dst), SNAT: endText(e.Reply.Dst), Target: endText(e.Reply.Src),
-		Timeout: int(e.Timeout),
+		Timeout: int(e.Timeout), Fast: e.Fast(),
 		Bytes:   control.Volume{ToTarget: e.ToTarget.Bytes, ToClient: e.ToClient.Bytes},
 		Packets: control.Volume{ToTarget: e.ToTarget.Packets, ToClient: e.ToClient.Packets},
 	}

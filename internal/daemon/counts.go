@@ -1,6 +1,7 @@
 package daemon
 
 import (
+	"context"
 	"net/netip"
 	"time"
 
@@ -59,7 +60,15 @@ func (d *Daemon) takeCounters(c *counters) {
 	}
 }
 
-// metered is what the meter has counted; nil when it does not run, or not in time. It is for any goroutine but the loop's, since it waits.
+// counted is what the meter says, or where it does not tell what is tracked now. It is for any goroutine but the loop's, since it waits.
+func (d *Daemon) counted(ctx context.Context) *counts {
+	if c := d.metered(); c != nil {
+		return c
+	}
+	return d.tracked(ctx)
+}
+
+// metered is what the meter has counted; nil when it does not run, or not in time.
 func (d *Daemon) metered() *counts {
 	c, judge := d.newCounts(), d.judge.Load()
 	if judge == nil {
@@ -83,18 +92,13 @@ func (d *Daemon) metered() *counts {
 	return c
 }
 
-// tracked is what connection tracking says of the connections that it has now. It is for any goroutine, and has a socket of its own.
-func (d *Daemon) tracked() *counts {
+// tracked is what connection tracking says of the connections that it has now.
+func (d *Daemon) tracked(ctx context.Context) *counts {
 	c, judge := d.newCounts(), d.judge.Load()
 	if judge == nil {
 		return c
 	}
-	table, err := flow.Open()
-	if err == nil {
-		defer table.Close()
-		err = table.Entries(func(e *flow.Entry) { c.add(judge, e) })
-	}
-	if err != nil {
+	if err := d.table.each(ctx, func(e *flow.Entry) { c.add(judge, e) }); err != nil {
 		d.Log.Warn("the connections of relays cannot be counted", "error", err)
 	}
 	return c

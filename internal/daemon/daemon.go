@@ -40,6 +40,7 @@ type Daemon struct {
 
 	kernel    *nat.Kernel
 	conntrack *flow.Conntrack
+	table     table
 	host      *netconf.Host
 	sysctls   *netconf.Sysctls
 	metadata  *metadata
@@ -50,6 +51,9 @@ type Daemon struct {
 	configErr string // of the last reload
 	startedAt time.Time
 	flushed   bool // by a request: nothing is repaired until the next reload
+
+	fast     fastPath
+	fastTold fast // what the log has of it
 
 	probes *probes
 	drains *drains
@@ -122,7 +126,7 @@ func Run(ctx context.Context, o Options, reload <-chan os.Signal) error {
 	defer release() //nolint:errcheck // the process ends, and the lock with it
 	d := &Daemon{
 		Options: o, files: files, startedAt: time.Now(),
-		repairs: rate.NewLimiter(repairRate, repairBurst), looks: newLooks(), wake: make(chan struct{}, 1), requests: make(chan func()), tidy: newTidy(),
+		repairs: rate.NewLimiter(repairRate, repairBurst), looks: newLooks(), table: newTable(), wake: make(chan struct{}, 1), requests: make(chan func()), tidy: newTidy(),
 	}
 	defer d.tidy.stop()
 	d.resets = newResets(o.Log)
@@ -245,6 +249,7 @@ func (d *Daemon) use(cfg *config.Config, protect nat.Protect) {
 		d.former = d.placed
 	}
 	d.placed, d.want = placed{}, nil
+	d.fast = fastPath{kernel: d.kernel, sysctls: d.sysctls, asked: d.fast.asked && d.fast.lacks == ""} // what it can, it can
 	d.sync.due = true
 	d.Level.Set(cfg.Daemon.LogLevel)
 	d.metadata.enable(cfg.Host.Metadata)

@@ -22,6 +22,8 @@ type facts struct {
 	answered  time.Duration       // see nat.Placements.Answered
 	live      live
 
+	devices []fastLink // that the fast path may be for; ascending by name; only where it is wanted
+
 	nowhere netconf.Route               // of what no way is known to
 	alone   map[netip.Addr][]netip.Addr // see only
 }
@@ -32,6 +34,8 @@ type live struct {
 	verdict func(probe.Check) probe.Verdict
 	drained func(relay string, b *nat.Backend, addr netip.Addr) (since time.Time, ok bool) // by hand
 	idle    map[string]map[netip.AddrPort]bool                                             // takes no new connections in the table that natd found when it started
+
+	slow func(links []fastLink) string // see fastPath
 }
 
 // via is a destination and the interface that it should be reached by.
@@ -48,23 +52,31 @@ type way struct {
 
 // gather asks the host for what everything in the spec depends on.
 func gather(host *netconf.Host, sysctls *netconf.Sysctls, spec *nat.Spec, l live) (*facts, error) {
-	f, err := survey(host, sysctls, l)
+	f, err := survey(host, sysctls, spec, l)
 	if err != nil {
 		return nil, err
 	}
 	return f, f.lookUp(host, spec)
 }
 
-// survey asks the host for what does not depend on the spec.
-func survey(host *netconf.Host, sysctls *netconf.Sysctls, l live) (*facts, error) {
+// survey asks the host for all but the ways.
+func survey(host *netconf.Host, sysctls *netconf.Sysctls, spec *nat.Spec, l live) (*facts, error) {
 	addresses, err := host.Addresses()
 	if err != nil {
 		return nil, err
 	}
-	return &facts{
+	f := &facts{
 		addresses: addresses, ways: make(map[netip.Addr]*way), egress: make(map[via]*way),
 		noIPv6: sysctls.IPv6(""), live: l, answered: answered(sysctls),
-	}, nil
+	}
+	if spec.FastPath {
+		devices, err := host.Devices()
+		if err != nil {
+			return nil, err
+		}
+		f.devices = fastDevices(devices)
+	}
+	return f, nil
 }
 
 // same tells whether the facts, which were gathered later, are those that were known. Ways that nobody needs any more are no matter.
@@ -75,7 +87,7 @@ func (f *facts) same(known *facts) bool {
 // sameHost tells whether they are but for the ways.
 func (f *facts) sameHost(known *facts) bool {
 	return slices.Equal(f.addresses, known.addresses) && f.answered == known.answered && text(f.noIPv6) == text(known.noIPv6) &&
-		f.instance.same(known.instance)
+		f.instance.same(known.instance) && slices.Equal(f.devices, known.devices)
 }
 
 func sameWays[K comparable](now, known map[K]*way) bool {
@@ -124,7 +136,7 @@ func (f *facts) lookUp(host *netconf.Host, spec *nat.Spec) error {
 			}
 		}
 	}
-	return f.lookUpBehind(host, spec)
+	return errors.Join(f.lookUpBehind(host, spec), f.lookUpClients(host, spec))
 }
 
 // lookUpBehind is lookUp for gateways and statics.

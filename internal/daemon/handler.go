@@ -39,10 +39,7 @@ func inLoop[T any](ctx context.Context, d *Daemon, f func() (T, error)) (T, erro
 // Status looks before it answers, so that what it says is what the kernel says. What takes long the loop does not wait for: to count connections
 // and to read counters comes before it looks, and to put all that together comes after, from what the loop has left behind.
 func (h handler) Status(ctx context.Context, which *control.StatusArgs) (*control.Status, error) {
-	counts := h.d.metered()
-	if counts == nil {
-		counts = h.d.tracked()
-	}
+	counts := h.d.counted(ctx)
 	now := h.d.lookAtCounters(!counts.accounting.Exact)
 	type left struct {
 		*control.Status

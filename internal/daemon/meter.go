@@ -27,7 +27,7 @@ const (
 type meter struct {
 	log     *slog.Logger
 	judge   func() *flow.Judge
-	timeout func(key string) time.Duration // how long the kernel remembers, see flow.TimeoutKeys
+	timeout func(key string) time.Duration // how long the kernel remembers, see flow.ReadTimeouts
 	sinks   []flow.Sink
 	file    *countersFile
 	left    *flow.Saved // of its goroutine: by a session that has ended, for the next one, whatever the disk does; nil for none

@@ -2,7 +2,6 @@ package daemon
 
 import (
 	"context"
-	"encoding/json"
 	"errors"
 	"log/slog"
 	"net/netip"
@@ -98,10 +97,8 @@ func TestMeterSecures(t *testing.T) {
 		m.track(t, port)
 		m.want(t, uint64(i+1))
 		lab.Check(t, m.secure(t.Context()))
-		content, err := os.ReadFile(filepath.Join(dir, countersName))
+		saved, err := m.file.load()
 		lab.Check(t, err)
-		var saved flow.Saved
-		lab.Check(t, json.Unmarshal(content, &saved))
 		if got := begun(t, saved.Tallies)["gateway private"]; got != uint64(i+1) {
 			t.Errorf("%d connections are on disk, want %d", got, i+1)
 		}
@@ -216,18 +213,19 @@ func TestMeterOffWithoutADisk(t *testing.T) {
 	m.track(t, "1001")
 	m.want(t, 1)
 	lab.Check(t, m.secure(t.Context()))
-	lab.Check(t, os.Mkdir(filepath.Join(dir, countersName+".new"), 0o700)) // where it is written first
+	path := filepath.Join(dir, countersName)
+	lab.Check(t, errors.Join(os.Remove(path), os.Mkdir(path, 0o700)))
 	m.track(t, "1002")
 	m.want(t, 2)
 	m.host.Output(t, "conntrack", "-D", "-p", "udp", "--sport", "1002")
 	on := m.wants()
 	m.enable(metering{})
 	lab.Eventually(t, 10*time.Second, func() error {
-		if m.file.mu.Lock(); m.file.next == nil {
-			m.file.mu.Unlock()
-			return errors.New("nothing waits to be written")
+		m.file.mu.Lock()
+		defer m.file.mu.Unlock()
+		if !m.file.anew {
+			return errors.New("nothing has failed to be written")
 		}
-		m.file.mu.Unlock()
 		return nil
 	})
 	m.enable(on)

@@ -69,11 +69,7 @@ func (s *session) resume(plan metering, now time.Time) *flow.Meter {
 
 // readTimeouts takes the sysctls as they are now.
 func (s *session) readTimeouts() {
-	timeouts := make(flow.Timeouts)
-	for _, key := range flow.TimeoutKeys() {
-		timeouts[key] = s.timeout(key)
-	}
-	s.count.Timeouts = timeouts
+	s.count.Timeouts = flow.ReadTimeouts(s.timeout)
 }
 
 // turn waits for events, questions or the end of the window, and deals with them.

@@ -114,6 +114,9 @@ func (d *Daemon) compare() (*nat.Table, *nat.Plan, error) {
 		return nil, nil, err
 	}
 	if known && !d.sync.overdue {
+		if err := d.kernel.Refresh(d.sync.mirror); err != nil {
+			return nil, nil, err
+		}
 		plan := nat.Diff(d.want, d.sync.mirror, d.hold)
 		if plan.Empty() {
 			return d.sync.mirror, plan, nil
@@ -138,5 +141,8 @@ func (d *Daemon) compare() (*nat.Table, *nat.Plan, error) {
 // remember keeps the table that was read and is as it should be.
 func (d *Daemon) remember(have *nat.Table) {
 	have.Share(d.want)
-	d.sync.mirror, d.sync.at = have, time.Now()
+	d.sync.mirror, d.sync.at, d.sync.fast = have, time.Now(), nil
+	if have.FastPath != nil {
+		d.sync.fast = have.FastPath.Links
+	}
 }

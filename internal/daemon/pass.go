@@ -94,6 +94,7 @@ func (d *Daemon) replace(f *facts) error {
 		return nil
 	}
 	d.reportPlaces(next)
+	d.reportFast(&next.fast)
 	d.rememberPlaces(next.relays, next.statics)
 	if d.want == nil || f != d.placed.facts {
 		d.index = nat.NewIndex(&d.cfg.NAT, f.local())
@@ -133,13 +134,13 @@ func (d *Daemon) placeAll(cfg *config.Config, refused map[string]string, f *fact
 // factsFor is what the spec depends on. With anew the host is asked; what is as it was stays the same. Without, what it said before still
 // holds, but for backends that are new.
 func (d *Daemon) factsFor(spec *nat.Spec, anew bool) (*facts, error) {
-	l := live{answer: d.probes.names.Answer, verdict: d.probes.health.Verdict, drained: d.drains.since, idle: d.idle}
+	l := live{answer: d.probes.names.Answer, verdict: d.probes.health.Verdict, drained: d.drains.since, idle: d.idle, slow: d.fast.slow}
 	if !anew && d.facts != nil {
 		d.facts.live = l
 		return d.facts, d.facts.lookUp(d.host, spec)
 	}
 	began := time.Now()
-	f, err := d.hostFacts(l)
+	f, err := d.hostFacts(spec, l)
 	if err == nil {
 		err = f.lookUp(d.host, spec)
 	}
@@ -152,8 +153,8 @@ func (d *Daemon) factsFor(spec *nat.Spec, anew bool) (*facts, error) {
 }
 
 // hostFacts is the facts without the ways to backends.
-func (d *Daemon) hostFacts(l live) (*facts, error) {
-	f, err := survey(d.host, d.sysctls, l)
+func (d *Daemon) hostFacts(spec *nat.Spec, l live) (*facts, error) {
+	f, err := survey(d.host, d.sysctls, spec, l)
 	if err != nil {
 		return nil, err
 	}

@@ -16,6 +16,7 @@ type placed struct {
 	placements []nat.Placement // of the relays
 	gateways   []spot
 	statics    []spot
+	fast       fast
 
 	news *news // once somebody has asked
 }
@@ -54,6 +55,7 @@ func (p *placed) anew(f *facts, spec *nat.Spec, refused map[string]string) *plac
 		one.Placement = &next.placements[i]
 		all.place(&spec.Relays[i], one)
 	}
+	next.fast = f.placeFast(spec, next)
 	return next
 }
 
@@ -73,7 +75,7 @@ func (f *placing) stays(p *place, before, now *nat.Relay) bool {
 func (p *placed) same(o *placed) bool {
 	samePlace := func(a, b place) bool { return a.same(&b) }
 	sameSpot := func(a, b spot) bool { return a.same(&b) }
-	return p.facts.answered == o.facts.answered && slices.EqualFunc(p.relays, o.relays, samePlace) &&
+	return p.facts.answered == o.facts.answered && p.fast.same(&o.fast) && slices.EqualFunc(p.relays, o.relays, samePlace) &&
 		slices.EqualFunc(p.gateways, o.gateways, sameSpot) && slices.EqualFunc(p.statics, o.statics, sameSpot)
 }
 
@@ -81,7 +83,7 @@ func (p *placed) same(o *placed) bool {
 func (p *placed) all() *nat.Placements {
 	return &nat.Placements{
 		Relays: p.placements, Gateways: spotPlacements(p.gateways), Statics: spotPlacements(p.statics),
-		Answered: p.facts.answered,
+		Answered: p.facts.answered, FastLinks: p.fast.names(),
 	}
 }
 

@@ -60,6 +60,7 @@ func Plan(ctx context.Context, cfg *config.Config, known *control.Known) (outcom
 	if err != nil {
 		return nil, err
 	}
+	l.slow = (&fastPath{kernel: kernel, sysctls: sysctls}).slow
 	next, err := foresee(ctx, host, sysctls, cfg, l, have)
 	if err != nil {
 		return nil, err
@@ -119,7 +120,7 @@ func settingSteps(sysctls *netconf.Sysctls, cfg *config.Config, next *placed) (s
 }
 
 // preview is the ruleset for this host now, whatever local services have the ports.
-func preview(ctx context.Context, cfg *config.Config, known *control.Known) (*nat.Ruleset, error) {
+func preview(ctx context.Context, cfg *config.Config, known *control.Known) (want *nat.Ruleset, err error) {
 	host, err := netconf.Open()
 	if err != nil {
 		return nil, err
@@ -133,6 +134,12 @@ func preview(ctx context.Context, cfg *config.Config, known *control.Known) (*na
 	if err != nil {
 		return nil, err
 	}
+	kernel, err := nat.Open()
+	if err != nil {
+		return nil, err
+	}
+	defer func() { err = errors.Join(err, kernel.Close()) }()
+	l.slow = (&fastPath{kernel: kernel, sysctls: sysctls}).slow
 	f, err := gather(host, sysctls, &cfg.NAT, l)
 	if err != nil {
 		return nil, err

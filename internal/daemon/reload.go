@@ -70,6 +70,7 @@ func (d *Daemon) reload(cfg *config.Config, err error) (*control.Outcome, error)
 	if err := d.pass(); err != nil {
 		d.use(old, oldHold.Protect)
 		d.loadedAt, d.flushed, d.configErr, d.tenure = loadedAt, wasFlushed, err.Error(), held
+		d.network.Store(true) // of the host may be known only what the refused one needs
 		d.poke()
 		return nil, control.Errorf(control.CodeFailed, "the kernel refused the new configuration, the old one goes on: %w", err)
 	}
@@ -125,7 +126,7 @@ func (d *Daemon) factsNow(spec *nat.Spec) (*facts, error) {
 	if d.facts == nil || d.network.Load() {
 		return d.factsFor(spec, true)
 	}
-	host, err := d.hostFacts(d.facts.live)
+	host, err := d.hostFacts(spec, d.facts.live)
 	if err != nil {
 		return nil, err
 	}

@@ -14,6 +14,7 @@ import (
 
 // Kernel settings that natd uses besides forwarding and those of interfaces.
 const (
+	sysctlNetfilter       = "net.netfilter."
 	sysctlAccounting      = "net.netfilter.nf_conntrack_acct"
 	sysctlEvents          = "net.netfilter.nf_conntrack_events"
 	sysctlTimestamp       = "net.netfilter.nf_conntrack_timestamp"

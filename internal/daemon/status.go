@@ -127,7 +127,7 @@ func (d *Daemon) hostStatus() control.Host {
 	} else {
 		d.Log.Debug("the statistics of connection tracking cannot be read", "error", err)
 	}
-	h.ENA = d.enaStatus()
+	h.ENA, h.Flowtable = d.enaStatus(), d.fastStatus()
 	for _, c := range d.sysctls.Changed() {
 		h.Sysctls = append(h.Sysctls, control.Sysctl{Key: c.Key, Old: c.Old, New: c.New})
 	}

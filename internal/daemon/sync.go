@@ -23,6 +23,7 @@ const stepsShown = 5
 type syncState struct {
 	verified  bool       // want was read back from the kernel, and no change since then is known to have touched it
 	mirror    *nat.Table // what is known of the table, see Daemon.current; nil for nothing
+	fast      []string   // the interfaces of the flowtable as it was last read and right
 	read      reading
 	overdue   bool // the table should be read again, whatever is known of it
 	settled   bool // the current want has been in the kernel, so what differs now is somebody's doing
@@ -154,7 +155,7 @@ func (d *Daemon) apply(plan *nat.Plan, have *nat.Table, drifted bool) error {
 		d.Log.Warn("if natd is killed now, connections that should end may go on", "error", err)
 	}
 	if err := d.kernel.Apply(plan, have.Generation, d.hold); err != nil {
-		return err
+		return d.withoutFastPath(err)
 	}
 	if have == d.sync.mirror {
 		d.lasting.lose(plan)

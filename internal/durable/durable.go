@@ -37,6 +37,28 @@ func Replace(name string, content []byte) error {
 	return errors.Join(directory.Sync(), directory.Close())
 }
 
+// ErrChanged says that a file is not as it was left.
+var ErrChanged = errors.New("somebody else has changed the file")
+
+// Append appends to a file of that size durably. After an error part of the content may be there.
+func Append(name string, size int64, content []byte) error {
+	file, err := os.OpenFile(name, os.O_WRONLY|os.O_APPEND, 0)
+	if err != nil {
+		return err
+	}
+	info, err := file.Stat()
+	switch {
+	case err != nil:
+	case info.Size() != size:
+		err = fmt.Errorf("%s: %w", name, ErrChanged)
+	default:
+		if _, err = file.Write(content); err == nil {
+			err = file.Sync()
+		}
+	}
+	return errors.Join(err, file.Close())
+}
+
 // giveAway gives a file that root made to the owner of its directory: after a "natctl flush" without a running natd, the
 // natd of the unit, which is not root, must be able to read it.
 func giveAway(file *os.File) error {

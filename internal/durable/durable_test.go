@@ -1,6 +1,7 @@
 package durable
 
 import (
+	"errors"
 	"os"
 	"path/filepath"
 	"testing"
@@ -51,5 +52,23 @@ func TestReplaceFails(t *testing.T) {
 	t.Parallel()
 	if err := Replace(filepath.Join(t.TempDir(), "absent", "state"), nil); err == nil {
 		t.Error("a file in a directory that does not exist was written")
+	}
+}
+
+// What is appended is behind what was there, and a file that is not as it was left is left alone.
+func TestAppend(t *testing.T) {
+	t.Parallel()
+	name := filepath.Join(t.TempDir(), "file")
+	if err := Append(name, 0, []byte("a")); !errors.Is(err, os.ErrNotExist) {
+		t.Errorf("Append to nothing: %v", err)
+	}
+	if err := errors.Join(Replace(name, []byte("a")), Append(name, 1, []byte("b"))); err != nil {
+		t.Fatal(err)
+	}
+	if err := Append(name, 1, []byte("c")); !errors.Is(err, ErrChanged) {
+		t.Errorf("Append to a file that has grown: %v", err)
+	}
+	if got, err := os.ReadFile(name); string(got) != "ab" || err != nil {
+		t.Errorf("the file has %q, %v", got, err)
 	}
 }

@@ -1,57 +1,19 @@
 package firewall
 
 import (
-	"context"
 	"fmt"
-	"os"
-	"path/filepath"
 	"testing"
 
 	"natd/internal/lab"
 )
 
-// busConfig is a system bus on which everybody may do everything.
-const busConfig = `<!DOCTYPE busconfig PUBLIC "-//freedesktop//DTD D-Bus Bus Configuration 1.0//EN"
- "http://www.freedesktop.org/standards/dbus/1.0/busconfig.dtd">
-<busconfig>
-  <type>custom</type><listen>unix:path=%s</listen><auth>EXTERNAL</auth>
-  <policy context="default"><allow user="*"/><allow own="*"/><allow send_destination="*"/><allow eavesdrop="true"/></policy>
-</busconfig>`
-
-// firewalld runs the real one in the box, with a bus and a configuration of its own, and returns a way to run firewall-cmd.
+// firewalld runs the real one in the box, and returns a way to run firewall-cmd.
 func (b *box) firewalld() (cmd func(command string) error) {
 	b.t.Helper()
-	dir, err := b.host.Lab().TempDir("firewalld")
+	f, err := b.host.StartFirewalld(b.t.Context(), "")
 	lab.Check(b.t, err)
-	bus := filepath.Join(dir, "bus")
-	config := filepath.Join(dir, "bus.conf")
-	lab.Check(b.t, os.WriteFile(config, []byte(fmt.Sprintf(busConfig, bus)), 0o600))
-	_, err = b.host.Start("dbus-daemon", "--config-file="+config, "--nofork")
-	lab.Check(b.t, err)
-	lab.Eventually(b.t, patience, func() error {
-		_, err := os.Stat(bus)
-		return err
-	})
-	env := append(os.Environ(), "DBUS_SYSTEM_BUS_ADDRESS=unix:path="+bus)
-	daemon := b.host.Command(context.Background(), "firewalld", "--nofork", "--nopid", "--system-config", dir, "--log-file", filepath.Join(dir, "log"))
-	daemon.Env = env
-	_, err = b.host.StartCmd(daemon)
-	lab.Check(b.t, err)
-	cmd = func(command string) error {
-		c := b.host.Command(b.t.Context(), "sh", "-c", command)
-		c.Env = env
-		out, err := c.CombinedOutput()
-		if err != nil {
-			b.t.Logf("%s: %s", command, out)
-		}
-		return err
-	}
-	lab.Eventually(b.t, 6*patience, func() error {
-		c := b.host.Command(b.t.Context(), "firewall-cmd", "--state")
-		c.Env = env
-		return c.Run()
-	})
-	return cmd
+	lab.Check(b.t, f.Ready(b.t.Context(), 6*patience))
+	return func(command string) error { return f.Shell(b.t.Context(), command) }
 }
 
 // Firewalld lets through what was translated here, whoever did it; in its strict mode, which has not that rule, it refuses

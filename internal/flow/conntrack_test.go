@@ -18,11 +18,11 @@ import (
 // tracker is a host of its own that tracks connections, with conntrack(8) as the independent witness.
 type tracker struct {
 	*Conntrack
-	t    *testing.T
+	t    testing.TB
 	host *lab.Host
 }
 
-func newTracker(t *testing.T) *tracker {
+func newTracker(t testing.TB) *tracker {
 	t.Helper()
 	lab.Require(t, "conntrack", "nft")
 	c := &tracker{t: t, host: lab.NewHost(t)}

@@ -52,6 +52,7 @@ const (
 	statusSrcNAT    = 1 << 4
 	statusDstNAT    = 1 << 5
 	statusDying     = 1 << 9
+	statusOffload   = 1 << 14
 )
 
 // Tuple is one direction of a connection. The ports are 0 where the protocol has none.
@@ -112,6 +113,9 @@ func (e *Entry) Refused() bool {
 	return !e.Assured()
 }
 
+// Fast tells whether the connection has the kernel's fast path. The kernel then tells neither its state nor a timeout: it does not forget it.
+func (e *Entry) Fast() bool { return e.status&statusOffload != 0 }
+
 // Dying tells whether the kernel is about to forget the entry: its event has been sent, or will be.
 func (e *Entry) Dying() bool { return e.status&statusDying != 0 }
 
@@ -120,6 +124,9 @@ func (e *Entry) Began() time.Time { return time.Unix(0, int64(e.began)) }
 
 // connects tells whether the protocol has connections, with a beginning and an end.
 func (e *Entry) connects() bool { return e.Proto == nat.TCP || e.Proto == nat.SCTP }
+
+// tcpEstablished is TCP_CONNTRACK_ESTABLISHED of enum tcp_conntrack.
+const tcpEstablished = 3
 
 // Over tells whether the connection has ended and is only remembered, so that late packets find their way: TCP's
 // TIME_WAIT and CLOSE (enum tcp_conntrack), SCTP's CLOSED (enum sctp_conntrack). Datagrams never say that they are the last.
@@ -192,6 +199,9 @@ func decodeEntry(attrs []byte, e *Entry) bool {
 			e.zone = append(e.zone[:0], b...)
 		}
 	}
+	if e.Fast() && e.Proto == nat.TCP && e.state == 0 {
+		e.state = tcpEstablished // others are not let in (nft_flow_offload_eval in net/netfilter/nft_flow_offload.c)
+	}
 	return e.Orig.Dst.IsValid() && e.Reply.Src.IsValid()
 }
 
@@ -209,18 +219,36 @@ func decodeState(b []byte) uint8 {
 }
 
 func decodeTuple(b []byte) (t Tuple, proto nat.Protocol) {
-	l4 := nfnl.Attr(b, ctaTupleProto)
-	if num := nfnl.Attr(l4, ctaProtoNum); len(num) == 1 {
-		proto = nat.Protocol(num[0])
+	var src, dst netip.Addr
+	var ports [2]uint16
+	ok := false
+	for typ, part := range nfnl.Attrs(b) {
+		switch typ {
+		case ctaTupleIP:
+			src, dst, ok = decodeAddrs(part)
+		case ctaTupleProto:
+			proto, ports = decodePorts(part)
+		}
 	}
-	src, dst, ok := decodeAddrs(nfnl.Attr(b, ctaTupleIP))
 	if !ok {
 		return Tuple{}, proto
 	}
-	return Tuple{
-		Src: netip.AddrPortFrom(src, nfnl.Uint16(nfnl.Attr(l4, ctaProtoSrc))),
-		Dst: netip.AddrPortFrom(dst, nfnl.Uint16(nfnl.Attr(l4, ctaProtoDst))),
-	}, proto
+	return Tuple{Src: netip.AddrPortFrom(src, ports[0]), Dst: netip.AddrPortFrom(dst, ports[1])}, proto
+}
+
+// decodePorts reads the protocol of a tuple, and its ports: 0 where it has none.
+func decodePorts(b []byte) (proto nat.Protocol, ports [2]uint16) {
+	for typ, value := range nfnl.Attrs(b) {
+		switch {
+		case typ == ctaProtoNum && len(value) == 1:
+			proto = nat.Protocol(value[0])
+		case typ == ctaProtoSrc:
+			ports[0] = nfnl.Uint16(value)
+		case typ == ctaProtoDst:
+			ports[1] = nfnl.Uint16(value)
+		}
+	}
+	return proto, ports
 }
 
 // decodeAddrs reads the two addresses of a tuple, which are of the same family.
@@ -237,11 +265,16 @@ func decodeAddrs(ip []byte) (src, dst netip.Addr, ok bool) {
 	return src, dst, src.IsValid() && src.BitLen() == dst.BitLen()
 }
 
-func decodeVolume(b []byte) Volume {
-	return Volume{
-		Packets: nfnl.Uint64(nfnl.Attr(b, ctaCountersPackets)),
-		Bytes:   nfnl.Uint64(nfnl.Attr(b, ctaCountersBytes)),
+func decodeVolume(b []byte) (v Volume) {
+	for typ, value := range nfnl.Attrs(b) {
+		switch typ {
+		case ctaCountersPackets:
+			v.Packets = nfnl.Uint64(value)
+		case ctaCountersBytes:
+			v.Bytes = nfnl.Uint64(value)
+		}
 	}
+	return v
 }
 
 // family is the address family that requests about the entry name.

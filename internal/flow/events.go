@@ -19,6 +19,10 @@ const groupDestroy = 3
 // it holds 13,107): that is most of a second at 15,000 connections a second.
 const eventsBuffer = 8 << 20
 
+// eventSize is the room for one piece of news, in bytes. An end takes some 250, with everything that a kernel may say of a connection less
+// than 1000; the report of a packet has at most copyRange bytes of it.
+const eventSize = 2048
+
 // maxKept is how many bytes of events wait here at most, see Gather: a few hundred thousand.
 const maxKept = 64 << 20
 
@@ -29,10 +33,10 @@ const maxKept = 64 << 20
 // It does not ask for NETLINK_BROADCAST_ERROR: the kernel would keep every connection whose end was not heard of, and a natd
 // that hangs would fill its table. So news may be lost, and Take tells.
 type Events struct {
-	socket *nfnl.Socket
-	deaf   error
-	kept   []byte // by Gather: the type of a message, the length of its attributes, and these
-	lost   bool   // before what will be taken next
+	inbox *nfnl.Inbox
+	deaf  error
+	kept  []byte // by Gather: the type of a message, the length of its attributes, and these
+	lost  bool   // before what will be taken next
 }
 
 // OpenEvents subscribes to the ends of connections, and to nat.RepeatedGroup, which only one program in a network namespace can
@@ -49,17 +53,21 @@ func OpenEvents() (*Events, error) {
 	if err := s.Join(groupDestroy); err != nil {
 		return nil, errors.Join(err, s.Close())
 	}
-	return &Events{socket: s, deaf: deaf}, nil
+	inbox, err := s.Inbox(eventSize)
+	if err != nil {
+		return nil, err
+	}
+	return &Events{inbox: inbox, deaf: deaf}, nil
 }
 
 // Deaf is why packets that are not counted are not heard of; nil when they are.
 func (v *Events) Deaf() error { return v.deaf }
 
 // Close ends the subscription.
-func (v *Events) Close() error { return v.socket.Close() }
+func (v *Events) Close() error { return v.inbox.Close() }
 
 // Wait returns when there is something to take, or ctx has ended.
-func (v *Events) Wait(ctx context.Context) error { return v.socket.Wait(ctx) }
+func (v *Events) Wait(ctx context.Context) error { return v.inbox.Wait(ctx) }
 
 // Hearer is told what Events hears. What it is told with is valid during the call only.
 type Hearer interface {
@@ -77,7 +85,7 @@ func (v *Events) Take(to Hearer) (lost bool, err error) {
 		t.tell(binary.NativeEndian.Uint16(rest), rest[keptHeader:size])
 		rest = rest[size:]
 	}
-	lost, err = v.socket.Take(func(m nfnl.Message) error {
+	lost, err = v.inbox.Take(func(m nfnl.Message) error {
 		t.tell(m.Type, m.Attrs())
 		return nil
 	})
@@ -112,7 +120,7 @@ func (v *Events) Gather() {
 	if len(v.kept) >= maxKept {
 		return // the kernel drops what there is no room for, and tells
 	}
-	lost, _ := v.socket.Take(func(m nfnl.Message) error {
+	lost, _ := v.inbox.Take(func(m nfnl.Message) error {
 		attrs := m.Attrs()
 		v.kept = binary.NativeEndian.AppendUint16(v.kept, m.Type)
 		v.kept = binary.NativeEndian.AppendUint32(v.kept, uint32(len(attrs)))

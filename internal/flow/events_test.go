@@ -214,6 +214,38 @@ func BenchmarkMeter(b *testing.B) {
 	})
 }
 
+// BenchmarkEvents is what natd's processor works for each connection that ends, from the socket to the counts.
+func BenchmarkEvents(b *testing.B) {
+	c := newTracker(b)
+	c.account()
+	events := c.listen()
+	const burst = 300 // of 20 ms at 15,000 a second
+	m := NewMeter(func(*Entry) Owner { return Owner{KindRelay, "web"} }, time.Now())
+	runtime.LockOSThread()
+	defer runtime.UnlockOSThread()
+	var worked time.Duration
+	heard := uint64(0)
+	for b.Loop() {
+		churn(b, c.socket, burst)
+		began := threadTime(b)
+		lost, err := events.Take(m.At(time.Now()))
+		worked += threadTime(b) - began
+		lab.Check(b, err)
+		if heard += burst; lost || m.Tallies()[0].Begun != heard {
+			b.Fatalf("%d connections counted, want %d; lost: %t", m.Tallies()[0].Begun, heard, lost)
+		}
+	}
+	b.ReportMetric(float64(worked.Nanoseconds())/float64(heard), "cpu-ns/event")
+}
+
+// threadTime is how long a processor has worked for this thread.
+func threadTime(t testing.TB) time.Duration {
+	t.Helper()
+	var used unix.Timespec
+	lab.Check(t, unix.ClockGettime(unix.CLOCK_THREAD_CPUTIME_ID, &used))
+	return time.Duration(used.Nano())
+}
+
 // BenchmarkMeterMemory is what a live connection costs.
 func BenchmarkMeterMemory(b *testing.B) {
 	const count = 262_144

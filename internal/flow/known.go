@@ -1,7 +1,6 @@
 package flow
 
 import (
-	"hash/fnv"
 	"net/netip"
 	"time"
 
@@ -18,9 +17,11 @@ type key struct {
 }
 
 func keyOf(e *Entry) key {
-	h := fnv.New32a()
-	_, _ = h.Write(e.tuple)
-	k := key{began: e.began, tuple: h.Sum32()}
+	const offset, prime = 2166136261, 16777619 // FNV-1a: files keep keys, so the hash is the same in every natd
+	k := key{began: e.began, tuple: offset}
+	for _, b := range e.tuple {
+		k.tuple = (k.tuple ^ uint32(b)) * prime
+	}
 	for _, b := range e.id {
 		k.id = k.id<<8 | uint32(b)
 	}
@@ -68,6 +69,8 @@ type known struct {
 	state  uint8
 	is4    bool
 	shown  bool // the sink knows it
+
+	changed bool // since it was saved
 }
 
 // restart takes it that the kernel counts from zero again, as "conntrack -L -z" makes it. What the sink is still to get stays.

@@ -37,7 +37,7 @@ type Meter struct {
 	// Owner finds what a connection belongs to. It belongs to that for good.
 	Owner func(*Entry) Owner
 	// Timeouts is what the sysctls say now.
-	Timeouts Timeouts
+	Timeouts *Timeouts
 	// Sink takes samples; nil for none.
 	Sink Sink
 
@@ -53,13 +53,20 @@ type Meter struct {
 	window  time.Time // when it began
 	lossy   bool      // events were lost in it
 	looked  bool      // there was a dump: what is new since then has begun since then
+
+	changed        []key    // connections, since the Meter was saved
+	changedTallies []uint32 // likewise, by their positions
+	isChanged      []bool   // for each tally
+
+	met      known  // room for a connection that is met for the first time: most are met when they end
+	sampling Sample // likewise for what the sink gets
 }
 
 // NewMeter begins to count.
 func NewMeter(owner func(*Entry) Owner, now time.Time) *Meter {
 	return &Meter{
 		Owner: owner, live: make(map[key]*known), places: make(map[tallied]uint32),
-		repeats: newRepeats(), since: now, began: now, window: now,
+		repeats: newRepeats(), since: now, began: now, window: now, Timeouts: new(Timeouts),
 	}
 }
 
@@ -110,6 +117,10 @@ func (m *Meter) Ended(e *Entry, now time.Time) {
 	}
 	m.count(id, k, e, now)
 	m.end(id, k, e)
+	if k != &m.met {
+		delete(m.live, id)
+	}
+	m.version++
 }
 
 // Dump is told of everything that is tracked now: entries calls what it is given for every connection, as Conntrack.Entries does. With
@@ -120,7 +131,7 @@ func (m *Meter) Dump(now time.Time, atEnd bool, entries func(each func(*Entry)) 
 		m.dumps-- // who is missing in it is not known
 		return err
 	}
-	m.bury()
+	m.buryMissing()
 	m.repeats.forget(m.dumps)
 	m.looked = true
 	if atEnd {
@@ -142,25 +153,32 @@ func (m *Meter) tracked(e *Entry, now time.Time, atEnd bool) {
 	if k == nil {
 		return
 	}
-	m.live[id], k.seen = k, m.dumps
+	if k == &m.met {
+		k = new(known)
+		*k = m.met
+		m.live[id] = k
+		m.change(id, k)
+	}
+	k.seen = m.dumps
 	m.count(id, k, e, now)
+	k.note(e)
 	if atEnd && k.counted != k.sampled {
 		m.sample(id, k, e, false)
 	}
 }
 
-// bury ends what was neither in this dump nor in the one before, whose end should have been told by then: the event was lost, or the
+// buryMissing ends what was neither in this dump nor in the one before, whose end should have been told by then: the event was lost, or the
 // connection began when nobody listened. One dump proves nothing: the connection may have ended while it was under way, and its
 // event be here soon; or the kernel was about to rearrange its table.
-func (m *Meter) bury() {
+func (m *Meter) buryMissing() {
 	for id, k := range m.live {
 		if k.seen+1 < m.dumps {
-			m.end(id, k, k.entry(id))
+			m.bury(id, k)
 		}
 	}
 }
 
-// find is what is known of the connection, made for one that is met for the first time; nil for one that is none of natd's.
+// find is what is known of the connection; of one that is met for the first time that is m.met, and nil for one that is none of natd's.
 func (m *Meter) find(id key, e *Entry) *known {
 	if k := m.live[id]; k != nil {
 		switch {
@@ -168,18 +186,18 @@ func (m *Meter) find(id key, e *Entry) *known {
 			return k
 		case id.began != 0:
 			k.restart()
+			m.change(id, k)
 			return k
 		}
-		m.end(id, k, k.entry(id)) // one without a time stamp may look like another before it
+		m.bury(id, k) // one without a time stamp may look like another before it
 	}
 	owner := m.Owner(e)
 	if owner == (Owner{}) {
 		return nil
 	}
-	k := &known{tally: m.place(owner, e)}
-	m.tallies[k.tally].Begun++
-	m.version++
-	return k
+	m.met = known{tally: m.place(owner, e)}
+	m.tally(m.met.tally).Begun++
+	return &m.met
 }
 
 // place is the position of the tally that the connection counts in.
@@ -192,9 +210,13 @@ func (m *Meter) place(owner Owner, e *Entry) uint32 {
 	if !ok {
 		i = uint32(len(m.tallies))
 		m.places[t] = i
-		m.tallies = append(m.tallies, Tally{Owner: t.owner, Target: t.target})
+		m.addTally(Tally{Owner: t.owner, Target: t.target})
 	}
 	return i
+}
+
+func (m *Meter) addTally(t Tally) {
+	m.tallies, m.isChanged = append(m.tallies, t), append(m.isChanged, false)
 }
 
 // count adds what the connection has carried since it was counted last.
@@ -202,47 +224,55 @@ func (m *Meter) count(id key, k *known, e *Entry, now time.Time) {
 	more := carriedBy(e).since(k.counted)
 	repeated, at := m.repeats.take(e)
 	if more != (carried{}) || repeated != (carried{}) {
-		k.last = max(m.Timeouts.lastPacket(e, m.first(id, k), now).UnixNano(), at)
-		t := &m.tallies[k.tally]
+		if m.Sink != nil {
+			k.last = max(m.Timeouts.lastPacket(e, m.first(id, k), now).UnixNano(), at)
+		}
+		t := m.tally(k.tally)
 		for _, c := range []carried{more, repeated} {
 			t.ToTarget.add(c.toTarget)
 			t.ToClient.add(c.toClient)
 		}
 		k.counted, k.sampled = carriedBy(e), k.sampled.since(repeated)
-		m.version++
+		m.change(id, k)
 	}
-	k.note(e)
 }
 
-// end forgets the connection, which was read last as e.
-func (m *Meter) end(id key, k *known, e *Entry) {
+// bury ends a connection whose end was not told, as it was read last.
+func (m *Meter) bury(id key, k *known) {
+	if k.met() { // else a natd before this one might have seen how it ended
+		m.end(id, k, k.entry(id))
+	}
 	delete(m.live, id)
 	m.version++
-	if !k.met() {
-		return // how it ended, a natd before this one might have seen
-	}
-	switch t := &m.tallies[k.tally]; {
+}
+
+// end counts the end of a connection, which was read last as e.
+func (m *Meter) end(id key, k *known, e *Entry) {
+	switch {
 	case e.Refused():
-		t.Refused++
+		m.tally(k.tally).Refused++
 	case !e.Replied():
-		t.Unanswered++
+		m.tally(k.tally).Unanswered++
 	}
 	m.sample(id, k, e, true)
 }
 
 // sample hands what was carried since the last sample to the sink.
 func (m *Meter) sample(id key, k *known, e *Entry, ended bool) {
-	more, first := k.counted.since(k.sampled), m.first(id, k)
-	began := !k.shown && (m.looked || id.beganAt().After(m.began))
+	more, shown := k.counted.since(k.sampled), k.shown
+	first := m.first(id, k)
 	k.sampled, k.shown = k.counted, true
+	m.change(id, k)
 	if m.Sink == nil {
 		return
 	}
+	began := !shown && (m.looked || id.beganAt().After(m.began))
 	last := time.Unix(0, max(k.last, first.UnixNano()))
-	m.Sink.Sample(&Sample{
+	m.sampling = Sample{
 		Entry: e, Owner: m.tallies[k.tally].Owner, ToTarget: more.toTarget, ToClient: more.toClient,
 		Began: began, Ended: ended, First: first, Last: last,
-	})
+	}
+	m.Sink.Sample(&m.sampling)
 }
 
 // first is the earliest time that what was not sampled yet can be of.

@@ -1,6 +1,7 @@
 package flow
 
 import (
+	"bytes"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -31,8 +32,15 @@ func newMetered(t *testing.T) *metered {
 	m := &metered{t: t, table: make(map[string]*Entry)}
 	m.Meter = NewMeter(ownerByPort, when(0))
 	m.Sink = m
-	m.Timeouts = Timeouts{"tcp_timeout_established": 100 * time.Hour, "tcp_timeout_time_wait": 120 * time.Second, "tcp_timeout_syn_sent": 60 * time.Second}
+	m.Timeouts = timeouts(map[string]time.Duration{
+		"tcp_timeout_established": 100 * time.Hour, "tcp_timeout_time_wait": 120 * time.Second, "tcp_timeout_syn_sent": 60 * time.Second,
+	})
 	return m
+}
+
+// timeouts is those of a kernel with these settings.
+func timeouts(set map[string]time.Duration) *Timeouts {
+	return ReadTimeouts(func(key string) time.Duration { return set[key] })
 }
 
 // ownerByPort owns what goes to port 80.
@@ -313,6 +321,67 @@ func (m *metered) resumed(keep func(Owner) bool) *metered {
 	return next
 }
 
+// What has changed is all that is written again, and the next Meter knows as much as if everything had been. A line that was cut off counts for
+// nothing.
+func TestMeterSavesChanges(t *testing.T) {
+	t.Parallel()
+	m := newMetered(t)
+	var file bytes.Buffer
+	write := func(s *Saved) {
+		t.Helper()
+		if err := json.NewEncoder(&file).Encode(s); err != nil {
+			t.Fatal(err)
+		}
+	}
+	for i := range 100 {
+		carry(m.track(fmt.Sprint(i), fmt.Sprintf("10.1.0.5:%d", 1000+i), 1), 3, 300)
+	}
+	m.dump(2, true)
+	write(m.Save())
+	whole := file.Len()
+	for round := range 4 {
+		carry(m.table[fmt.Sprint(round)], 1, 100)
+		carry(m.track("short", "10.1.0.5:2", 3+round), 1, 100)
+		m.destroy("short", 3+round)
+		m.track(fmt.Sprint("more", round), fmt.Sprintf("10.1.0.6:%d", 1000+round), 3).Reply.Src = netip.MustParseAddrPort(fmt.Sprintf("10.3.0.101:%d", round))
+		m.dump(3+round, round == 2)
+		write(m.Changes())
+	}
+	m.destroy("9", 8)
+	write(m.Changes())
+	if changes := file.Len() - whole; changes > whole {
+		t.Errorf("what changed takes %d bytes, and all of it %d", changes, whole)
+	}
+	want := m.Save()
+	carry(m.table["5"], 1, 100)
+	m.dump(9, false)
+	write(m.Changes())
+	file.Truncate(file.Len() - 2)
+	got, err := ReadSaved(&file)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if diff := cmp.Diff(want.Tallies, got.Tallies, cmpopts.EquateComparable(netip.AddrPort{})); diff != "" {
+		t.Errorf("(-want +got):\n%s", diff)
+	}
+	resumed := func(s *Saved) map[key]known {
+		next := newMetered(t)
+		if err := next.Resume(s, everyOwner); err != nil {
+			t.Fatal(err)
+		}
+		live := make(map[key]known)
+		for id, k := range next.live {
+			if m.live[id] != nil { // what has ended since is forgotten by the next dumps
+				live[id] = *k
+			}
+		}
+		return live
+	}
+	if diff := cmp.Diff(resumed(want), resumed(got), cmp.AllowUnexported(key{}, known{}, carried{})); diff != "" {
+		t.Errorf("(-want +got):\n%s", diff)
+	}
+}
+
 func everyOwner(Owner) bool { return true }
 
 // A natd that takes over counts on where the one before saved.
@@ -374,10 +443,10 @@ func TestMeterResumesNothingDamaged(t *testing.T) {
 // The last packet is found from the time that is left, and never outside of what is possible.
 func TestLastPacket(t *testing.T) {
 	t.Parallel()
-	timeouts := Timeouts{
-		"tcp_timeout_established": 432000 * time.Second, unacknowledged: 300 * time.Second, "tcp_timeout_time_wait": 120 * time.Second,
+	times := timeouts(map[string]time.Duration{
+		"tcp_timeout_established": 432000 * time.Second, "tcp_timeout_unacknowledged": 300 * time.Second, "tcp_timeout_time_wait": 120 * time.Second,
 		"udp_timeout": 30 * time.Second, "udp_timeout_stream": 120 * time.Second,
-	}
+	})
 	tcp := func(left uint32, state uint8) *Entry {
 		return &Entry{Proto: nat.TCP, Timeout: left, state: state, status: established}
 	}
@@ -399,7 +468,7 @@ func TestLastPacket(t *testing.T) {
 		"refused":                   {ended(&Entry{Proto: nat.TCP, state: 8, ToClient: Volume{1, 40}}, 90), 90},
 		"of no known protocol":      {&Entry{Proto: 99, Timeout: 600}, 100},
 	} {
-		if got := timeouts.lastPacket(c.e, when(50), when(100)); !got.Equal(when(c.want)) {
+		if got := times.lastPacket(c.e, when(50), when(100)); !got.Equal(when(c.want)) {
 			t.Errorf("%s: %v, want %v", name, got.Sub(when(0)), when(c.want).Sub(when(0)))
 		}
 	}

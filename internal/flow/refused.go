@@ -5,6 +5,7 @@ import (
 	"encoding/binary"
 	"errors"
 	"net/netip"
+	"time"
 
 	"golang.org/x/sys/unix"
 
@@ -58,14 +59,19 @@ func OpenRefusals() (*Refusals, error) {
 // Close ends the subscription.
 func (r *Refusals) Close() error { return r.socket.Close() }
 
-// Run calls each for every refused packet until ctx ends; lost when the kernel dropped reports. What it is called with is valid
+// Run calls each for every refused packet until ctx ends; lost when the kernel dropped reports, or may not have made them: what the
+// rules do not report because it is too much nobody tells, but it takes half a burst in some second. What each is called with is valid
 // during the call only.
 func (r *Refusals) Run(ctx context.Context, each func(*Refused), lost func()) error {
 	var packet Refused
 	var entry Entry
+	var pace pace
 	return r.socket.Follow(ctx, func(m nfnl.Message) error {
 		if decodeRefused(m.Attrs(), &packet, &entry) {
 			each(&packet)
+		}
+		if pace.reaches(nat.RefusedBurst/2, time.Now()) {
+			lost()
 		}
 		return nil
 	}, lost)

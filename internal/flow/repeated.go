@@ -49,9 +49,23 @@ func decodeRepeated(attrs []byte, r *Repeated) bool {
 type repeats struct {
 	waiting map[ends]*repeat
 
-	second   time.Time // the last one that began
-	inSecond int       // how many packets were repeated in it
-	full     bool      // some had no room, since the last dump
+	pace pace
+	full bool // some had no room, since the last dump
+}
+
+// pace counts what happens in a second.
+type pace struct {
+	began    time.Time // the second
+	inSecond int
+}
+
+// reaches counts one more, and tells whether it is the one that makes them so many in its second.
+func (p *pace) reaches(most int, now time.Time) bool {
+	if now.Sub(p.began) >= time.Second {
+		p.began, p.inSecond = now, 0
+	}
+	p.inSecond++
+	return p.inSecond == most
 }
 
 type repeat struct {
@@ -67,11 +81,7 @@ func newRepeats() repeats { return repeats{waiting: make(map[ends]*repeat)} }
 // add keeps what was repeated; false when something is missing, which is told once. What the rules do not report because it is too much
 // nobody tells, but it takes half a burst in some second.
 func (w *repeats) add(r *Repeated, dumps uint64, now time.Time) bool {
-	if now.Sub(w.second) >= time.Second {
-		w.second, w.inSecond = now, 0
-	}
-	w.inSecond++
-	all := w.inSecond != nat.RepeatedBurst/2
+	all := !w.pace.reaches(nat.RepeatedBurst/2, now)
 	one := w.waiting[r.ends]
 	if one == nil {
 		if len(w.waiting) >= maxRepeated {

@@ -2,7 +2,9 @@ package flow
 
 import (
 	"encoding/binary"
+	"encoding/json"
 	"errors"
+	"io"
 	"slices"
 	"time"
 )
@@ -14,6 +16,10 @@ type Saved struct {
 	Lost    uint64
 	Tallies []Tally
 	Live    []byte // see appendLive
+
+	// Places makes it what has changed since what was saved before: it says where each of the tallies is among those. Of connections only
+	// those are in it whose counts have changed.
+	Places []uint32 `json:",omitempty"`
 }
 
 // maxSavedLive bounds the connections that are saved: beyond it they are counted twice when natd is started anew. They take some 30
@@ -26,12 +32,94 @@ func (m *Meter) Save() *Saved {
 	s.Live = make([]byte, 0, 32*min(len(m.live), maxSavedLive))
 	left := maxSavedLive
 	for id, k := range m.live {
-		if left--; left < 0 {
-			break
+		if left--; left >= 0 {
+			s.Live = appendLive(s.Live, id, k)
 		}
-		s.Live = appendLive(s.Live, id, k)
+		k.changed = false
 	}
+	m.saved()
 	return s
+}
+
+// Changes is what is different from what was saved last, by Save or Changes. There is always a tally in it, if there is any at all.
+func (m *Meter) Changes() *Saved {
+	if len(m.changedTallies) == 0 && len(m.tallies) > 0 {
+		m.changedTallies = append(m.changedTallies, 0)
+	}
+	s := &Saved{Since: m.since, Lost: m.lost, Places: slices.Clone(m.changedTallies)}
+	for _, i := range s.Places {
+		s.Tallies = append(s.Tallies, m.tallies[i])
+	}
+	for _, id := range m.changed {
+		if k := m.live[id]; k != nil && k.changed {
+			s.Live = appendLive(s.Live, id, k)
+			k.changed = false
+		}
+	}
+	m.saved()
+	return s
+}
+
+// saved begins to note changes anew.
+func (m *Meter) saved() {
+	for _, i := range m.changedTallies {
+		m.isChanged[i] = false
+	}
+	m.changedTallies, m.changed = m.changedTallies[:0], m.changed[:0]
+}
+
+// tally is a tally that is about to change.
+func (m *Meter) tally(i uint32) *Tally {
+	m.version++
+	if !m.isChanged[i] {
+		m.isChanged[i] = true
+		m.changedTallies = append(m.changedTallies, i)
+	}
+	return &m.tallies[i]
+}
+
+// change notes that what is kept of a connection changes.
+func (m *Meter) change(id key, k *known) {
+	if k == &m.met || k.changed {
+		return // it is not kept, or not yet
+	}
+	k.changed = true
+	m.changed = append(m.changed, id)
+}
+
+// change takes in what has changed since.
+func (s *Saved) change(c *Saved) error {
+	if len(c.Places) != len(c.Tallies) {
+		return errDamaged
+	}
+	s.Since, s.Lost = c.Since, c.Lost
+	for i, at := range c.Places {
+		switch {
+		case int(at) < len(s.Tallies):
+			s.Tallies[at] = c.Tallies[i]
+		case int(at) == len(s.Tallies):
+			s.Tallies = append(s.Tallies, c.Tallies[i])
+		default:
+			return errDamaged
+		}
+	}
+	s.Live = append(s.Live, c.Live...) // what is said of a connection last is what counts
+	return nil
+}
+
+// ReadSaved reads what Save has made, and behind it, in order, what Changes has. The end may be cut off: then it is as it was before.
+func ReadSaved(r io.Reader) (*Saved, error) {
+	from := json.NewDecoder(r)
+	s := new(Saved)
+	if err := from.Decode(s); err != nil {
+		return nil, err
+	}
+	for {
+		c := new(Saved)
+		if from.Decode(c) != nil || s.change(c) != nil {
+			return s, nil
+		}
+	}
 }
 
 // appendLive appends one connection: its key, and then numbers as binary.AppendUvarint writes them.
@@ -66,7 +154,7 @@ func (m *Meter) Resume(s *Saved, keep func(Owner) bool) error {
 		at := uint32(len(m.tallies))
 		places[uint32(i)] = at
 		m.places[tallied{t.Owner, t.Target}] = at
-		m.tallies = append(m.tallies, t)
+		m.addTally(t)
 	}
 	m.since, m.lost = s.Since, s.Lost
 	for rest := s.Live; len(rest) > 0; {

@@ -24,6 +24,10 @@ func hostMetrics() []Metric {
 			},
 		},
 		{
+			Name: "natd_host_fast_path", Type: Gauge, Help: "1 when established connections take the kernel's fast path (flowtable).",
+			read: func(v *view, out *series) { out.flag(v.Host.Flowtable.On) },
+		},
+		{
 			Name: "natd_conntrack_entries", Type: Gauge, Help: "Connections that the host tracks, those of others included.",
 			read: func(v *view, out *series) { out.add(float64(v.Host.Conntrack.Entries)) },
 		},
