@@ -24,11 +24,14 @@ const (
 	defaultState  = "/var/lib/natd"
 )
 
+// loading loads a configuration.
+type loading = func() (*config.Config, error)
+
 // local is the work that needs no daemon.
 type local struct {
-	rules func(context.Context, *config.Config, *control.Known) (string, error)           // the ruleset as nft text
-	plan  func(context.Context, *config.Config, *control.Known) (*control.Outcome, error) // what would change in the kernel, a line each
-	flush func(ctx context.Context, stateDir string) (*control.Outcome, error)            // removes what natd made
+	rules func(context.Context, *config.Config, *control.Known) (string, error)    // the ruleset as nft text
+	plan  func(context.Context, loading, *control.Known) (*control.Outcome, error) // what would change in the kernel, a line each
+	flush func(ctx context.Context, stateDir string) (*control.Outcome, error)     // removes what natd made
 
 	look func(context.Context, *diagnose.Looker, diagnose.Question) (*diagnose.Evidence, error) // gathers evidence
 }

@@ -123,7 +123,7 @@ func (a *app) looker(ctx context.Context, file string) (*diagnose.Looker, error)
 
 // changes is what a natd that starts now would change in its table.
 func (a *app) changes(ctx context.Context, cfg *config.Config) ([]string, error) {
-	o, err := a.local.plan(ctx, cfg, nil)
+	o, err := a.local.plan(ctx, func() (*config.Config, error) { return cfg, nil }, nil)
 	if err != nil {
 		return nil, err
 	}

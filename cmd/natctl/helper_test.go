@@ -60,7 +60,10 @@ func (f *fake) rounds() int {
 func (f *fake) Status(context.Context, *control.StatusArgs) (*control.Status, error) {
 	return &f.status, f.note("status")
 }
-func (*fake) Known(context.Context) (*control.Known, error)      { return new(control.Known), nil }
+
+func (f *fake) Known(context.Context) (*control.Known, error) {
+	return &control.Known{ConfigPath: f.status.Config.Path}, nil
+}
 func (f *fake) Reload(context.Context) (*control.Outcome, error) { return &f.did, f.note("reload") }
 func (f *fake) Flush(context.Context) (*control.Outcome, error)  { return &f.did, f.note("flush") }
 func (f *fake) Drain(_ context.Context, relay, backend string) (*control.Outcome, error) {
@@ -116,7 +119,7 @@ func noLocal() local {
 	err := errors.New("the test does not expect this")
 	return local{
 		rules: func(context.Context, *config.Config, *control.Known) (string, error) { return "", err },
-		plan:  func(context.Context, *config.Config, *control.Known) (*control.Outcome, error) { return nil, err },
+		plan:  func(context.Context, loading, *control.Known) (*control.Outcome, error) { return nil, err },
 		flush: func(context.Context, string) (*control.Outcome, error) { return nil, err },
 		look: func(context.Context, *diagnose.Looker, diagnose.Question) (*diagnose.Evidence, error) {
 			return nil, err

@@ -29,24 +29,23 @@ func load(path string) (*config.Config, error) {
 	return nil, control.Errorf(control.CodeConfig, "%w", err)
 }
 
-// wanted loads the FILE of the command line, or else the file that the running natd uses. One that is busy is waited for:
-// the default may be another file than the one that runs.
-func (a *app) wanted(ctx context.Context, args []string) (*config.Config, error) {
-	if len(args) == 1 {
-		return load(args[0])
-	}
-	s, err := a.status(ctx, &control.StatusArgs{Most: 1}) // its file is all that matters
+// wanted is the FILE of the command line, or else the file that the running natd uses, and what that natd knows; nil without one. One that
+// is busy is waited for: the default may be another file than the one that runs.
+func (a *app) wanted(ctx context.Context, args []string) (string, *control.Known, error) {
+	known, err := a.known(ctx)
 	switch {
-	case err == nil && s.Config.Path != "":
-		return load(s.Config.Path)
-	case err == nil, control.NotRunning(err), control.AsError(err).Code == control.CodeNotPermitted:
-		return load(defaultConfig)
+	case err != nil:
+		return "", nil, err
+	case len(args) == 1:
+		return args[0], known, nil
+	case known != nil && known.ConfigPath != "":
+		return known.ConfigPath, known, nil
 	}
-	return nil, fmt.Errorf("ask natd for its configuration file (or name the FILE): %w", err)
+	return defaultConfig, known, nil
 }
 
-// known asks the natd that runs what it knows of backends: without that a plan would be about another moment. It is nil when
-// none runs, or when it does not speak to this user.
+// known asks the natd that runs for its file and for what it knows of backends: without that a plan would be about another moment. It is
+// nil when none runs, or when it does not speak to this user.
 func (a *app) known(ctx context.Context) (*control.Known, error) {
 	var k control.Known
 	err := control.Call(ctx, a.socket, control.OpKnown, nil, &k)
@@ -56,7 +55,7 @@ func (a *app) known(ctx context.Context) (*control.Known, error) {
 	case control.NotRunning(err), control.AsError(err).Code == control.CodeNotPermitted:
 		return nil, nil
 	}
-	return nil, fmt.Errorf("ask natd what it knows of backends: %w", err)
+	return nil, fmt.Errorf("ask natd for its configuration file and what it knows of backends: %w", err)
 }
 
 func (a *app) rulesCommand() *cobra.Command {
@@ -70,11 +69,11 @@ of names are as natd has them; without it, names are asked for now.
 The default is the configuration of the running natd, or else ` + defaultConfig + `.`,
 		Args: cobra.MaximumNArgs(1),
 		RunE: func(cmd *cobra.Command, args []string) error {
-			cfg, err := a.wanted(cmd.Context(), args)
+			path, known, err := a.wanted(cmd.Context(), args)
 			if err != nil {
 				return err
 			}
-			known, err := a.known(cmd.Context())
+			cfg, err := load(path)
 			if err != nil {
 				return err
 			}
@@ -127,20 +126,22 @@ type planned struct {
 }
 
 func (a *app) plan(ctx context.Context, args []string) (o *control.Outcome, err error) {
-	cfg, err := a.wanted(ctx, args)
+	path, known, err := a.wanted(ctx, args)
 	if err != nil {
 		return nil, err
 	}
-	known, err := a.known(ctx)
-	if err != nil {
-		return nil, err
-	}
-	o, err = a.local.plan(ctx, cfg, known)
+	var unread error
+	o, err = a.local.plan(ctx, func() (cfg *config.Config, err error) {
+		cfg, unread = load(path)
+		return cfg, unread
+	}, known)
 	switch {
+	case unread != nil:
+		return nil, unread
 	case err != nil && control.AsError(err).Code == control.CodeConfig:
 		return nil, err // it names the file, as a reload would
 	case err != nil:
-		return nil, fmt.Errorf("compare %s with the kernel: %w", cfg.Path, permitted(err))
+		return nil, fmt.Errorf("compare %s with the kernel: %w", path, permitted(err))
 	}
 	text := "no changes: the kernel holds exactly this\n"
 	if len(o.Changes) > 0 {
@@ -149,6 +150,6 @@ func (a *app) plan(ctx context.Context, args []string) (o *control.Outcome, err 
 	for _, note := range o.Notes {
 		text += "note: " + printable(note) + "\n"
 	}
-	a.show(planned{control.SchemaVersion, cfg.Path, append([]string{}, o.Changes...), append([]string{}, o.Notes...)}, text)
+	a.show(planned{control.SchemaVersion, path, append([]string{}, o.Changes...), append([]string{}, o.Notes...)}, text)
 	return o, nil
 }

@@ -81,7 +81,10 @@ func kernel(changes []string, err error) local {
 		rules: func(_ context.Context, c *config.Config, _ *control.Known) (string, error) {
 			return fmt.Sprintf("table inet natd { # %s }", c.NAT.Relays[0].Name), err
 		},
-		plan: func(context.Context, *config.Config, *control.Known) (*control.Outcome, error) {
+		plan: func(_ context.Context, load loading, _ *control.Known) (*control.Outcome, error) {
+			if _, err := load(); err != nil {
+				return nil, err
+			}
 			return &control.Outcome{SchemaVersion: 1, Changes: changes}, err
 		},
 		flush: func(_ context.Context, state string) (*control.Outcome, error) {
@@ -116,13 +119,18 @@ func TestPlanAndRules(t *testing.T) {
 	}
 }
 
-// Without FILE it is the configuration that the running natd says it uses.
+// Without FILE it is the configuration that the running natd says it uses. It need not put a whole status together to say so.
 func TestRulesOfTheRunningConfiguration(t *testing.T) {
 	t.Parallel()
 	s := healthy()
 	s.Config.Path = configFile(t, strings.Replace(validConfig, "web", "running", 1))
-	socket := serve(t, &fake{status: s})
+	natd := &fake{status: s}
+	socket := serve(t, natd)
 	runWith(t, kernel(nil, nil), "rules", "--socket", socket).want(t, 0, "table inet natd { # running }\n", "")
+	runWith(t, kernel(nil, nil), "plan", "--socket", socket).want(t, 0, "no changes: the kernel holds exactly this\n", "")
+	if n := natd.rounds(); n > 0 {
+		t.Errorf("natd was asked for its status %d times", n)
+	}
 
 	s.Config.Path = filepath.Join(t.TempDir(), "gone.toml")
 	socket = serve(t, &fake{status: s})

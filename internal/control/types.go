@@ -328,9 +328,10 @@ type Volume struct {
 	ToClient uint64 `json:"to_client"`
 }
 
-// Known is the answer to "known": what natd has found out about backends by itself, for whoever works out what it would do.
+// Known is the answer to "known": what natd goes by, and has found out about backends by itself, for whoever works out what it would do.
 type Known struct {
 	SchemaVersion int         `json:"schema_version"`
+	ConfigPath    string      `json:"config_path"` // of the configuration that runs
 	Names         []KnownName `json:"names"`
 	Down          []KnownDown `json:"down"`
 

@@ -11,10 +11,10 @@ import (
 	"natd/netconf"
 )
 
-// known is what natd knows of names and backends, and no other program can find out.
+// known is what natd goes by, and what it knows of names and backends and no other program can find out.
 func (d *Daemon) known() *control.Known {
 	k := &control.Known{
-		SchemaVersion: control.SchemaVersion, Names: []control.KnownName{}, Down: []control.KnownDown{},
+		SchemaVersion: control.SchemaVersion, ConfigPath: d.cfg.Path, Names: []control.KnownName{}, Down: []control.KnownDown{},
 		Drained: maps.Clone(d.drains.byRelay),
 	}
 	for _, n := range allNames(&d.cfg.NAT) {

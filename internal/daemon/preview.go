@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"strings"
+	"sync"
 
 	"natd/internal/config"
 	"natd/internal/control"
@@ -30,10 +31,11 @@ func Rules(ctx context.Context, cfg *config.Config, known *control.Known) (strin
 // planShown is how many steps a plan names one by one.
 const planShown = 1000
 
-// Plan is what would change in the kernel if natd ran with the configuration now, and what would not be as configured. The error is
+// Plan is what would change in the kernel if natd ran with the configuration now, and what would not be as configured. It is loaded while the
+// kernel is read: of many relays either takes half a second. The error is that of load, or
 // that of a reload when natd is at work and would refuse the configuration. known is what that natd says of backends, nil without
 // one. It needs CAP_NET_ADMIN, because the kernel shows its rules to nobody else.
-func Plan(ctx context.Context, cfg *config.Config, known *control.Known) (outcome *control.Outcome, err error) {
+func Plan(ctx context.Context, load func() (*config.Config, error), known *control.Known) (outcome *control.Outcome, err error) {
 	host, err := netconf.Open()
 	if err != nil {
 		return nil, err
@@ -44,11 +46,11 @@ func Plan(ctx context.Context, cfg *config.Config, known *control.Known) (outcom
 		return nil, err
 	}
 	defer func() { err = errors.Join(err, kernel.Close()) }()
-	protect, err := protection(kernel, cfg)
+	cfg, have, err := loadAndRead(load, kernel)
 	if err != nil {
 		return nil, err
 	}
-	have, err := kernel.Read()
+	protect, err := protection(kernel, cfg)
 	if err != nil {
 		return nil, err
 	}
@@ -77,6 +79,20 @@ func Plan(ctx context.Context, cfg *config.Config, known *control.Known) (outcom
 	}, nil
 }
 
+// loadAndRead does both at the same time. Of two errors it is that of the file.
+func loadAndRead(load func() (*config.Config, error), kernel *nat.Kernel) (*config.Config, *nat.Table, error) {
+	var have *nat.Table
+	var unread error
+	var reading sync.WaitGroup
+	reading.Go(func() { have, unread = kernel.Read() })
+	cfg, err := load()
+	reading.Wait()
+	if err == nil {
+		err = unread
+	}
+	return cfg, have, err
+}
+
 // foresee places the relays as a natd that starts now would, or as the one that is at work would at a reload. A start holds
 // back relays that would take a port from a local service, a reload refuses the file.
 func foresee(ctx context.Context, host *netconf.Host, sysctls *netconf.Sysctls, cfg *config.Config, l live, have *nat.Table) (*placed, error) {
@@ -88,13 +104,17 @@ func foresee(ctx context.Context, host *netconf.Host, sysctls *netconf.Sysctls, 
 	if err != nil {
 		return nil, fmt.Errorf("find the ports of local services: %w", err)
 	}
-	taken := conflicts(&cfg.NAT, placeOn(f, &cfg.NAT, nil), listeners, standing(&cfg.NAT, have, f.local()))
+	next := placeOn(f, &cfg.NAT, nil)
+	taken := conflicts(&cfg.NAT, next, listeners, standing(&cfg.NAT, have, f.local()))
+	if len(taken) == 0 {
+		return next, nil
+	}
 	if atWork(ctx) {
 		if err := refusal(cfg, taken); err != nil {
 			return nil, err
 		}
 	}
-	return placeOn(f, &cfg.NAT, taken), nil
+	return next.anew(f, &cfg.NAT, taken), nil
 }
 
 // endings names the listens whose connections would be ended: those that no relay claims any more.
