@@ -229,7 +229,7 @@ type Relay struct {
 	Backends    []Backend   `json:"backends"`
 	Connections Connections `json:"connections"`
 	Refused     Refused     `json:"refused"`
-	LastRefused time.Time   `json:"last_refused,omitzero"` // when natd noticed that a limit had refused more: at the latest resync after it
+	LastRefused time.Time   `json:"last_refused,omitzero"` // when natd noticed that a limit had refused more: asked for its status, or when it read all of its table
 	Ports       *PortUse    `json:"ports,omitempty"`       // nil while there are no connections
 	Bytes       Volume      `json:"bytes"`
 	Packets     Volume      `json:"packets"`
