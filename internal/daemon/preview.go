@@ -68,7 +68,7 @@ func Plan(ctx context.Context, load func() (*config.Config, error), known *contr
 		return nil, err
 	}
 	plan := nat.Diff(nat.Build(&cfg.NAT, next.all()), have, nat.HeldAs(have, protect))
-	steps := append(plan.Steps(planShown), endings(plan.Retired, nat.NewIndex(&cfg.NAT, next.facts.local()))...)
+	steps := append(plan.Steps(planShown), endings(plan.Retired, next)...)
 	for _, b := range flow.Removed(have.Passages(), &cfg.NAT) {
 		steps = append(steps, fmt.Sprintf("end the connections from %s to %s", b.Src, b.Dst))
 	}
@@ -118,7 +118,11 @@ func foresee(ctx context.Context, host *netconf.Host, sysctls *netconf.Sysctls, 
 }
 
 // endings names the listens whose connections would be ended: those that no relay claims any more.
-func endings(retired []nat.Element, index *nat.Index) (steps []string) {
+func endings(retired []nat.Element, next *placed) (steps []string) {
+	if len(retired) == 0 {
+		return nil // as it mostly is: an index of many relays takes its time
+	}
+	index := nat.NewIndex(next.spec, next.facts.local())
 	for i := range retired {
 		listen := retired[i].Listen()
 		if _, claimed := index.Relay(listen); !claimed && !index.Anywhere(listen) {
