@@ -28,26 +28,32 @@ type count struct {
 // counters is what the kernel's counters say at a generation of the ruleset.
 type counters struct {
 	generation uint32
-	at         time.Time
+	from, at   time.Time // while they were read
 	tally      map[lastingKey]uint64
 }
 
 // lookAtCounters reads the counters, if they are needed: all, or only what limits have refused. nil for what cannot be read: the next pass
 // reports it. It is for any goroutine, and has a socket of its own.
-func (d *Daemon) lookAtCounters(all bool) *counters {
+func (d *Daemon) lookAtCounters(ctx context.Context, all bool) *counters {
 	if !all && !d.limited.Load() {
 		return nil
 	}
+	done, err := d.table.take(ctx)
+	if err != nil {
+		return nil
+	}
+	defer done()
 	kernel, err := nat.Open()
 	if err != nil {
 		return nil
 	}
 	defer kernel.Close()
+	from := time.Now()
 	have, err := kernel.Read()
 	if err != nil {
 		return nil
 	}
-	return &counters{have.Generation, time.Now(), tally(&have.Ruleset)}
+	return &counters{have.Generation, from, time.Now(), tally(&have.Ruleset)}
 }
 
 // takeCounters takes note of the counters, unless the table has become another since they were read.
@@ -56,7 +62,7 @@ func (d *Daemon) takeCounters(c *counters) {
 		return
 	}
 	if now := d.sync.mirror.Generation; c.generation == now || d.others.spared(c.generation, now) {
-		d.lasting.take(c.tally, c.at)
+		d.lasting.take(c.tally, c.from, c.at)
 	}
 }
 

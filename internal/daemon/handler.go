@@ -40,7 +40,7 @@ func inLoop[T any](ctx context.Context, d *Daemon, f func() (T, error)) (T, erro
 // and to read counters comes before it looks, and to put all that together comes after, from what the loop has left behind.
 func (h handler) Status(ctx context.Context, which *control.StatusArgs) (*control.Status, error) {
 	counts := h.d.counted(ctx)
-	now := h.d.lookAtCounters(!counts.accounting.Exact)
+	now := h.d.lookAtCounters(ctx, !counts.accounting.Exact)
 	type left struct {
 		*control.Status
 		view *Daemon

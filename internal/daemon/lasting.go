@@ -14,6 +14,7 @@ import (
 // does, such as when the last backend is drained, and begins anew with it.
 type lasting struct {
 	counts map[lastingKey]*lastingCount
+	read   time.Time // what they say of the table
 }
 
 // lastingKey is what is counted: an owner, or one target of a relay, or what one limit of a relay refused.
@@ -37,10 +38,15 @@ type lastingCount struct {
 }
 
 // see takes note of the table: what it has lost since it was seen last is kept. Of what grew before natd started nobody knows when it did.
-func (l *lasting) see(table *nat.Table, at time.Time) { l.take(tally(&table.Ruleset), at) }
+func (l *lasting) see(table *nat.Table, at time.Time) { l.take(tally(&table.Ruleset), at, at) }
 
-// take is see of what the counters of a table say.
-func (l *lasting) take(now map[lastingKey]uint64, at time.Time) {
+// take is see of what the counters of a table said while they were read. Who asked for the status may come with it late: what a newer
+// reading has, the table has not lost.
+func (l *lasting) take(now map[lastingKey]uint64, from, at time.Time) {
+	if from.Before(l.read) {
+		return
+	}
+	l.read = at
 	began := l.counts == nil
 	if began {
 		l.counts = make(map[lastingKey]*lastingCount)

@@ -7,22 +7,31 @@ import (
 	"natd/internal/flow"
 )
 
-// table reads connection tracking for those who ask, beside the loop: a table of a million connections takes seconds, in which a relay
-// might need to be mended. One reads at a time.
+// table is the turn to read large tables of the kernel for those who ask, beside the loop: one of a million connections takes seconds, in
+// which a relay might need to be mended, and one of a hundred thousand relays much memory. One reads at a time.
 type table struct {
 	turn chan struct{}
 }
 
 func newTable() table { return table{turn: make(chan struct{}, 1)} }
 
-// each calls do for every tracked connection, as flow.Conntrack's Entries does.
-func (t table) each(ctx context.Context, do func(*flow.Entry)) error {
+// take waits for the turn. done gives it back.
+func (t table) take(ctx context.Context) (done func(), err error) {
 	select {
 	case t.turn <- struct{}{}:
-		defer func() { <-t.turn }()
+		return func() { <-t.turn }, nil
 	case <-ctx.Done():
-		return ctx.Err()
+		return nil, ctx.Err()
 	}
+}
+
+// each calls do for every tracked connection, as flow.Conntrack's Entries does.
+func (t table) each(ctx context.Context, do func(*flow.Entry)) error {
+	done, err := t.take(ctx)
+	if err != nil {
+		return err
+	}
+	defer done()
 	c, err := flow.Open()
 	if err != nil {
 		return err
