@@ -172,6 +172,9 @@ func TestWithoutFastPath(t *testing.T) {
 	if d.placed.fast.why != refusal.Error() || d.want.FastPath != nil {
 		t.Errorf("the same interfaces are tried again: %+v", d.placed.fast)
 	}
+	if d.runs(d.cfg) {
+		t.Error("a reload of the same file would not try again")
+	}
 	f.devices[0].index = 99
 	place()
 	if d.placed.fast.why != "" || d.want.FastPath == nil {

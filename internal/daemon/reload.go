@@ -49,7 +49,7 @@ func (d *Daemon) renew(ctx context.Context) (*control.Outcome, error) {
 
 // reload takes the configuration, if it was read without an error and the kernel accepts what it asks for. Else the old one goes on.
 func (d *Daemon) reload(cfg *config.Config, err error) (*control.Outcome, error) {
-	if err == nil && cfg == d.cfg && d.want != nil && !d.flushed && len(d.refused) == 0 {
+	if err == nil && d.runs(cfg) {
 		return d.reloadSame()
 	}
 	var protect nat.Protect
@@ -83,7 +83,13 @@ func (d *Daemon) reload(cfg *config.Config, err error) (*control.Outcome, error)
 	return &control.Outcome{SchemaVersion: control.SchemaVersion, Changes: changes, Notes: append(notes, d.shortfalls()...)}, nil
 }
 
-// reloadSame is reload of the file that runs already, of which nothing was refused: the parser knows it by its text. All that can have changed is
+// runs tells whether the configuration is the one that runs, of which nothing was refused, by natd or the kernel. The parser knows it by its
+// text.
+func (d *Daemon) runs(cfg *config.Config) bool {
+	return cfg == d.cfg && d.want != nil && !d.flushed && len(d.refused) == 0 && d.placed.fast.why == ""
+}
+
+// reloadSame is reload of the configuration that runs already. All that can have changed is
 // what is around it.
 func (d *Daemon) reloadSame() (*control.Outcome, error) {
 	d.loadedAt, d.configErr, d.sync.steps = time.Now(), "", nil
