@@ -31,7 +31,8 @@ func TestJudgeState(t *testing.T) {
 		{"one down", []string{"relay r0: because"}, nil, "", control.StateDegraded, []string{"relay r0: because"}},
 		{"host", nil, []string{"conntrack_max"}, "", control.StateDegraded, []string{"conntrack_max"}},
 		{
-			"not in sync comes first", []string{"relay r0: because"},
+			"not in sync comes first",
+			[]string{"relay r0: because"},
 			[]string{"host"},
 			"EPERM", control.StateFailed,
 			[]string{"the kernel does not hold what natd wants: EPERM", "host", "relay r0: because"},
