@@ -119,6 +119,8 @@ func normal(text string) string {
 	text = strings.NewReplacer( // what nft 1.1 prints, as 1.0 does
 		"tcp flags & (syn | ack) != syn", "tcp flags != syn / syn,ack",
 		"ct status & (confirmed | dnat) == dnat", "ct status dnat / confirmed,dnat",
+		"tcp flags & (syn | ack) == syn | ack", "tcp flags syn,ack / syn,ack",
+		"tcp flags & (syn | ack) == syn", "tcp flags syn / syn,ack",
 		"limit rate over 5/second burst 5 packets", "limit rate over 5/second",
 		"devices = { lo }", `devices = { "lo" }`, // what nft 1.0 prints, as 1.1 does
 	).Replace(text)
