@@ -102,8 +102,8 @@ func (e *Entry) Masqueraded() bool { return e.status&(statusSrcNAT|statusDstNAT)
 func (e *Entry) Assured() bool { return e.status&statusAssured != 0 }
 
 // Refused tells whether the target refused the connection: it answered the first packet of TCP with a reset, or ended an SCTP
-// association that was not yet established. A refusal by ICMP leaves no trace in the entry: it looks like no answer. Linux before 5.13 does
-// not tell the state of a connection that it forgets; that of SCTP has to be known for it.
+// association that was not yet established. A refusal by ICMP leaves no trace in the entry: it looks like no answer. Some kernels, Linux 5.10 for one, do
+// not tell the state of a connection that they forget; that of SCTP has to be known for it.
 func (e *Entry) Refused() bool {
 	switch {
 	case e.ToClient.Packets == 0:
