@@ -260,6 +260,18 @@ func returnCases() []conclusion {
 		{"half open for a moment", func(_ *Evidence, w *Way) {
 			w.Flows.Newest = seen("SYN_RECV", true, "10.2.0.100:40000", "10.3.0.100:80")
 		}, nil},
+		{"half open again", func(_ *Evidence, w *Way) { // the target answers an older attempt meanwhile
+			w.Flows.Newest = seen("SYN_RECV", true, "10.2.0.100:40000", "10.3.0.100:80")
+			older := *w.Flows.Newest
+			older.Client, older.Idle = addrPort("10.1.0.100:39999"), 2*time.Second
+			w.Flows.Stuck = []Flow{older}
+		}, []Code{ReplyNotArrived}},
+		{"half open for a moment, and once before it got through", func(_ *Evidence, w *Way) {
+			w.Flows.Newest = seen("SYN_RECV", true, "10.2.0.100:40000", "10.3.0.100:80")
+			older := *w.Flows.Newest
+			older.Client, older.Idle = addrPort("10.1.0.100:39999"), 20*time.Second
+			w.Flows.Stuck, w.Flows.Whole = []Flow{older}, seen("TIME_WAIT", true, "10.2.0.100:39998", "10.3.0.100:80")
+		}, nil},
 		{"answers go elsewhere", func(_ *Evidence, w *Way) {
 			w.Relay.SNAT.Mode, w.Sources, w.Flows.Newest = nat.SNATOff, nil, unmaskedFlow()
 			w.Flows.Unheard = w.Flows.Newest
