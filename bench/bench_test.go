@@ -46,7 +46,7 @@ func TestContest(t *testing.T) {
 	var out strings.Builder
 	args := []string{
 		"-bin", programs, "-quick", "-heats", "1", "-rounds", "1", "-slice", "100ms", "-relays", "2", "-prefixes", "3",
-		"-only", "^(map|natd|routed)", "-measure", "^(connections|latency|stream-|packets)", "-json", path,
+		"-only", "^(map|natd|routed)", "-measure", "^(connections|latency|stream-|sustained|packets)", "-json", path,
 	}
 	lab.Check(t, run(t.Context(), args, &out, t.Output()))
 	text, err := os.ReadFile(path)

@@ -3,6 +3,7 @@ package nat
 import (
 	"errors"
 	"fmt"
+	"maps"
 	"os"
 	"regexp"
 	"slices"
@@ -110,6 +111,16 @@ func (m *machine) nft(script string) {
 // counts are those of rules and elements.
 var counts = regexp.MustCompile(` counter packets \d+ bytes \d+`)
 
+// scenarios are those that this kernel can take.
+func (m *machine) scenarios() map[string]scenario {
+	m.t.Helper()
+	all := scenarios()
+	if m.FastPath() != nil {
+		maps.DeleteFunc(all, func(_ string, s scenario) bool { return s.fast != nil })
+	}
+	return all
+}
+
 // normal is nft's text without the counts, and with everything that has no order in one: tables and their sets and
 // chains, which nft lists as they were made, and the elements of a set, which it sorts by their last field first.
 func normal(text string) string {
@@ -119,6 +130,8 @@ func normal(text string) string {
 	text = strings.NewReplacer( // what nft 1.1 prints, as 1.0 does
 		"tcp flags & (syn | ack) != syn", "tcp flags != syn / syn,ack",
 		"ct status & (confirmed | dnat) == dnat", "ct status dnat / confirmed,dnat",
+		"tcp flags & (syn | ack) == syn | ack", "tcp flags syn,ack / syn,ack",
+		"tcp flags & (syn | ack) == syn", "tcp flags syn / syn,ack",
 		"limit rate over 5/second burst 5 packets", "limit rate over 5/second",
 		"devices = { lo }", `devices = { "lo" }`, // what nft 1.0 prints, as 1.1 does
 	).Replace(text)

@@ -60,10 +60,7 @@ func TestProveByKey(t *testing.T) {
 			t.Parallel()
 			m := newMachine(t, protect)
 			known := m.known(build(web()))
-			for name, s := range scenarios() {
-				if s.fast != nil && m.FastPath() != nil {
-					continue
-				}
+			for name, s := range m.scenarios() {
 				want := s.build()
 				p, next, err := m.pass(want, known, nil)
 				if err != nil {

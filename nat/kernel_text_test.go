@@ -63,10 +63,7 @@ func TestFromScenarioToScenario(t *testing.T) {
 	t.Parallel()
 	m := newMachine(t, ProtectOff)
 	all, texts := make(map[string]*Ruleset), make(map[string]string)
-	for name, s := range scenarios() {
-		if s.fast != nil && m.FastPath() != nil {
-			continue
-		}
+	for name, s := range m.scenarios() {
 		all[name] = s.build()
 		texts[name] = normal(text(t, all[name]))
 	}

@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"net"
+	"net/netip"
 	"sync/atomic"
 	"time"
 
@@ -40,8 +41,9 @@ func (t Times) reloads(ctx context.Context, s *Stand) ([]Figure, error) {
 		err    error
 	}
 	loaded := make(chan outcome, 1)
+	to := arena.Dial(s.Candidate, s.Job) // it stays so, whatever the job becomes
 	go func() {
-		failed, err := s.loadUntil(ctx, &done)
+		failed, err := s.loadUntil(ctx, to, &done)
 		loaded <- outcome{failed, err}
 	}()
 	took, broken, err := t.reload(ctx, s, held)
@@ -73,9 +75,9 @@ func hold(ctx context.Context, s *Stand) (held []net.Conn, err error) {
 }
 
 // loadUntil makes connections until it is done, and counts those that fail.
-func (s *Stand) loadUntil(ctx context.Context, done *atomic.Bool) (failed int64, err error) {
+func (s *Stand) loadUntil(ctx context.Context, to netip.AddrPort, done *atomic.Bool) (failed int64, err error) {
 	for !done.Load() {
-		r, err := s.Load.Load(ctx, load.Spec{Kind: load.Connect, Workers: workers, To: arena.Dial(s.Candidate, s.Job), Duration: piece})
+		r, err := s.Load.Load(ctx, load.Spec{Kind: load.Connect, Workers: workers, To: to, Duration: piece})
 		if err != nil {
 			return failed, err
 		}

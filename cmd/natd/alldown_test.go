@@ -43,7 +43,7 @@ func TestAllBackendsDie(t *testing.T) {
 			t.Parallel()
 			b := newBox(t)
 			backends, to := b.nginxes(3)
-			b.start(pool(to, quickHealth, `fail = "`+fail+`"`))
+			b.start(pool(to, calmHealth, `fail = "`+fail+`"`))
 			b.awaitBackends("up", "up", "up")
 			for _, one := range backends {
 				lab.Check(t, one.Kill())
@@ -100,7 +100,7 @@ func TestBackup(t *testing.T) {
 	b := newBox(t)
 	backends, to := b.nginxes(3)
 	to[2] = "{address = " + to[2] + ", backup = true}"
-	b.start(pool(to, quickHealth))
+	b.start(pool(to, calmHealth))
 	b.awaitBackends("up", "up", "up")
 	used := func(want ...string) {
 		t.Helper()

@@ -17,6 +17,9 @@ import (
 // quickHealth takes a backend out within a second, and brings it back as fast.
 const quickHealth = `health = {type = "tcp", interval = "300ms", timeout = "200ms", rise = 2, fall = 2}`
 
+// calmHealth takes its time, for tests that do not measure any: a machine that is emulated may take long to answer.
+const calmHealth = `health = {type = "tcp", interval = "700ms", timeout = "650ms", rise = 2, fall = 2}`
+
 // outWithin is fall x interval of quickHealth, and what a machine with other tests on it takes to act on it.
 const outWithin = 2*300*time.Millisecond + 400*time.Millisecond
 

@@ -210,11 +210,17 @@ func (l *faultLab) asks(f *fault) (*diagnose.Report, int) {
 	case f.watch:
 		return l.watch(func() { l.tries(f) }, f.asked()...)
 	case f.during:
+		// The target answers what it could not answer before the last fault was mended, too: that was another attempt.
+		before, err := l.B.Conntrack(l.t.Context(), "-s", "10.1.0.100")
+		lab.Check(l.t, err)
 		ended := make(chan error, 1)
 		go func() { ended <- l.attempt(f, 5*time.Second) }()
 		lab.Eventually(l.t, patience, func() error {
 			entries, err := l.B.Conntrack(l.t.Context(), "-s", "10.1.0.100")
-			if err == nil && !slices.ContainsFunc(entries, func(e string) bool { return strings.Contains(e, "SYN_RECV") }) {
+			waits := func(e string) bool {
+				return strings.Contains(e, "SYN_RECV") && !slices.ContainsFunc(before, func(o string) bool { return clientPort(o) == clientPort(e) })
+			}
+			if err == nil && !slices.ContainsFunc(entries, waits) {
 				err = errors.New("no connection waits")
 			}
 			return err
@@ -226,6 +232,13 @@ func (l *faultLab) asks(f *fault) (*diagnose.Report, int) {
 		}()
 	}
 	return l.diagnose(f.asked()...)
+}
+
+// clientPort is the port of the client in a line of conntrack.
+func clientPort(entry string) string {
+	_, rest, _ := strings.Cut(entry, "sport=")
+	port, _, _ := strings.Cut(rest, " ")
+	return port
 }
 
 // dialUDP asks the name server's stand-in, through the relay dns.

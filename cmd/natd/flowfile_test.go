@@ -37,8 +37,8 @@ func TestFlowRotation(t *testing.T) {
 		}
 		return nil
 	})
-	made, _ := load.End()
-	b.sameAsWire(4*(len(calls)+int(made)), tap)
+	load.End()
+	b.sameAsWire(4*len(calls), tap) // not more, because ports repeat: those who call the same address in other namespaces move the kernel's counter
 	files := b.flowFiles()
 	if len(files) < 2 {
 		t.Errorf("there is one file")

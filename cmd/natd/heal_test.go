@@ -126,7 +126,12 @@ func TestFollow(t *testing.T) {
 	for i, d := range hostDamages() {
 		began := time.Now()
 		lab.Check(t, d.do(b))
-		lab.Eventually(t, patience, func() error { return b.fetch(t.Context()) })
+		b.awaitStatus(func(s *control.Status) error { // between two changes of the network the client gets through, too
+			if s.Ruleset.DriftRepairs != i+1 || s.State != control.StateReady {
+				return fmt.Errorf("%s: %s, %d repairs", d.name, s.State, s.Ruleset.DriftRepairs)
+			}
+			return nil
+		})
 		b.wantRepair(i+1, &d, began)
 	}
 	if r := b.status().Relays[0]; len(r.SNAT) != 1 || r.SNAT[0] != "10.2.0.101" || r.Egress != "eth7" {

@@ -186,13 +186,16 @@ func (p prometheus) dashboardIsWell() {
 	for _, panel := range board.Panels {
 		for _, target := range panel.Targets {
 			asked++
-			var answer struct{ Result []any }
-			if err := p.ask("/api/v1/query", &answer, "--data-urlencode", "query="+variables.Replace(target.Expr)); err != nil {
-				p.t.Errorf("panel %q: %v", panel.Title, err)
-			}
-			if len(answer.Result) == 0 && !mayBeEmpty(panel.Title) {
-				p.t.Errorf("panel %q shows nothing: %s", panel.Title, target.Expr)
-			}
+			lab.Eventually(p.t, 2*patience, func() error { // after a scrape that took too long, Prometheus shows nothing until the next
+				var answer struct{ Result []any }
+				if err := p.ask("/api/v1/query", &answer, "--data-urlencode", "query="+variables.Replace(target.Expr)); err != nil {
+					return fmt.Errorf("panel %q: %w", panel.Title, err)
+				}
+				if len(answer.Result) == 0 && !mayBeEmpty(panel.Title) {
+					return fmt.Errorf("panel %q shows nothing: %s", panel.Title, target.Expr)
+				}
+				return nil
+			})
 		}
 	}
 	if asked < 30 {

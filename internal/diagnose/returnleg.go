@@ -44,8 +44,8 @@ func (w *walk) met() *Explanation {
 		return nil
 	case newest.State == "SYN_RECV" && way.Back.Kind != RouteFine && way.Back.Kind != RouteUnknown:
 		return nil // the route back says why
-	case newest.State == "SYN_RECV" && way.stuck(newest):
-		e := w.unheard(newest.String())
+	case newest.State == "SYN_RECV" && way.stuck(newest) != nil:
+		e := w.unheard(way.stuck(newest).String())
 		if o := way.Flows.Whole; o != nil && o.Idle < lately && o.Client.Addr() != newest.Client.Addr() && way.Client.How < Asked {
 			e.Confidence = Possible // one that scans ports leaves the same behind
 			e.Evidence = append(e.Evidence, "another client gets through: "+o.String())
@@ -66,14 +66,19 @@ func (w *walk) met() *Explanation {
 // lately is how old a connection may be to show that the way works.
 const lately = 2 * time.Minute
 
-// stuck tells whether the connection was half open when the look began, too.
-func (w *Way) stuck(f *Flow) bool {
+// stuck is the connection if it was half open when the look began, too, or another one of the client that was, and after which the client
+// has not got through; nil for neither.
+func (w *Way) stuck(f *Flow) (other *Flow) {
 	for i := range w.Flows.Stuck {
-		if w.Flows.Stuck[i].Client == f.Client && w.Flows.Stuck[i].Listen == f.Listen {
-			return true
+		o := &w.Flows.Stuck[i]
+		if o.Client == f.Client && o.Listen == f.Listen {
+			return o
+		}
+		if whole := w.Flows.Whole; o.Client.Addr() == f.Client.Addr() && (whole == nil || o.Idle < whole.Idle) {
+			other = o
 		}
 	}
-	return false
+	return other
 }
 
 // attempted is what the attempt that was watched says that nothing else explains.

@@ -102,15 +102,16 @@ func (e *Entry) Masqueraded() bool { return e.status&(statusSrcNAT|statusDstNAT)
 func (e *Entry) Assured() bool { return e.status&statusAssured != 0 }
 
 // Refused tells whether the target refused the connection: it answered the first packet of TCP with a reset, or ended an SCTP
-// association that was not yet established. A refusal by ICMP leaves no trace in the entry: it looks like no answer.
+// association that was not yet established. A refusal by ICMP leaves no trace in the entry: it looks like no answer. Some kernels, Linux 5.10 for one, do
+// not tell the state of a connection that they forget; that of SCTP has to be known for it.
 func (e *Entry) Refused() bool {
 	switch {
-	case !e.Over() || e.ToClient.Packets == 0:
+	case e.ToClient.Packets == 0:
 		return false
 	case e.Proto == nat.TCP:
-		return !e.Replied()
+		return !e.Replied() && (e.Over() || e.state == 0)
 	}
-	return !e.Assured()
+	return e.Over() && !e.Assured()
 }
 
 // Fast tells whether the connection has the kernel's fast path. The kernel then tells neither its state nor a timeout: it does not forget it.

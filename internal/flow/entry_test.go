@@ -172,13 +172,16 @@ func FuzzDecodeEntry(f *testing.F) {
 
 func TestRefused(t *testing.T) {
 	t.Parallel()
-	const tcpClose, tcpTimeWait, sctpClosed = 8, 7, 1
+	const tcpSynSent, tcpClose, tcpTimeWait, sctpClosed = 1, 8, 7, 1
 	one := Volume{1, 40}
 	for name, c := range map[string]struct {
 		e    Entry
 		want bool
 	}{
 		"reset for an answer":      {Entry{Proto: nat.TCP, state: tcpClose, ToClient: one}, true},
+		"reset, the state untold":  {Entry{Proto: nat.TCP, ToClient: one}, true},
+		"silence, state untold":    {Entry{Proto: nat.TCP}, false},
+		"reset while it is tried":  {Entry{Proto: nat.TCP, state: tcpSynSent, ToClient: one}, false},
 		"reset by the client":      {Entry{Proto: nat.TCP, state: tcpClose}, false},
 		"reset in the middle":      {Entry{Proto: nat.TCP, state: tcpClose, ToClient: one, status: established}, false},
 		"closed":                   {Entry{Proto: nat.TCP, state: tcpTimeWait, ToClient: one, status: established}, false},

@@ -63,5 +63,8 @@ func flags(s *flow.Sample) (asks, answers uint8) {
 			asks |= record.RST
 		}
 	}
+	if e.Refused() { // not every kernel tells the state of its end
+		answers |= record.RST
+	}
 	return asks, answers
 }
