@@ -25,7 +25,7 @@ const (
 // use, never on the number of relays.
 func Build(spec *Spec, places *Placements) *Ruleset {
 	b := newBuilder()
-	b.reports = spec.ReportRefused
+	b.reports, b.fastPath = spec.ReportRefused, len(places.FastLinks) > 0
 	if spec.ReportRepeated {
 		b.repeats = &repeats{answer: places.Answered}
 	}
@@ -62,6 +62,7 @@ type builder struct {
 	pools    map[string]*pool // by the name of the chain
 	reports  bool             // what is refused, see Spec.ReportRefused
 	refusing map[string]bool  // chains that refuse and report
+	fastPath bool             // there is one
 	repeats  *repeats         // what is reported of what is not counted; nil for nothing
 
 	keys arena // of keys and values

@@ -22,6 +22,7 @@
 //	set targets4       the backends, also those that take no new connections
 //	set closed4        what clients dial and no backend takes
 //	set logged4        what clients dial and is logged
+//	set slow4          with a fast path: what clients dial that limits connections, which therefore stay off it
 //	map mss4           what clients dial -> segment size; set unclamped4: where the routes do not decide about it
 //	set limits4_rate_100s, counts4_rate_100s
 //	                   what clients dial that has this limit, and what counts towards it, which the kernel fills;
@@ -42,7 +43,7 @@
 //	             where they are free
 //	forward      translated connections pass: established ones, and new ones that go to a backend and are below the limits; for
 //	             others the policy. Gateways and statics lead to no service of this host's own. SYN and SYN-ACK get the segment
-//	             size that the routes carry. With a fast path, established ones are put into the flowtable first
+//	             size that the routes carry. With a fast path, established ones are put into the flowtable first, but those of slow4
 //	input        keeps the host from answering packets of relayed connections that it cannot place, which would reset them;
 //	             refuses what is over a limit, or has no backend, where the backend is the host itself
 //	output       with IPv6 only: keeps the host from telling clients behind the interface that it sends by of the way around it

@@ -93,7 +93,7 @@ func kindOf(name string) string {
 func kinds() []string {
 	return []string{
 		setRelays, setBalance, setTurns, setSNAT, setPools, setListens, setTargets, setLogged, setClosed,
-		setLimits, setCounts, setRefused, setMSS, setUnclamped, setGateways, setMasquerade, setGatePools,
+		setSlow, setLimits, setCounts, setRefused, setMSS, setUnclamped, setGateways, setMasquerade, setGatePools,
 		setGatePool, setStaticPool, setStatic, setStaticMasq, setStaticPools, setStaticIn, setStaticOut, setStaticFrom,
 	}
 }

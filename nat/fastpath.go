@@ -59,7 +59,16 @@ func (b *builder) fast(links []string) *FastPath {
 // fastRules put connections into the flowtable once they are established, and every rule that has a say has had it. Both interfaces must be
 // of the fast path: one that is not, a tunnel above all, would be sent to without having been asked for (since Linux 7.0 nothing then
 // arrives behind an ip6tnl). A connection that the flowtable does not take goes on to the next rule.
+//
+// Connections that count towards a limit have to be seen when they close. Since Linux 6.15 (commit fdbaf5163331) the fast path sends FIN
+// and RST on by itself, and connection tracking takes the connection for open until it has been idle for half a minute.
 func (b *builder) fastRules() (rules []Rule) {
+	for _, f := range b.families {
+		for _, proto := range []Protocol{TCP, UDP} {
+			rules = append(rules, b.ruleFor(f.name(setSlow), fmt.Sprintf("%s connections that have to be seen when they close", proto),
+				f.named(), ctAssured(), ctTranslated(), l4protoIs(proto), join(key(f.tracked()...), in(f.name(setSlow))), accept())...)
+		}
+	}
 	for _, proto := range []Protocol{TCP, UDP} {
 		rules = append(rules, b.ruleFor(setFastLinks, fmt.Sprintf("established %s connections take the fast path", proto),
 			l4protoIs(proto), ctAssured(), ctTranslated(), linkIn("iifname", expr.MetaKeyIIFNAME), linkIn("oifname", expr.MetaKeyOIFNAME), flowAdd())...)

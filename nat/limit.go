@@ -11,6 +11,7 @@ import (
 
 // Kinds of the sets that hold limits, and of what they are about.
 const (
+	setSlow    = "slow"    // what clients dial whose connections stay off the fast path
 	setLimits  = "limits"  // what clients dial that has one certain limit
 	setCounts  = "counts"  // what counts towards it
 	setRefused = "refused" // what clients dial, with the connections that a kind of limit refused
@@ -51,6 +52,9 @@ func limitsOf(r *Relay) (limits []limit) {
 
 // limit adds what clients dial to the sets of the relay's limits.
 func (w *relayWork) limit(key Key, proto Protocol) {
+	if w.fastPath && (w.relay.MaxConnections > 0 || w.relay.MaxPerSource > 0) {
+		w.set(w.f.name(setSlow), w.f.endpoint, nil).add(key, "", w.relay.Name)
+	}
 	for _, l := range limitsOf(w.relay) {
 		if w.f.limits[l] == nil {
 			w.f.limits[l] = make(map[Protocol]bool)

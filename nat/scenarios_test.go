@@ -118,6 +118,11 @@ func otherScenarios() map[string]scenario {
 			{Name: "private", From: prefixes("10.100.20.0/24"), To: prefixes("0.0.0.0/0"), Enabled: true},
 		}},
 		"fast": {fast: []string{"lo"}, relays: []Relay{relayOf("web", 80, "10.3.0.100", protocols(TCP, UDP))}},
+		"slow": {fast: []string{"lo"}, relays: []Relay{
+			relayOf("web", 80, "10.3.0.100"), relayOf("few", 81, "10.3.0.100", limits(100, 10, Rate{}), protocols(TCP, UDP)),
+			relayOf("rare", 82, "10.3.0.100", limits(0, 0, Rate{5, time.Second})),
+			relayOf("v6", 80, "fd00:10:3::100", listen(hostAddr6), limits(0, 7, Rate{})),
+		}},
 		"mss": {relays: []Relay{
 			relayOf("auto", 80, "10.3.0.100"), relayOf("off", 81, "10.3.0.100", mss(MSS{Off: true})),
 			relayOf("number", 82, "10.3.0.100", mss(MSS{Size: 1360})),
