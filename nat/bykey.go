@@ -2,6 +2,8 @@ package nat
 
 import (
 	"errors"
+	"slices"
+	"strings"
 
 	"golang.org/x/sys/unix"
 
@@ -17,9 +19,11 @@ const askAtOnce = 64
 // ByKey tells whether the plan changes so little of a table that stands that Kernel.Counts and Kernel.Prove ask only for what it
 // changes. Any other plan takes a Kernel.Read before and after it.
 func (p *Plan) ByKey() bool {
-	if p.remove || p.create || p.want == nil {
-		return false
-	}
+	return !p.remove && !p.create && p.want != nil && !p.Large()
+}
+
+// Large tells whether the plan changes so many elements that it is worth it to spare the kernel all that it does for one.
+func (p *Plan) Large() bool {
 	n := 0
 	for i := range p.elements {
 		n += len(p.elements[i].del) + len(p.elements[i].add)
@@ -30,7 +34,7 @@ func (p *Plan) ByKey() bool {
 	for i := range p.oldSets {
 		n += len(p.oldSets[i].Elements)
 	}
-	return n <= byKeyMost
+	return n > byKeyMost
 }
 
 // get asks for elements by their keys and calls found for those that the kernel has, by their index.
@@ -89,4 +93,51 @@ func (k *Kernel) Counts(p *Plan) error {
 	}
 	p.handOn()
 	return nil
+}
+
+// Counted is the elements with counters of gateways, statics and the chosen relays, with what the kernel has counted, in a table that has
+// nothing else; r is what the kernel should hold. Of so many elements that a dump is the shorter way it reads the whole table.
+func (k *Kernel) Counted(r *Ruleset, chosen func(relay string) bool) (*Table, error) {
+	sets, n := r.countedOf(chosen)
+	if n > byKeyMost {
+		return k.Read()
+	}
+	return k.steady(func(r *reader) error {
+		r.table.Sets = slices.Clone(sets)
+		for i := range r.table.Sets {
+			s := &r.table.Sets[i]
+			s.Elements = slices.Clone(s.Elements)
+			var err error
+			if s.Interval { // by a key the kernel finds also intervals that are around it
+				s.Elements = nil
+				err = r.elementsOf(s)
+			} else {
+				err = r.get(s, s.Elements, func(i int, e Element) { s.Elements[i].Count = e.Count })
+			}
+			if err != nil && !errors.Is(err, unix.ENOENT) {
+				return readError("counters", err)
+			}
+		}
+		return nil
+	})
+}
+
+// countedOf is the sets with counters, with the elements of gateways, statics and the chosen relays, and how many those are.
+func (r *Ruleset) countedOf(chosen func(relay string) bool) (sets []Set, n int) {
+	for i := range r.Sets {
+		if !r.Sets[i].Counter {
+			continue
+		}
+		s := r.Sets[i]
+		s.Elements = nil
+		for _, e := range r.Sets[i].Elements {
+			if isRelay := !strings.HasPrefix(e.Comment, kindGateway) && !strings.HasPrefix(e.Comment, kindStatic); !isRelay || chosen(e.Comment) {
+				s.Elements = append(s.Elements, e)
+			}
+		}
+		if n += len(s.Elements); len(s.Elements) > 0 {
+			sets = append(sets, s)
+		}
+	}
+	return sets, n
 }

@@ -2,6 +2,7 @@ package nat
 
 import (
 	"errors"
+	"fmt"
 	"net/netip"
 	"strings"
 	"testing"
@@ -163,5 +164,46 @@ func TestCountsByKey(t *testing.T) {
 	}
 	if n := m.read().Connections().Relays["web"]; n != 12 {
 		t.Errorf("with several backends the relay counts %d connections, want 12", n)
+	}
+}
+
+// The counters of some relays, and of all that is no relay, are what nft says; those of others are not asked for.
+func TestCountedByKey(t *testing.T) {
+	t.Parallel()
+	m := newMachine(t, ProtectOff)
+	want := scenario{
+		relays: []Relay{
+			relayOf("web", 80, "10.3.0.100", func(r *Relay) { r.MaxConnections = 9 }), relayOf("two", 81, "10.3.0.100", also(1, "10.3.0.101")), relayOf("ssh", 22, "10.3.0.1"),
+		},
+		gateways: []Gateway{{Name: "private", From: prefixes("10.100.20.0/24"), To: prefixes("0.0.0.0/0"), Enabled: true}},
+		statics:  []Static{{Name: "one", External: prefixes("10.2.65.1/32")[0], Internal: prefixes("10.3.0.9/32")[0], From: prefixes("0.0.0.0/0"), Enabled: true}},
+	}.build()
+	m.bring(want)
+	for i, replace := range []string{
+		`relays4 { 10.2.0.100 . tcp . 80 %s : 10.3.0.100 . 80 }`, `relays4 { 10.2.0.100 . tcp . 22 %s : 10.3.0.1 . 22 }`,
+		`refused4_connections { 10.2.0.100 . tcp . 80 %s }`,
+	} {
+		key, _, _ := strings.Cut(replace, " %s")
+		m.nft(fmt.Sprintf("delete element inet natd %s }\nadd element inet natd %s", key, fmt.Sprintf(replace, fmt.Sprintf("counter packets %d bytes 60", 12+i))))
+	}
+	have, err := m.Counted(want, func(relay string) bool { return relay == "web" || relay == "two" })
+	lab.Check(t, err)
+	if got := have.Connections(); got.Relays["web"] != 12 || len(got.Relays) != 1 {
+		t.Errorf("counted are %+v, want 12 of web alone", got)
+	}
+	if got := have.Refused(); got["web"] != (Refusals{Connections: 14}) {
+		t.Errorf("refused are %+v, want 14 of web", got)
+	}
+	names := make(map[string]bool)
+	have.counted(func(_ string, e *Element) { names[e.Comment] = true })
+	if !names["two"] || names["ssh"] || !names["gateway private"] || !names["static one"] {
+		t.Errorf("asked was for %v", names)
+	}
+	if generation, err := m.Generation(); err != nil || have.Generation != generation {
+		t.Errorf("they are of generation %d, it is %d (%v)", have.Generation, generation, err)
+	}
+	m.nft("delete table inet natd")
+	if have, err = m.Counted(want, func(string) bool { return true }); err != nil || len(have.Connections().Relays) > 0 {
+		t.Errorf("of no table are counted %+v (%v)", have.Connections(), err)
 	}
 }

@@ -141,6 +141,22 @@ func TestWatcherIsSilentAboutNatd(t *testing.T) {
 	}
 }
 
+// What happens during a pause is not told; what comes after it is.
+func TestWatcherPauses(t *testing.T) {
+	t.Parallel()
+	m := newMachine(t, ProtectOff)
+	w, h := m.newWatcher(m.Port()), new(heard)
+	m.run(w, h)
+	lab.Check(t, w.Pause())
+	m.nft("add table inet meanwhile")
+	lab.Check(t, w.Resume())
+	m.nft("add table inet last")
+	c := h.next(t)
+	if generation, err := m.Generation(); err != nil || c.Generation != generation || c.Writer.Name != "nft" {
+		t.Errorf("the first report is %+v at generation %d", c, generation)
+	}
+}
+
 // Another socket of the same process is not natd's: who opened it does not tell who writes.
 func TestWatcherReportsTheSameProcess(t *testing.T) {
 	t.Parallel()

@@ -30,13 +30,19 @@ type counters struct {
 	generation uint32
 	from, at   time.Time // while they were read
 	tally      map[lastingKey]uint64
+	relays     map[string]bool // whose they are, besides those of gateways and statics
 }
 
-// lookAtCounters reads the counters, if they are needed: all, or only what limits have refused. nil for what cannot be read: the next pass
-// reports it. It is for any goroutine, and has a socket of its own.
-func (d *Daemon) lookAtCounters(ctx context.Context, all bool) *counters {
-	if !all && !d.limited.Load() {
+// lookAtCounters reads the counters of some relays of the configuration, if they are needed: what limits have refused is counted nowhere
+// else, connections are by the meter, where that runs. nil for what cannot be read: the next pass reports it. It is for any goroutine, and
+// has a socket of its own.
+func (d *Daemon) lookAtCounters(ctx context.Context, view *Daemon, some []int, metered bool) *counters {
+	if view.want == nil || metered && !d.limited.Load() {
 		return nil
+	}
+	c := &counters{relays: make(map[string]bool, len(some))}
+	for _, i := range some {
+		c.relays[view.cfg.NAT.Relays[i].Name] = true
 	}
 	done, err := d.table.take(ctx)
 	if err != nil {
@@ -48,12 +54,13 @@ func (d *Daemon) lookAtCounters(ctx context.Context, all bool) *counters {
 		return nil
 	}
 	defer kernel.Close()
-	from := time.Now()
-	have, err := kernel.Read()
+	c.from = time.Now()
+	have, err := kernel.Counted(view.want, func(relay string) bool { return c.relays[relay] })
 	if err != nil {
 		return nil
 	}
-	return &counters{have.Generation, from, time.Now(), tally(&have.Ruleset)}
+	c.generation, c.at, c.tally = have.Generation, time.Now(), tally(&have.Ruleset)
+	return c
 }
 
 // takeCounters takes note of the counters, unless the table has become another since they were read.
@@ -62,7 +69,7 @@ func (d *Daemon) takeCounters(c *counters) {
 		return
 	}
 	if now := d.sync.mirror.Generation; c.generation == now || d.others.spared(c.generation, now) {
-		d.lasting.take(c.tally, c.from, c.at)
+		d.lasting.take(c.tally, c.from, c.at, func(o flow.Owner) bool { return o.Kind != flow.KindRelay || c.relays[o.Name] })
 	}
 }
 

@@ -100,6 +100,7 @@ type Daemon struct {
 	limited  atomic.Bool // a relay has limits
 	live     atomic.Bool // the health of a backend, or the addresses of a name, may have changed
 	others   others
+	watcher  *nat.Watcher               // that tells of others; nil before natd serves
 	judge    atomic.Pointer[flow.Judge] // for the records of new connections
 	tasks    sync.WaitGroup
 }

@@ -37,10 +37,11 @@ func inLoop[T any](ctx context.Context, d *Daemon, f func() (T, error)) (T, erro
 }
 
 // Status looks before it answers, so that what it says is what the kernel says. What takes long the loop does not wait for: to count connections
-// and to read counters comes before it looks, and to put all that together comes after, from what the loop has left behind.
+// comes before it looks; to choose what is told, to read the counters of that, and to put all together comes after, from what the loop has left
+// behind.
 func (h handler) Status(ctx context.Context, which *control.StatusArgs) (*control.Status, error) {
 	counts := h.d.counted(ctx)
-	now := h.d.lookAtCounters(ctx, !counts.accounting.Exact)
+	counts.uses = counts.portUse()
 	type left struct {
 		*control.Status
 		view *Daemon
@@ -49,13 +50,21 @@ func (h handler) Status(ctx context.Context, which *control.StatusArgs) (*contro
 		if err := h.d.pass(); err != nil {
 			h.d.poke()
 		}
-		h.d.takeCounters(now)
 		return left{h.d.status(), h.d.view()}, nil
 	})
 	if err != nil {
 		return nil, err
 	}
-	l.view.complete(l.Status, counts, which)
+	all := l.view.census(counts, which)
+	now := h.d.lookAtCounters(ctx, l.view, all.told, counts.accounting.Exact)
+	l.view.lasting, err = inLoop(ctx, h.d, func() (lasting, error) {
+		h.d.takeCounters(now)
+		return h.d.lasting.clone(), nil
+	})
+	if err != nil {
+		return nil, err
+	}
+	l.view.complete(l.Status, counts, all)
 	h.d.tidy.later(max(len(l.Relays), len(l.view.lasting.counts)))
 	return l.Status, nil
 }

@@ -38,11 +38,13 @@ type lastingCount struct {
 }
 
 // see takes note of the table: what it has lost since it was seen last is kept. Of what grew before natd started nobody knows when it did.
-func (l *lasting) see(table *nat.Table, at time.Time) { l.take(tally(&table.Ruleset), at, at) }
+func (l *lasting) see(table *nat.Table, at time.Time) {
+	l.take(tally(&table.Ruleset), at, at, func(flow.Owner) bool { return true })
+}
 
-// take is see of what the counters of a table said while they were read. Who asked for the status may come with it late: what a newer
+// take is see of what the counters of the owners in question said while they were read. Who asked for the status may come with it late: what a newer
 // reading has, the table has not lost.
-func (l *lasting) take(now map[lastingKey]uint64, from, at time.Time) {
+func (l *lasting) take(now map[lastingKey]uint64, from, at time.Time, about func(flow.Owner) bool) {
 	if from.Before(l.read) {
 		return
 	}
@@ -52,11 +54,14 @@ func (l *lasting) take(now map[lastingKey]uint64, from, at time.Time) {
 		l.counts = make(map[lastingKey]*lastingCount)
 	}
 	for k, n := range now {
-		if n > 0 && l.counts[k] == nil {
+		if n > 0 && l.counts[k] == nil && about(k.owner) {
 			l.counts[k] = new(lastingCount)
 		}
 	}
 	for k, c := range l.counts {
+		if !about(k.owner) {
+			continue
+		}
 		if now[k] > c.now && !began {
 			c.grew = at
 		}

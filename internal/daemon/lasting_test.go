@@ -25,7 +25,7 @@ func TestLastingOutOfOrder(t *testing.T) {
 		{7, 7, 110, 110},
 		{8, 8, 5, 110}, // an element went
 	} {
-		l.take(map[lastingKey]uint64{web: step.says}, second(step.began), second(step.ended))
+		l.take(map[lastingKey]uint64{web: step.says}, second(step.began), second(step.ended), func(flow.Owner) bool { return true })
 		l.each(func(_ flow.Owner, _ netip.AddrPort, total uint64) {
 			if total != step.total {
 				t.Errorf("after %+v the total is %d", step, total)

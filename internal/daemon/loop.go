@@ -26,6 +26,7 @@ func (d *Daemon) serve(ctx context.Context, reload <-chan os.Signal) error {
 	if err != nil {
 		return err
 	}
+	d.watcher = watcher
 	server, err := control.Listen(d.SocketPath, d.cfg.Daemon.SocketGroup, d.Log)
 	if err != nil {
 		return errors.Join(err, watcher.Close())

@@ -30,21 +30,19 @@ func (d *Daemon) status() *control.Status {
 func (d *Daemon) view() *Daemon {
 	return &Daemon{
 		cfg: d.cfg, loadedAt: d.loadedAt, flushed: d.flushed, probes: d.probes, placed: d.placed, tenure: d.tenure.clone(),
-		lasting: d.lasting.clone(), forwarding: d.forwarding, forwarding6: d.forwarding6,
+		want: d.want, forwarding: d.forwarding, forwarding6: d.forwarding6,
 		sync: syncState{verified: d.sync.verified, err: d.sync.err},
 	}
 }
 
 // complete adds to the status what there is to say of relays, gateways and statics.
-func (d *Daemon) complete(s *control.Status, c *counts, which *control.StatusArgs) {
-	c.uses = c.portUse()
+func (d *Daemon) complete(s *control.Status, c *counts, all *census) {
 	if !c.accounting.Exact {
 		d.lasting.each(func(owner flow.Owner, target netip.AddrPort, total uint64) {
 			c.of(owner, target).connections.Total = total
 		})
 	}
 	s.Accounting = c.accounting
-	all := d.census(c, which)
 	s.Summary = all.summary
 	s.Relays, s.Gateways, s.Statics = d.relayStatus(c, all.told), d.gatewayStatus(c), d.staticStatus(c)
 	judgeState(s, all.wrong)

@@ -82,7 +82,8 @@ func TestCensus(t *testing.T) {
 		"none":              {control.StatusArgs{Relay: "s*"}, 0, 0, ""},
 	} {
 		s := &control.Status{Ruleset: control.Ruleset{InSync: true}}
-		d.complete(s, &counts{accounting: control.Accounting{Exact: true}}, &tt.which)
+		c := &counts{accounting: control.Accounting{Exact: true}}
+		d.complete(s, c, d.census(c, &tt.which))
 		if len(s.Relays) != tt.told || s.Summary.Left != tt.left || tt.first != "" && s.Relays[0].Name != tt.first {
 			t.Errorf("%s: %d are told and %d left, want %d, from %q on, and %d", name, len(s.Relays), s.Summary.Left, tt.told, tt.first, tt.left)
 		}

@@ -133,7 +133,7 @@ func (d *Daemon) carryOut(plan *nat.Plan, have *nat.Table, drifted bool) (*nat.T
 	release := plan.Release()
 	switch {
 	case !byKey && len(plan.Retired) > 0:
-		if err := d.kernel.Release(plan.Retired); err != nil {
+		if err := d.unheard(plan, func() error { return d.kernel.Release(plan.Retired) }); err != nil {
 			return nil, err
 		}
 	case len(plan.Retired) > 0:
@@ -154,7 +154,8 @@ func (d *Daemon) apply(plan *nat.Plan, have *nat.Table, drifted bool) error {
 	if err := d.leaving.note(removed); err != nil {
 		d.Log.Warn("if natd is killed now, connections that should end may go on", "error", err)
 	}
-	if err := d.kernel.Apply(plan, have.Generation, d.hold); err != nil {
+	err := d.unheard(plan, func() error { return d.kernel.Apply(plan, have.Generation, d.hold) })
+	if err != nil {
 		return d.withoutFastPath(err)
 	}
 	if have == d.sync.mirror {
@@ -169,6 +170,23 @@ func (d *Daemon) apply(plan *nat.Plan, have *nat.Table, drifted bool) error {
 		d.Log.Info("ruleset changed", "steps", strings.Join(shown, "; "), "took", took.Round(time.Microsecond))
 	}
 	return nil
+}
+
+// unheard makes a large change while natd does not listen to what others do. The proof of a large change is to read all of the table: that
+// comes after it, and finds what was missed.
+func (d *Daemon) unheard(plan *nat.Plan, change func() error) error {
+	if d.watcher == nil || !plan.Large() {
+		return change()
+	}
+	if err := d.watcher.Pause(); err != nil {
+		return err
+	}
+	err := change()
+	if deaf := d.watcher.Resume(); deaf != nil {
+		return errors.Join(err, deaf)
+	}
+	d.others.note(nat.Change{})
+	return err
 }
 
 // readBack is the proof of a change that is too large to be proven element by element.

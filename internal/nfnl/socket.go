@@ -163,13 +163,18 @@ func split(b []byte, each func(Message) error) error {
 }
 
 // Join subscribes to a multicast group of notifications (enum nfnetlink_groups).
-func (s *Socket) Join(group int) error {
+func (s *Socket) Join(group int) error { return s.member(unix.NETLINK_ADD_MEMBERSHIP, group) }
+
+// Leave ends the subscription to a group. What the kernel has delivered already can still be read.
+func (s *Socket) Leave(group int) error { return s.member(unix.NETLINK_DROP_MEMBERSHIP, group) }
+
+func (s *Socket) member(option, group int) error {
 	var failed error
 	err := s.raw.Control(func(fd uintptr) {
-		failed = unix.SetsockoptInt(int(fd), unix.SOL_NETLINK, unix.NETLINK_ADD_MEMBERSHIP, group)
+		failed = unix.SetsockoptInt(int(fd), unix.SOL_NETLINK, option, group)
 	})
 	if err := errors.Join(err, failed); err != nil {
-		return fmt.Errorf("subscribe to netfilter notifications (group %d): %w", group, err)
+		return fmt.Errorf("subscribe to netfilter notifications, or no longer (group %d): %w", group, err)
 	}
 	return nil
 }
