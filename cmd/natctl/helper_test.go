@@ -64,6 +64,7 @@ func (f *fake) Status(context.Context, *control.StatusArgs) (*control.Status, er
 func (f *fake) Known(context.Context) (*control.Known, error) {
 	return &control.Known{ConfigPath: f.status.Config.Path}, nil
 }
+func (f *fake) Plan(context.Context) (*control.Outcome, error)   { return &f.did, f.note("plan") }
 func (f *fake) Reload(context.Context) (*control.Outcome, error) { return &f.did, f.note("reload") }
 func (f *fake) Flush(context.Context) (*control.Outcome, error)  { return &f.did, f.note("flush") }
 func (f *fake) Drain(_ context.Context, relay, backend string) (*control.Outcome, error) {

@@ -125,13 +125,41 @@ type planned struct {
 	Notes         []string `json:"notes"` // what would not be as configured
 }
 
-func (a *app) plan(ctx context.Context, args []string) (o *control.Outcome, err error) {
+func (a *app) plan(ctx context.Context, args []string) (*control.Outcome, error) {
 	path, known, err := a.wanted(ctx, args)
 	if err != nil {
 		return nil, err
 	}
+	o, err := a.outcome(ctx, path, known)
+	if err != nil {
+		return nil, err
+	}
+	text := "no changes: the kernel holds exactly this\n"
+	if len(o.Changes) > 0 {
+		text = strings.Join(o.Changes, "\n") + "\n"
+	}
+	for _, note := range o.Notes {
+		text += "note: " + printable(note) + "\n"
+	}
+	a.show(planned{control.SchemaVersion, path, append([]string{}, o.Changes...), append([]string{}, o.Notes...)}, text)
+	return o, nil
+}
+
+// outcome is what the file would change. The natd that runs knows best of its own file: it has the kernel's table and most of the file in
+// memory already, which of many relays takes a second or two to read. Of any other file natctl finds out by itself.
+func (a *app) outcome(ctx context.Context, path string, known *control.Known) (*control.Outcome, error) {
+	if known != nil && path == known.ConfigPath {
+		var o control.Outcome
+		err := control.Call(ctx, a.socket, control.OpPlan, nil, &o)
+		if err == nil {
+			return &o, nil
+		}
+		if control.AsError(err).Code != control.CodeUsage { // a natd that is older than natctl knows no such operation
+			return nil, err
+		}
+	}
 	var unread error
-	o, err = a.local.plan(ctx, func() (cfg *config.Config, err error) {
+	o, err := a.local.plan(ctx, func() (cfg *config.Config, err error) {
 		cfg, unread = load(path)
 		return cfg, unread
 	}, known)
@@ -143,13 +171,5 @@ func (a *app) plan(ctx context.Context, args []string) (o *control.Outcome, err 
 	case err != nil:
 		return nil, fmt.Errorf("compare %s with the kernel: %w", path, permitted(err))
 	}
-	text := "no changes: the kernel holds exactly this\n"
-	if len(o.Changes) > 0 {
-		text = strings.Join(o.Changes, "\n") + "\n"
-	}
-	for _, note := range o.Notes {
-		text += "note: " + printable(note) + "\n"
-	}
-	a.show(planned{control.SchemaVersion, path, append([]string{}, o.Changes...), append([]string{}, o.Notes...)}, text)
 	return o, nil
 }

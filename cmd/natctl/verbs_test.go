@@ -127,14 +127,30 @@ func TestRulesOfTheRunningConfiguration(t *testing.T) {
 	natd := &fake{status: s}
 	socket := serve(t, natd)
 	runWith(t, kernel(nil, nil), "rules", "--socket", socket).want(t, 0, "table inet natd { # running }\n", "")
-	runWith(t, kernel(nil, nil), "plan", "--socket", socket).want(t, 0, "no changes: the kernel holds exactly this\n", "")
 	if n := natd.rounds(); n > 0 {
 		t.Errorf("natd was asked for its status %d times", n)
 	}
 
 	s.Config.Path = filepath.Join(t.TempDir(), "gone.toml")
 	socket = serve(t, &fake{status: s})
-	runWith(t, kernel(nil, nil), "plan", "--socket", socket).wantError(t, control.CodeConfig, s.Config.Path)
+	runWith(t, kernel(nil, nil), "rules", "--socket", socket).wantError(t, control.CodeConfig, s.Config.Path)
+}
+
+// What its own file would change natd tells, and of another natctl finds it out, as it does where natd is too old to be asked.
+func TestPlanOfTheRunningConfiguration(t *testing.T) {
+	t.Parallel()
+	s := healthy()
+	s.Config.Path = configFile(t, validConfig)
+	natd := &fake{status: s, did: control.Outcome{Changes: []string{"add relay told"}}}
+	socket := serve(t, natd)
+	changes := kernel([]string{"add relay found"}, nil)
+	runWith(t, changes, "plan", "--socket", socket).want(t, 0, "add relay told\n", "")
+	runWith(t, changes, "plan", "--socket", socket, s.Config.Path).want(t, 0, "add relay told\n", "")
+	runWith(t, changes, "plan", "--socket", socket, configFile(t, validConfig)).want(t, 0, "add relay found\n", "")
+	natd.err = control.Errorf(control.CodeUsage, "unknown operation")
+	runWith(t, changes, "plan", "--socket", socket).want(t, 0, "add relay found\n", "")
+	natd.err = control.Errorf(control.CodeConfig, "%s:1: a reload would be refused", s.Config.Path)
+	runWith(t, changes, "plan", "--socket", socket).wantError(t, control.CodeConfig, "a reload would be refused")
 }
 
 func TestPlanFailures(t *testing.T) {

@@ -41,14 +41,13 @@ func (s *Server) listen(ctx context.Context, conn net.Conn, p peer) (*request, e
 
 // serve carries out a request if the peer may ask for that.
 func (s *Server) serve(ctx context.Context, r *request, p peer, h Handler) (any, error) {
-	if !changes(r.Op) {
-		return s.handle(ctx, r, h)
-	}
 	data, err := any(nil), mayDo(p, r.Op)
 	if err == nil {
 		data, err = s.handle(ctx, r, h)
 	}
-	s.audit(p, r, err)
+	if changes(r.Op) {
+		s.audit(p, r, err)
+	}
 	return data, err
 }
 
@@ -115,6 +114,8 @@ func dispatch(ctx context.Context, r *request, h Handler) (any, error) {
 	switch r.Op {
 	case OpKnown:
 		return h.Known(ctx)
+	case OpPlan:
+		return h.Plan(ctx)
 	case OpReload:
 		return h.Reload(ctx)
 	default: // decodeRequest lets nothing else through

@@ -84,6 +84,7 @@ func needRoot(t *testing.T) {
 type fake struct {
 	status      func(context.Context) (*Status, error)
 	connections func(context.Context, *ConnectionFilter) (*ConnectionList, error)
+	plan        func(context.Context) (*Outcome, error)
 	reload      func(context.Context) (*Outcome, error)
 	flush       func(context.Context) (*Outcome, error)
 	drain       func(ctx context.Context, relay, backend string) (*Outcome, error)
@@ -98,6 +99,7 @@ func (f fake) Connections(ctx context.Context, which *ConnectionFilter) (*Connec
 func (fake) Known(context.Context) (*Known, error) {
 	return &Known{SchemaVersion: SchemaVersion}, nil
 }
+func (f fake) Plan(ctx context.Context) (*Outcome, error)   { return f.plan(ctx) }
 func (f fake) Reload(ctx context.Context) (*Outcome, error) { return f.reload(ctx) }
 func (f fake) Flush(ctx context.Context) (*Outcome, error)  { return f.flush(ctx) }
 func (f fake) Drain(ctx context.Context, relay, backend string) (*Outcome, error) {
@@ -122,6 +124,7 @@ func well() fake {
 		connections: func(_ context.Context, which *ConnectionFilter) (*ConnectionList, error) {
 			return &ConnectionList{SchemaVersion: SchemaVersion, Connections: []Connection{{Relay: which.Relay}}}, nil
 		},
+		plan:   outcome("planned"),
 		reload: outcome("reloaded"),
 		flush:  outcome("flushed"),
 		drain: func(ctx context.Context, relay, backend string) (*Outcome, error) {

@@ -93,9 +93,9 @@ func (a access) mayRead(p peer) error {
 	return Errorf(CodeNotPermitted, "not permitted: user %d may not ask natd; %s may", p.uid, a.readers())
 }
 
-// mayDo tells whether a peer that may read may also do this. Changes are root's alone, whoever natd runs as.
+// mayDo tells whether a peer that may read may also do this.
 func mayDo(p peer, op string) error {
-	if p.root() || !changes(op) {
+	if p.root() || !privileged(op) {
 		return nil
 	}
 	return Errorf(CodeNotPermitted, "not permitted: user %d may not %s; only root may (try sudo)", p.uid, op)

@@ -58,7 +58,7 @@ func TestRightsOfRealUsers(t *testing.T) {
 	}{
 		"root":                {client{}, map[string]string{OpStatus: "0 ", OpReload: "0 ", OpFlush: "0 "}},
 		"stranger":            {client{UID: nobody, GID: nobody}, map[string]string{OpStatus: "7 not permitted to ask natd", OpReload: "7 "}},
-		"primary group":       {client{UID: nobody, GID: gid}, map[string]string{OpStatus: "0 ", OpConnections: "0 ", OpReload: "7 not permitted: user 65534 may not reload; only root may", OpDrain: "7 not permitted: user 65534 may not drain", OpEnable: "7 not permitted: user 65534 may not enable"}},
+		"primary group":       {client{UID: nobody, GID: gid}, map[string]string{OpStatus: "0 ", OpConnections: "0 ", OpPlan: "7 not permitted: user 65534 may not plan; only root may", OpReload: "7 not permitted: user 65534 may not reload; only root may", OpDrain: "7 not permitted: user 65534 may not drain", OpEnable: "7 not permitted: user 65534 may not enable"}},
 		"supplementary group": {client{UID: nobody, GID: nobody, Groups: []int{gid}}, map[string]string{OpStatus: "0 ", OpFlush: "7 not permitted: user 65534 may not flush"}},
 		"one of many groups":  {client{UID: nobody, GID: nobody, Groups: append(slices.Clone(many), gid)}, map[string]string{OpStatus: "0 ", OpFlush: "7 "}},
 		"group root":          {client{UID: nobody, GID: 0, Groups: []int{gid}}, map[string]string{OpStatus: "0 ", OpReload: "7 "}},

@@ -22,6 +22,7 @@ const (
 	OpStatus      = "status"      // takes [StatusArgs], answers with a [Status]
 	OpConnections = "connections" // takes [ConnectionsArgs], answers with a [ConnectionList]
 	OpKnown       = "known"       // answers with a [Known]
+	OpPlan        = "plan"        // answers with the [Outcome] that reload would have; it changes nothing
 	OpReload      = "reload"      // answers with an [Outcome]
 	OpFlush       = "flush"       // answers with an [Outcome]
 	OpDrain       = "drain"       // takes [BackendArgs], answers with an [Outcome]
@@ -30,18 +31,21 @@ const (
 
 const (
 	readTime   = 30 * time.Second  // to answer a question
-	changeTime = 120 * time.Second // to read the configuration and bring the kernel in line with it
+	changeTime = 120 * time.Second // to read the configuration, and to bring the kernel in line with it
 )
 
 // handlingTime is how long the daemon may work on an operation.
 func handlingTime(op string) time.Duration {
-	if changes(op) {
+	if privileged(op) {
 		return changeTime
 	}
 	return readTime
 }
 
-// changes tells whether the operation changes anything, and therefore takes root.
+// privileged tells whether the operation takes root: because it changes something, or has natd read its file.
+func privileged(op string) bool { return op == OpPlan || changes(op) }
+
+// changes tells whether the operation changes anything.
 func changes(op string) bool {
 	return slices.Contains([]string{OpReload, OpFlush, OpDrain, OpEnable}, op)
 }
@@ -83,11 +87,11 @@ func decodeRequest(line []byte) (*request, error) {
 		return nil, Errorf(CodeUsage, "the request is not understood: %w", err)
 	}
 	switch r.Op {
-	case OpStatus, OpConnections, OpKnown, OpReload, OpFlush, OpDrain, OpEnable:
+	case OpStatus, OpConnections, OpKnown, OpPlan, OpReload, OpFlush, OpDrain, OpEnable:
 		return &r, nil
 	}
-	return nil, Errorf(CodeUsage, "unknown operation %.40q: natd knows %s, %s, %s, %s, %s, %s and %s", r.Op,
-		OpStatus, OpConnections, OpKnown, OpReload, OpFlush, OpDrain, OpEnable)
+	return nil, Errorf(CodeUsage, "unknown operation %.40q: natd knows %s, %s, %s, %s, %s, %s, %s and %s", r.Op,
+		OpStatus, OpConnections, OpKnown, OpPlan, OpReload, OpFlush, OpDrain, OpEnable)
 }
 
 // decodeArgs reads the arguments of a request into out. None at all are the same as {}.

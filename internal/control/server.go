@@ -16,6 +16,7 @@ type Handler interface {
 	Status(ctx context.Context, which *StatusArgs) (*Status, error)
 	Connections(ctx context.Context, which *ConnectionFilter) (*ConnectionList, error)
 	Known(ctx context.Context) (*Known, error)
+	Plan(ctx context.Context) (*Outcome, error)
 	Reload(ctx context.Context) (*Outcome, error)
 	Flush(ctx context.Context) (*Outcome, error)
 	Drain(ctx context.Context, relay, backend string) (*Outcome, error) // backend "" = every one of the relay

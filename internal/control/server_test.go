@@ -57,6 +57,7 @@ func TestCallEachOperation(t *testing.T) {
 		op   string
 		args any
 	}{
+		"planned":              {OpPlan, nil},
 		"reloaded":             {OpReload, nil},
 		"flushed":              {OpFlush, nil},
 		"drained web 10.3.0.1": {OpDrain, BackendArgs{Relay: "web", Backend: "10.3.0.1"}},
@@ -132,7 +133,7 @@ func TestLimitsOfTheContract(t *testing.T) {
 	if l.shared+l.reserved != 32 || l.reserved != 4 || l.request != 5*time.Second || l.write != 10*time.Second {
 		t.Errorf("limits %+v", l)
 	}
-	for op, want := range map[string]time.Duration{OpStatus: 30 * time.Second, OpConnections: 30 * time.Second, OpReload: 2 * time.Minute, OpFlush: 2 * time.Minute, OpDrain: 2 * time.Minute, OpEnable: 2 * time.Minute} {
+	for op, want := range map[string]time.Duration{OpStatus: 30 * time.Second, OpConnections: 30 * time.Second, OpPlan: 2 * time.Minute, OpReload: 2 * time.Minute, OpFlush: 2 * time.Minute, OpDrain: 2 * time.Minute, OpEnable: 2 * time.Minute} {
 		if got := l.handling(op); got != want {
 			t.Errorf("%s may take %s, want %s", op, got, want)
 		}

@@ -74,6 +74,9 @@ func (h handler) Reload(ctx context.Context) (*control.Outcome, error) {
 	return h.d.renew(ctx)
 }
 
+// Plan tells what a reload would change.
+func (h handler) Plan(ctx context.Context) (*control.Outcome, error) { return h.d.plan(ctx) }
+
 // Known tells what natd goes by, and what there is to know of backends.
 func (h handler) Known(ctx context.Context) (*control.Known, error) {
 	return inLoop(ctx, h.d, func() (*control.Known, error) { return h.d.known(), nil })

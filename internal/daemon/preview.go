@@ -67,16 +67,20 @@ func Plan(ctx context.Context, load func() (*config.Config, error), known *contr
 	if err != nil {
 		return nil, err
 	}
+	return prospect(cfg, have, protect, next, sysctls), nil
+}
+
+// prospect is what it takes to bring the kernel, which has that table, to what a configuration becomes.
+func prospect(cfg *config.Config, have *nat.Table, protect nat.Protect, next *placed, sysctls *netconf.Sysctls) *control.Outcome {
 	plan := nat.Diff(nat.Build(&cfg.NAT, next.all()), have, nat.HeldAs(have, protect))
 	steps := append(plan.Steps(planShown), endings(plan.Retired, next)...)
 	for _, b := range flow.Removed(have.Passages(), &cfg.NAT) {
 		steps = append(steps, fmt.Sprintf("end the connections from %s to %s", b.Src, b.Dst))
 	}
-	settings := settingSteps(sysctls, cfg, next)
 	return &control.Outcome{
 		SchemaVersion: control.SchemaVersion,
-		Changes:       append(steps, settings...), Notes: append(disabledNotes(&cfg.NAT), shortfalls(next)...),
-	}, nil
+		Changes:       append(steps, settingSteps(sysctls, cfg, next)...), Notes: append(disabledNotes(&cfg.NAT), shortfalls(next)...),
+	}
 }
 
 // loadAndRead does both at the same time. Of two errors it is that of the file.

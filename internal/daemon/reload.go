@@ -107,6 +107,34 @@ func (d *Daemon) reloadSame() (*control.Outcome, error) {
 	}, nil
 }
 
+// plan is what a reload of the file would change now. Of many relays natd knows most of that without reading the kernel or all of the file.
+func (d *Daemon) plan(ctx context.Context) (*control.Outcome, error) {
+	d.reloads.Lock()
+	defer d.reloads.Unlock()
+	cfg, err := d.files.Load(d.ConfigPath)
+	if err != nil {
+		return nil, control.Errorf(control.CodeConfig, "%w", err)
+	}
+	d.probes.learn(ctx, cfg)
+	return inLoop(ctx, d, func() (*control.Outcome, error) {
+		if err := d.pass(); err != nil {
+			d.poke()
+		}
+		protect, next, err := d.examine(cfg)
+		if err != nil {
+			return nil, err
+		}
+		d.tidy.later(len(cfg.NAT.Relays))
+		have := d.sync.mirror
+		if have == nil {
+			if have, err = d.kernel.Read(); err != nil {
+				return nil, err
+			}
+		}
+		return prospect(cfg, have, protect, next, d.sysctls), nil
+	})
+}
+
 // examine holds a configuration against this host: a relay that is new may not take the port of a local service. What it places, the next
 // pass takes over.
 func (d *Daemon) examine(cfg *config.Config) (nat.Protect, *placed, error) {
