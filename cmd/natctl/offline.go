@@ -102,7 +102,8 @@ func (a *app) planCommand() *cobra.Command {
 		Long: `Show what a configuration would change in the kernel, and change nothing. It needs root.
 
 While natd runs, a configuration that "natctl reload" would refuse is refused here, too, and
-backends that are down or drained and the addresses of names are as natd has them.
+backends that are down or drained and the addresses of names are as natd has them. Of the file
+that it runs with natd itself tells; of another one natctl finds it out.
 The default is the configuration of the running natd, or else ` + defaultConfig + `.`,
 		Args: cobra.MaximumNArgs(1),
 		RunE: func(cmd *cobra.Command, args []string) error {
