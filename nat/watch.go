@@ -58,8 +58,8 @@ func NewWatcher(own uint32) (*Watcher, error) {
 func (w *Watcher) Close() error { return w.socket.Close() }
 
 // Pause has the kernel tell nothing until Resume. As long as anybody listens, it writes a notification for each element of a commit, of
-// natd's own, too, and keeps them all until the commit is done (nf_tables_setelem_notify): some 4 KiB for each, which is a gigabyte of
-// kernel memory for 100,000 relays, and two fifths of the time that loading them takes.
+// natd's own, too, and keeps them all until the commit is done (nf_tables_setelem_notify): 8 KiB for each, which were 2.4 GB of
+// kernel memory for 100,000 relays, whose loading took 6.5 s instead of 0.9 s.
 func (w *Watcher) Pause() error { return w.socket.Leave(unix.NFNLGRP_NFTABLES) }
 
 // Resume ends a Pause. What others changed meanwhile is missed: who wants to know has to read the table after this. On an error the
