@@ -27,6 +27,9 @@ var ErrUnsupported = errors.New("this kernel cannot do that")
 // ErrStale says that another program changed the ruleset between a read and the change computed from it: read again.
 var ErrStale = nfnl.ErrStale
 
+// ErrLater says that another program changed the ruleset after a change of natd's: it is an ErrStale unless that was elsewhere.
+var ErrLater = fmt.Errorf("%w, after natd's change", ErrStale)
+
 // Kernel is natd's side of nf_tables in the network namespace it was opened in. It is for one goroutine at a time.
 // Its socket owns what natd owns, so it stays open as long as natd runs.
 type Kernel struct {

@@ -96,9 +96,15 @@ func TestProveSeesOthers(t *testing.T) {
 		"everything":             "flush ruleset",
 	} {
 		known := m.known(build(web()))
-		_, _, err := m.pass(build(web(), ssh), known, func() { m.nft(script) })
+		_, next, err := m.pass(build(web(), ssh), known, func() { m.nft(script) })
 		if !errors.Is(err, ErrStale) {
 			t.Errorf("%s: %v, want %v", name, err, ErrStale)
+		}
+		if name == "another table" {
+			if !errors.Is(err, ErrLater) {
+				t.Errorf("%s: %v, want %v", name, err, ErrLater)
+			}
+			m.agrees(next) // with those who know that it was another table
 		}
 		known = m.known(build())
 		lab.Check(t, m.Release(Diff(build(), known, m.hold).Retired))

@@ -24,8 +24,9 @@ import (
 //     and that each deleted one is gone.
 //   - All this is read between two looks at the generation. If it is the same both times, it is what that generation holds.
 //
-// If another program commits after Apply, the generation is beyond the next one, and with a table that others can change nobody
-// knows what they did: that is ErrStale, and takes a Read. A table that natd owns, by the header that was
+// If another program commits after Apply, the generation is beyond the next one, and with a table that others can change the kernel does
+// not say what they did: that is ErrLater, with the table as it stands if they did it elsewhere. Who does not know that takes a Read.
+// A table that natd owns, by the header that was
 // read, cannot have been changed by others at all (nft_table_lookup refuses them); then the later generation holds the same.
 func (k *Kernel) Prove(p *Plan, generation uint32, hold Hold) (*Table, error) {
 	if !p.ByKey() {
@@ -44,13 +45,16 @@ func (k *Kernel) Prove(p *Plan, generation uint32, hold Hold) (*Table, error) {
 		return nil, err
 	}
 	owned := hold.Protect == ProtectOwn && have.Exists && have.Owner == hold.Port
-	if have.Generation != p.follows(generation) && !owned {
-		return nil, ErrStale
+	if wrong == nil {
+		wrong = left(result, have, hold)
 	}
-	if wrong != nil {
+	switch {
+	case wrong != nil:
 		return nil, wrong
+	case have.Generation != p.Follows(generation) && !owned:
+		return have, ErrLater
 	}
-	return have, left(result, have, hold)
+	return have, nil
 }
 
 func (k *Kernel) proveWhole(p *Plan, hold Hold) (*Table, error) {
@@ -70,8 +74,8 @@ func left(want *Ruleset, have *Table, hold Hold) error {
 	return nil
 }
 
-// follows is the generation that the plan leads to. The kernel leaves out 0 (nf_tables_commit), and Apply of no change sends nothing.
-func (p *Plan) follows(generation uint32) uint32 {
+// Follows is the generation that the plan leads to. The kernel leaves out 0 (nf_tables_commit), and Apply of no change sends nothing.
+func (p *Plan) Follows(generation uint32) uint32 {
 	if p.Empty() {
 		return generation
 	}

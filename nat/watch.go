@@ -29,12 +29,16 @@ type Change struct {
 	Writer     Writer
 	Generation uint32 // that it led to; 0 = changes were missed, nobody knows how many
 	Elsewhere  bool   // it touched none of natd's tables
+	Touched    bool   // it touched one of them; neither of both where a part of it may have been missed
 }
 
 // Watcher hears of changes of any table by others.
 type Watcher struct {
 	socket *nfnl.Socket
-	ours   bool // of the change under way: a part of it is in natd's tables, or was missed
+
+	// Of the change under way:
+	ours   bool // a part of it is in natd's tables
+	missed bool // a part of it may have been missed
 }
 
 // NewWatcher subscribes. Changes from now on are not missed. Those made by the socket with the port id own are natd's and
@@ -76,7 +80,8 @@ func (w *Watcher) Resume() error {
 //
 // That a change is elsewhere is proven: the kernel tells, before it releases the lock of a commit, each table, chain, rule, set, element, object
 // and flowtable that was changed, with the name of its table, and behind all of them the new generation (nf_tables_commit). What it cannot
-// tell, for want of memory or because the queue is full, it reports as lost.
+// tell, for want of memory or because the queue is full, it reports as lost. It may do so in the middle of a change, and tell the rest when there
+// is room again: from the news of a loss on nothing is elsewhere, until all that was left has been read.
 func (w *Watcher) Run(ctx context.Context, changed func(Change)) error {
 	return w.socket.Follow(ctx, func(m nfnl.Message) error {
 		switch {
@@ -86,19 +91,21 @@ func (w *Watcher) Run(ctx context.Context, changed func(Change)) error {
 			name := nfnl.String(nfnl.Attr(m.Attrs(), unix.NFTA_TABLE_NAME))
 			w.ours = w.ours || name == TableName || name == guardName
 		default:
+			missed := w.missed || w.socket.Dropping()
 			changed(Change{
 				Writer: Writer{
 					PID:  int(nfnl.Uint32(nfnl.Attr(m.Attrs(), unix.NFTA_GEN_PROC_PID))),
 					Name: nfnl.String(nfnl.Attr(m.Attrs(), unix.NFTA_GEN_PROC_NAME)),
 				},
 				Generation: nfnl.Uint32(nfnl.Attr(m.Attrs(), unix.NFTA_GEN_ID)),
-				Elsewhere:  !w.ours,
+				Elsewhere:  !w.ours && !missed,
+				Touched:    w.ours,
 			})
-			w.ours = false
+			w.ours, w.missed = false, false
 		}
 		return nil
 	}, func() {
-		w.ours = true // the change under way may be one of which a part was lost
+		w.missed = true
 		changed(Change{})
 	})
 }

@@ -122,7 +122,7 @@ func TestWatcherTellsWhatIsElsewhere(t *testing.T) {
 	} {
 		m.nft(tt.script)
 		c := h.next(t)
-		if generation, err := m.Generation(); err != nil || c.Generation != generation || c.Elsewhere != tt.elsewhere {
+		if generation, err := m.Generation(); err != nil || c.Generation != generation || c.Elsewhere != tt.elsewhere || c.Touched == tt.elsewhere {
 			t.Errorf("%s: reported is %+v at generation %d, want elsewhere %t", tt.script, c, generation, tt.elsewhere)
 		}
 	}
@@ -185,6 +185,12 @@ func TestWatcherSurvivesLoss(t *testing.T) {
 		}
 		return fmt.Errorf("among %d reports none of a loss", len(h.all()))
 	})
+	for _, c := range h.all() { // each may be what is left of a change whose beginning was dropped
+		if c.Elsewhere || c.Touched {
+			t.Errorf("of %+v a part may be lost, and it is said where it was", c)
+			break
+		}
+	}
 	m.nft("add table inet last")
 	lab.Eventually(t, patience, func() error {
 		if all := h.all(); all[len(all)-1].Writer.Name != "nft" {
@@ -192,6 +198,11 @@ func TestWatcherSurvivesLoss(t *testing.T) {
 		}
 		return nil
 	})
+	h.seen = len(h.all())
+	m.nft("add table inet more")
+	if c := h.next(t); !c.Elsewhere {
+		t.Errorf("after the loss, of a whole change is reported %+v", c)
+	}
 }
 
 func TestWatcherEndsWithItsContext(t *testing.T) {

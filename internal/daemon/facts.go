@@ -2,6 +2,7 @@ package daemon
 
 import (
 	"errors"
+	"maps"
 	"net/netip"
 	"slices"
 	"strconv"
@@ -79,7 +80,7 @@ func survey(host *netconf.Host, sysctls *netconf.Sysctls, spec *nat.Spec, l live
 	return f, nil
 }
 
-// same tells whether the facts, which were gathered later, are those that were known. Ways that nobody needs any more are no matter.
+// same tells whether the facts, which were gathered later, are those that were known. Ways that nobody needs any more are no matter, see keep.
 func (f *facts) same(known *facts) bool {
 	return f.sameHost(known) && sameWays(f.ways, known.ways) && sameWays(f.egress, known.egress)
 }
@@ -97,6 +98,12 @@ func sameWays[K comparable](now, known map[K]*way) bool {
 		}
 	}
 	return true
+}
+
+// keep forgets the ways that were not asked for again: they may have changed since, unseen, and a name may lead back to them.
+func (f *facts) keep(now *facts) {
+	maps.DeleteFunc(f.ways, func(to netip.Addr, _ *way) bool { return now.ways[to] == nil })
+	maps.DeleteFunc(f.egress, func(by via, _ *way) bool { return now.egress[by] == nil })
 }
 
 // text is an error in words; "" for none.

@@ -96,7 +96,8 @@ func tally(r *nat.Ruleset) map[lastingKey]uint64 {
 	return now
 }
 
-// lose takes note of what the table has lost by a plan that was made without reading it: see has not seen the last of it.
+// lose takes note of what the table has lost by a plan. See has not seen the last of it where that was made without reading it; and else would
+// not tell what is counted anew from what was counted before.
 func (l *lasting) lose(plan *nat.Plan) {
 	stays := tally(plan.Coming())
 	for k, n := range tally(plan.Going()) {

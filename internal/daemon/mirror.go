@@ -90,9 +90,9 @@ func (d *Daemon) spared(from, to uint32) bool {
 // seemsUnchanged is for a table of which it is not known whether others have changed it. To read all of it is the only proof. Where
 // others keep natd from hearing what they do, by changing more than it can hear, that would be all that natd does: then it looks
 // at everything but the elements, which tells what matters most - that the table is gone, or was flushed, or has other rules - and
-// reads the elements as soon as it has not read them for long enough.
+// reads the elements as soon as it has not read them for long enough. That somebody touched natd's table is a reason that it has heard.
 func (d *Daemon) seemsUnchanged() (bool, error) {
-	if d.looks.Tokens() > 0 || d.sync.mirror == nil {
+	if d.looks.Tokens() > 0 || d.sync.mirror == nil || d.others.touched(d.sync.mirror.Generation) {
 		return false, nil
 	}
 	plan := nat.Diff(d.want, d.sync.mirror, d.hold)
@@ -133,7 +133,9 @@ func (d *Daemon) compare() (*nat.Table, *nat.Plan, error) {
 	}
 	d.sync.read.note(began)
 	d.sync.overdue = false
-	d.looks.ReserveN(began, min(int(d.sync.read.took.Microseconds()), d.looks.Burst()))
+	if d.looks.Tokens() > 0 { // a fight over the table, where each repair reads it, must not put off what comes after it
+		d.looks.ReserveN(began, min(int(d.sync.read.took.Microseconds()), d.looks.Burst()))
+	}
 	d.lasting.see(have, time.Now())
 	return have, nat.Diff(d.want, have, d.hold), nil
 }

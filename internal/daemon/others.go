@@ -15,6 +15,7 @@ type others struct {
 	first  uint32   // of the generations up to last, which all touched nothing of natd's; none while it is above last
 	last   uint32
 	newest uint32 // the last one that was heard of; 0 after a loss
+	ours   uint32 // the last one that is known to have touched natd's tables
 }
 
 // maxWriters bounds the list: beyond a handful of culprits nobody reads on.
@@ -33,6 +34,9 @@ func (o *others) note(c nat.Change) bool {
 		return false
 	}
 	o.first, o.last = 1, 0
+	if c.Touched {
+		o.ours = c.Generation
+	}
 	if name := c.Writer.String(); name != "" && len(o.names) < maxWriters && !slices.Contains(o.names, name) {
 		o.names = append(o.names, name)
 	}
@@ -51,6 +55,13 @@ func (o *others) spared(from, to uint32) bool {
 	o.mu.Lock()
 	defer o.mu.Unlock()
 	return from < to && o.first <= from+1 && to <= o.last // where the numbers begin anew, nothing is known
+}
+
+// touched tells whether it is known that one of natd's tables was touched after the generation.
+func (o *others) touched(after uint32) bool {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	return o.ours > after
 }
 
 func (o *others) String() string {

@@ -69,6 +69,9 @@ func (d *Daemon) refresh() (looked bool, err error) {
 	}
 	if err != nil {
 		d.network.Store(true)
+		if live {
+			d.live.Store(true) // the next look may find the network as it was, and nothing else to place anew for
+		}
 	}
 	return err == nil, err
 }
@@ -147,6 +150,7 @@ func (d *Daemon) factsFor(spec *nat.Spec, anew bool) (*facts, error) {
 	d.gathered.note(began)
 	if err == nil && d.facts != nil && f.same(d.facts) {
 		d.facts.live = l
+		d.facts.keep(f)
 		return d.facts, nil
 	}
 	return f, err

@@ -48,10 +48,12 @@ func (p *probes) recheck(c probe.Check) {
 	}
 }
 
-// ask follows the configuration: the names that it has.
-func (p *probes) ask(cfg *config.Config) {
+// ask follows the configuration: the names that it has, and tells whether there are any.
+func (p *probes) ask(cfg *config.Config) bool {
+	names := allNames(&cfg.NAT)
 	p.names.SetResolver(cfg.Daemon.Resolver)
-	p.names.Set(allNames(&cfg.NAT))
+	p.names.Set(names)
+	return len(names) > 0
 }
 
 // firstAnswers is how long natd waits for the answers to names that are new to it, before it goes on without.

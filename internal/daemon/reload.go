@@ -94,7 +94,11 @@ func (d *Daemon) runs(cfg *config.Config) bool {
 func (d *Daemon) reloadSame() (*control.Outcome, error) {
 	d.loadedAt, d.configErr, d.sync.steps = time.Now(), "", nil
 	d.network.Store(true)
-	d.sync.due = true // as after any reload, connections are held against the configuration
+	if d.probes.ask(d.cfg) {
+		d.live.Store(true) // there may be an answer that was found for this reload
+	}
+	d.flowlog.enable(d.cfg) // its file may have been moved away
+	d.sync.due = true       // as after any reload, connections are held against the configuration
 	if err := d.pass(); err != nil {
 		d.poke()
 		return nil, control.Errorf(control.CodeFailed, "the kernel could not be brought in line: %w", err)

@@ -80,9 +80,20 @@ func (d *Daemon) reachAnew() (err error) {
 		if err = d.reachOnce(); !errors.Is(err, nat.ErrStale) {
 			break
 		}
-		d.sync.mirror = nil
+		d.doubt()
 	}
 	return err
+}
+
+// doubt forgets the table that a refused change was made for, unless the change of another was the reason: then nothing has become of it, and
+// what that was is told behind it.
+func (d *Daemon) doubt() {
+	if d.sync.mirror == nil {
+		return
+	}
+	if now, err := d.kernel.Generation(); err != nil || now == d.sync.mirror.Generation {
+		d.sync.mirror = nil
+	}
 }
 
 func (d *Daemon) reachOnce() error {
@@ -116,7 +127,7 @@ func (d *Daemon) carryOut(plan *nat.Plan, have *nat.Table, drifted bool) (*nat.T
 		}
 		if byKey {
 			var err error
-			if have, err = d.kernel.Prove(plan, have.Generation, d.hold); err != nil {
+			if have, err = d.prove(plan, have.Generation); err != nil {
 				return nil, err
 			}
 		}
@@ -140,7 +151,8 @@ func (d *Daemon) carryOut(plan *nat.Plan, have *nat.Table, drifted bool) (*nat.T
 		if err := d.kernel.Apply(release, have.Generation, d.hold); err != nil {
 			return nil, err
 		}
-		return d.kernel.Prove(release, have.Generation, d.hold)
+		d.sync.mirror = nil
+		return d.prove(release, have.Generation)
 	case byKey:
 		return have, nil
 	}
@@ -158,9 +170,8 @@ func (d *Daemon) apply(plan *nat.Plan, have *nat.Table, drifted bool) error {
 	if err != nil {
 		return d.withoutFastPath(err)
 	}
-	if have == d.sync.mirror {
-		d.lasting.lose(plan)
-	}
+	d.sync.mirror = nil // until the change is proven
+	d.lasting.lose(plan)
 	d.leaving.boxes = append(d.leaving.boxes, removed...)
 	d.sync.steps = append(d.sync.steps, plan.Steps(planShown)...)
 	d.sync.due = true
@@ -187,6 +198,15 @@ func (d *Daemon) unheard(plan *nat.Plan, change func() error) error {
 	}
 	d.others.note(nat.Change{})
 	return err
+}
+
+// prove is the proof of a change of a few elements, also where others have changed something else since then.
+func (d *Daemon) prove(plan *nat.Plan, generation uint32) (*nat.Table, error) {
+	have, err := d.kernel.Prove(plan, generation, d.hold)
+	if errors.Is(err, nat.ErrLater) && d.spared(plan.Follows(generation), have.Generation) {
+		err = nil
+	}
+	return have, err
 }
 
 // readBack is the proof of a change that is too large to be proven element by element.

@@ -65,6 +65,10 @@ func (s *Socket) Wait(ctx context.Context) error {
 	return nil
 }
 
+// Dropping tells whether a part of the notifications around those that are taken now was dropped: from the time that the kernel says so until
+// all that were left have been taken. What is heard meanwhile may be the rest of something.
+func (s *Socket) Dropping() bool { return s.dropping }
+
 // Take calls each for every message that has arrived, and waits for none. It tells whether the kernel had to drop
 // notifications because they were not read fast enough, when all that were left have been taken.
 func (s *Socket) Take(each func(Message) error) (lost bool, err error) {
