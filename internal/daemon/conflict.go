@@ -26,9 +26,12 @@ func claimOf(r *nat.Relay) claim {
 }
 
 // staticClaim is what a static takes of the host.
-func staticClaim(st *nat.Static) string {
-	return fmt.Sprintf("%s %t", st.External, st.OverrideLocal)
+type staticClaim struct {
+	external netip.Prefix
+	override bool
 }
+
+func staticClaimOf(st *nat.Static) staticClaim { return staticClaim{st.External, st.OverrideLocal} }
 
 // conflicts finds what would take a port or an address from a local service, with the reason by name. What already had its
 // port when the service came keeps it: otherwise anyone who may open a socket could end a relay.

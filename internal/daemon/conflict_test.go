@@ -123,3 +123,25 @@ func TestTenureFollowsTheClaims(t *testing.T) {
 		t.Error("a relay that was gone comes back with what it had")
 	}
 }
+
+// Of thousands of statics a reload must not take so long that natd seems to hang: each compared with each takes half a minute.
+func TestTenureOfManyStatics(t *testing.T) {
+	t.Parallel()
+	spec := new(nat.Spec)
+	for i := range 1 << 13 {
+		external := netip.PrefixFrom(netip.AddrFrom4([4]byte{10, 9, byte(i >> 8), byte(i)}), 32)
+		spec.Statics = append(spec.Statics, nat.Static{Name: fmt.Sprint(i), External: external, Enabled: true})
+	}
+	before := newTenure(spec)
+	before.statics[7] = true
+	other := &nat.Spec{Statics: slices.Clone(spec.Statics)}
+	slices.Reverse(other.Statics)
+	began := time.Now()
+	after := before.of(other)
+	if took := time.Since(began); took > time.Second {
+		t.Errorf("it took %v", took)
+	}
+	if last := len(other.Statics) - 1; !after.static(last-7) || after.static(last-8) || after.static(7) {
+		t.Error("the claims went to others")
+	}
+}

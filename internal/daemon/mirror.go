@@ -1,6 +1,7 @@
 package daemon
 
 import (
+	"errors"
 	"time"
 
 	"golang.org/x/time/rate"
@@ -100,7 +101,7 @@ func (d *Daemon) seemsUnchanged() (bool, error) {
 	if err != nil || !plan.Empty() {
 		return false, err
 	}
-	if _, err := d.kernel.Prove(plan, now, d.hold); err != nil {
+	if _, err := d.kernel.Prove(plan, now, d.hold); err != nil && !errors.Is(err, nat.ErrLater) {
 		return false, nil //nolint:nilerr // the reason to read all
 	}
 	time.AfterFunc(time.Duration(-d.looks.Tokens()+1)*time.Microsecond, d.poke)

@@ -92,6 +92,9 @@ func (d *Daemon) replace(f *facts) error {
 		d.idle = nil // every backend has spoken for itself since then
 	}
 	d.metadata.hope(f.instance.hopeful(next.relays))
+	if d.want == nil || f != d.placed.facts {
+		d.index = nat.NewIndex(&d.cfg.NAT, f.local()) // the host may have addresses that make no other place
+	}
 	if d.want != nil && next.same(&d.placed) {
 		d.placed = *next // the words about a backend that is down may be others
 		return nil
@@ -99,9 +102,6 @@ func (d *Daemon) replace(f *facts) error {
 	d.reportPlaces(next)
 	d.reportFast(&next.fast)
 	d.rememberPlaces(next.relays, next.statics)
-	if d.want == nil || f != d.placed.facts {
-		d.index = nat.NewIndex(&d.cfg.NAT, f.local())
-	}
 	d.placed, d.former = *next, placed{}
 	d.want = nat.Build(&d.cfg.NAT, next.all())
 	d.sync.verified, d.sync.settled, d.sync.due = false, false, true

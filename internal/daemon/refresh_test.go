@@ -92,6 +92,24 @@ func TestForgottenWays(t *testing.T) {
 	})
 }
 
+// An address that comes is the host's also where no relay follows it, and when something else changes later.
+func TestIndexFollowsTheHost(t *testing.T) {
+	t.Parallel()
+	atHost(t, toNine, func(d *Daemon, run func(args ...string)) error {
+		lab.Check(t, d.pass())
+		run("ip", "addr", "add", "10.2.9.2/24", "dev", "two")
+		d.network.Store(true)
+		lab.Check(t, d.pass())
+		d.drains.set("web", []string{"10.9.0.5:80"}, true)
+		d.live.Store(true)
+		lab.Check(t, d.pass())
+		if !d.index.Local(netip.MustParseAddr("10.2.9.2")) {
+			t.Error("the address is taken for another's")
+		}
+		return nil
+	})
+}
+
 // What changed by itself while the host did not answer is followed when it does.
 func TestLiveIsNotForgotten(t *testing.T) {
 	t.Parallel()

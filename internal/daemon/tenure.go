@@ -53,11 +53,14 @@ func (t *tenure) of(spec *nat.Spec) *tenure {
 			next.had[i] = claims[claimOf(r)]
 		}
 	}
-	for i := range spec.Statics {
-		same := func(st nat.Static) bool { return staticClaim(&st) == staticClaim(&spec.Statics[i]) }
-		if j := slices.IndexFunc(t.spec.Statics, same); j >= 0 {
-			next.statics[i] = t.statics[j]
+	had := make(map[staticClaim]bool) // there may be thousands
+	for i := range t.spec.Statics {
+		if t.statics[i] {
+			had[staticClaimOf(&t.spec.Statics[i])] = true
 		}
+	}
+	for i := range spec.Statics {
+		next.statics[i] = had[staticClaimOf(&spec.Statics[i])]
 	}
 	return next
 }
