@@ -69,9 +69,13 @@ func (d *drains) save() error {
 
 // since tells whether the backend is drained, itself or as one of the addresses of its name, and since when.
 func (d *drains) since(relay string, b *nat.Backend, addr netip.Addr) (time.Time, bool) {
-	at, ok := d.byRelay[relay][b.String()]
+	drained := d.byRelay[relay]
+	if len(drained) == 0 {
+		return time.Time{}, false // as nearly always: what else there is to do is to write names
+	}
+	at, ok := drained[b.String()]
 	if !ok {
-		at, ok = d.byRelay[relay][nat.Backend{Addr: addr, Ports: b.Ports}.String()]
+		at, ok = drained[nat.Backend{Addr: addr, Ports: b.Ports}.String()]
 	}
 	return at, ok
 }
