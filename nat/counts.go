@@ -30,19 +30,25 @@ func (r *Ruleset) Connections() Totals {
 	return t
 }
 
-// TargetConnections counts the connections to each target of each relay that had any, by the relay's name.
+// TargetConnections counts the connections to each target of each relay, also where there were none, by the relay's name.
 func (r *Ruleset) TargetConnections() map[string]map[netip.AddrPort]uint64 {
 	total := make(map[string]map[netip.AddrPort]uint64)
-	r.counted(func(kind string, e *Element) {
-		if kind != setRelays && kind != setTurns || e.Packets() == 0 {
-			return
+	r.EachTarget(func(relay string, target netip.AddrPort, connections uint64) {
+		if total[relay] == nil {
+			total[relay] = make(map[netip.AddrPort]uint64)
 		}
-		if total[e.Comment] == nil {
-			total[e.Comment] = make(map[netip.AddrPort]uint64)
-		}
-		total[e.Comment][e.Value.addrPort()] += e.Packets()
+		total[relay][target] += connections
 	})
 	return total
+}
+
+// EachTarget tells how many connections were led to a target of a relay by one element, of which there may be several.
+func (r *Ruleset) EachTarget(each func(relay string, target netip.AddrPort, connections uint64)) {
+	r.counted(func(kind string, e *Element) {
+		if kind == setRelays || kind == setTurns {
+			each(e.Comment, e.Value.addrPort(), e.Packets())
+		}
+	})
 }
 
 // Idle is the targets of relays that take no new connections, by the relay's name.

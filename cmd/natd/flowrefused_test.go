@@ -13,6 +13,7 @@ import (
 	"github.com/google/go-cmp/cmp"
 	"golang.org/x/sys/unix"
 
+	"natd/internal/control"
 	"natd/internal/lab"
 	"natd/internal/record"
 )
@@ -79,6 +80,12 @@ func TestFlowInstance(t *testing.T) {
 	instance.Interfaces[0].VPCIPv4 = []string{"10.2.0.0/16", "10.3.0.0/16"} // C is in the same VPC, A is not
 	b.standin(metadataAddress, instance)
 	b.start(echoRelay() + b.flowLogText(record.V5))
+	b.awaitInstance(func(i *control.Instance) error {
+		if i == nil {
+			return errors.New("natd does not know the instance")
+		}
+		return nil
+	})
 	b.wantInstance("10.2.0.100")
 	none := "5 - - - - - S E - - - 123456789012 vpc-0b subnet-0b i-0123456789abcdef0 eni-0abc eu-west-1 euw1-az2 - - - - - - - - - - NODATA"
 	lab.Eventually(t, patience, func() error { return b.hasLine(none) })

@@ -81,11 +81,11 @@ func tally(r *nat.Ruleset) map[lastingKey]uint64 {
 			now[lastingKey{owner: flow.Owner{Kind: kind, Name: name}}] = n
 		}
 	}
-	for name, targets := range r.TargetConnections() {
-		for to, n := range targets {
-			now[lastingKey{owner: flow.Owner{Kind: flow.KindRelay, Name: name}, target: to}] = n
+	r.EachTarget(func(relay string, to netip.AddrPort, n uint64) {
+		if n > 0 {
+			now[lastingKey{owner: flow.Owner{Kind: flow.KindRelay, Name: relay}, target: to}] += n
 		}
-	}
+	})
 	for name, refused := range r.Refused() {
 		owner := flow.Owner{Kind: flow.KindRelay, Name: name}
 		now[lastingKey{owner: owner, limit: limitConnections}] = refused.Connections

@@ -75,6 +75,7 @@ func (m *metadata) enable(on bool) {
 	}
 	m.mu.Unlock()
 	if !same {
+		m.changed() // what was known has shaped what was decided
 		m.poke()
 	}
 }
