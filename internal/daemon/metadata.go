@@ -66,7 +66,7 @@ func newMetadata(log *slog.Logger, changed func()) *metadata {
 // enable follows the configuration. What is known goes when it is switched off.
 func (m *metadata) enable(on bool) {
 	m.mu.Lock()
-	same := m.on == on
+	same, told := m.on == on, m.known != nil
 	if !same {
 		m.on, m.known, m.failing, m.retry = on, nil, false, askSoon
 		if m.cancel != nil {
@@ -74,8 +74,10 @@ func (m *metadata) enable(on bool) {
 		}
 	}
 	m.mu.Unlock()
-	if !same {
+	if !same && told {
 		m.changed() // what was known has shaped what was decided
+	}
+	if !same {
 		m.poke()
 	}
 }
