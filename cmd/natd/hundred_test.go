@@ -106,6 +106,7 @@ func TestHundredThousandRelays(t *testing.T) { // not parallel: the times would 
 		lab.Eventually(t, patience, func() error { return reach(t, b.A, "tcp", listen, 200*time.Millisecond) })
 	})
 	lab.Check(t, b.natd.AwaitLog(t.Context(), patience, "msg=repaired"))
+	b.step([]string{"status"}, control.CodeOK, "in sync") // waits for the proof of the repair
 	timed("status", func() { b.natctl("status") })
 	timed("status of one", func() { b.natctl("status", "--relay", "relay-50000") })
 	timed("plan", func() { b.natctl("plan") })
