@@ -6,6 +6,7 @@ import (
 	"net/netip"
 	"slices"
 	"strings"
+	"sync"
 )
 
 // Kinds of sets. Behind them stands the digit of the family, and where there are several of a kind what they differ in.
@@ -162,25 +163,36 @@ func ofFamily[T any](all []T, family int, addr func(T) netip.Addr) []T {
 
 // ruleset is what was collected, in order.
 func (b *builder) ruleset(policy Forwarding) *Ruleset {
-	for _, f := range b.families {
-		if f.targets != nil {
-			f.targets.Elements = oneOfEach(f.targets.Elements)
-		}
-	}
 	r := &Ruleset{Chains: b.chains(policy)}
+	var all sync.WaitGroup
 	for _, s := range b.sets {
-		if len(s.Elements) < cap(s.Elements) {
-			s.Elements = slices.Clone(s.Elements) // a copy has no room to grow: a fifth of the memory
+		if len(s.Elements) < sizedFrom {
+			b.finish(s)
+			continue
 		}
-		sortElements(s.Elements)
-		s.room = 0
-		if !s.State && !s.Interval {
-			s.Size = sizeFor(len(s.Elements))
-		}
+		all.Go(func() { b.finish(s) })
+	}
+	all.Wait()
+	for _, s := range b.sets {
 		r.Sets = append(r.Sets, *s)
 	}
 	slices.SortFunc(r.Sets, func(a, b Set) int { return strings.Compare(a.Name, b.Name) })
 	return r
+}
+
+// finish puts the elements of a set in order.
+func (b *builder) finish(s *Set) {
+	if slices.ContainsFunc(b.families, func(f *familyUse) bool { return f.targets == s }) {
+		s.Elements = oneOfEach(s.Elements)
+	}
+	if len(s.Elements) < cap(s.Elements) {
+		s.Elements = slices.Clone(s.Elements) // a copy has no room to grow: a fifth of the memory
+	}
+	sortElements(s.Elements)
+	s.room = 0
+	if !s.State && !s.Interval {
+		s.Size = sizeFor(len(s.Elements))
+	}
 }
 
 // oneOfEach is the elements, each key once and in order. One that several relays share is the first one's by name.

@@ -73,7 +73,7 @@ func (r *reader) get(s *Set, elements []Element, found func(i int, e Element)) e
 // was computed from a table whose counters were not read, as Prove returns it, and is ByKey. What is not there any more
 // makes the plan stale, which Apply tells.
 func (k *Kernel) Counts(p *Plan) error {
-	r := newReader(k.socket, 0)
+	r := newReader(k.dumps, 0)
 	for i := range p.elements {
 		c := &p.elements[i]
 		if !c.set.Counter {

@@ -4,6 +4,7 @@ import (
 	"errors"
 	"fmt"
 	"net/netip"
+	"runtime"
 	"time"
 
 	"golang.org/x/sys/unix"
@@ -34,19 +35,33 @@ var ErrLater = fmt.Errorf("%w, after natd's change", ErrStale)
 // Its socket owns what natd owns, so it stays open as long as natd runs.
 type Kernel struct {
 	socket *nfnl.Socket
+	dumps  []*nfnl.Socket // to read several large sets at the same time: one for each processor, the first is socket
 }
+
+// mostDumps is how many large sets are worth to be read at the same time: relays of one family have three.
+const mostDumps = 3
 
 // Open connects to nf_tables. It changes nothing.
 func Open() (*Kernel, error) {
-	s, err := nfnl.Dial(1 << 20)
-	if err != nil {
-		return nil, err
+	k := new(Kernel)
+	for range max(1, min(runtime.GOMAXPROCS(0), mostDumps)) {
+		s, err := nfnl.Dial(1 << 20)
+		if err != nil {
+			return nil, errors.Join(err, k.Close())
+		}
+		k.dumps = append(k.dumps, s)
 	}
-	return &Kernel{socket: s}, nil
+	k.socket = k.dumps[0]
+	return k, nil
 }
 
 // Close drops the ownership of natd's tables: the guard goes, the main table stays.
-func (k *Kernel) Close() error { return k.socket.Close() }
+func (k *Kernel) Close() (err error) {
+	for _, s := range k.dumps {
+		err = errors.Join(err, s.Close())
+	}
+	return err
+}
 
 // Port is the netlink port id that owns natd's tables and changes the ruleset.
 func (k *Kernel) Port() uint32 { return k.socket.Port() }
@@ -72,7 +87,7 @@ func (k *Kernel) steady(read func(*reader) error) (*Table, error) {
 		if err != nil {
 			return nil, err
 		}
-		r := newReader(k.socket, before)
+		r := newReader(k.dumps, before)
 		err = read(r)
 		after, genErr := generation(k.socket)
 		if genErr != nil {

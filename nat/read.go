@@ -1,10 +1,13 @@
 package nat
 
 import (
+	"cmp"
 	"errors"
 	"fmt"
 	"slices"
 	"strings"
+	"sync"
+	"sync/atomic"
 
 	"golang.org/x/sys/unix"
 
@@ -14,12 +17,13 @@ import (
 // reader reads one table from the kernel.
 type reader struct {
 	socket   *nfnl.Socket
+	dumps    []*nfnl.Socket // the first is socket
 	table    *Table
 	elements *elementReader
 }
 
-func newReader(s *nfnl.Socket, generation uint32) *reader {
-	return &reader{socket: s, table: &Table{Generation: generation}, elements: newElementReader()}
+func newReader(dumps []*nfnl.Socket, generation uint32) *reader {
+	return &reader{socket: dumps[0], dumps: dumps, table: &Table{Generation: generation}, elements: newElementReader()}
 }
 
 func request(message uint8, attr uint16, name string) *nfnl.Builder {
@@ -176,16 +180,39 @@ func (r *reader) others() error {
 }
 
 func (r *reader) allElements() error {
+	var large []*Set
 	for i := range r.table.Sets {
 		s := &r.table.Sets[i]
-		if s.Key == nil || s.State {
-			continue // not natd's: the table is made anew, whatever is in it; or nothing that natd decides
-		}
-		if err := r.elementsOf(s); err != nil {
-			return err
+		switch {
+		case s.Key == nil || s.State: // not natd's: the table is made anew, whatever is in it; or nothing that natd decides
+		case s.Size > 0:
+			large = append(large, s)
+		default:
+			if err := r.elementsOf(s); err != nil {
+				return err
+			}
 		}
 	}
-	return nil
+	return r.largeSets(large)
+}
+
+// largeSets reads the elements of sets that have many, as many sets at a time as there are sockets. The kernel walks through a set from its
+// beginning for every message of a dump, so that the time is the kernel's, and grows with the square.
+func (r *reader) largeSets(sets []*Set) error {
+	slices.SortStableFunc(sets, func(a, b *Set) int { return cmp.Compare(b.Size, a.Size) })
+	var next atomic.Int64
+	failed := make([]error, min(len(r.dumps), len(sets)))
+	var all sync.WaitGroup
+	for n := range failed {
+		one := reader{socket: r.dumps[n], table: r.table, elements: newElementReader()}
+		all.Go(func() {
+			for i := next.Add(1) - 1; i < int64(len(sets)) && failed[n] == nil; i = next.Add(1) - 1 {
+				failed[n] = one.elementsOf(sets[i])
+			}
+		})
+	}
+	all.Wait()
+	return errors.Join(failed...)
 }
 
 func (r *reader) elementsOf(s *Set) error {
