@@ -136,6 +136,8 @@ func (w *walker) skipsNAT() tri {
 	p := w.packet
 	skipped := max(w.translated, w.untracked)
 	switch {
+	case w.zoned:
+		return max(skipped, maybe)
 	case p.CTState == Established || p.CTState == Invalid || p.CTState == Untracked || p.Reply:
 		return yes
 	case p.CTState == "":
@@ -196,6 +198,8 @@ func (w *walker) viewTracking(c *chain) {
 	p := w.packet
 	early := p.Hook == Ingress || (p.Hook == Prerouting || p.Hook == Output) && c.priority < priorityConntrack
 	switch {
+	case w.zoned:
+		w.state.setConnection("", 0)
 	case w.untracked != no:
 	case early:
 		w.state.setConnection(Invalid, 0) // what rules read where there is none

@@ -32,8 +32,11 @@ func decodeCT(b []byte) expression {
 
 func (l *connection) eval(m *machine) tri {
 	if l.write {
-		if l.key == unix.NFT_CT_MARK {
+		switch l.key {
+		case unix.NFT_CT_MARK:
 			m.change(ctMarkSpan(), m.regs.load(l.source, 4))
+		case unix.NFT_CT_ZONE:
+			m.elsewhere()
 		}
 		return yes
 	}
@@ -110,3 +113,13 @@ func (notrack) eval(m *machine) tri {
 }
 
 func (notrack) text(p *printer) { p.word("notrack") }
+
+// zone is the target CT of iptables where it tracks the packet: in a zone, with a helper or a timeout. The kernel's own table is not asked which.
+type zone struct{}
+
+func (zone) eval(m *machine) tri {
+	m.elsewhere()
+	return yes
+}
+
+func (zone) text(p *printer) { p.word(`xt target "CT"`) }

@@ -5,7 +5,9 @@ import (
 	"math/rand/v2"
 	"net"
 	"net/netip"
+	"os"
 	"slices"
+	"strconv"
 	"strings"
 	"testing"
 	"time"
@@ -156,14 +158,43 @@ func (f flow) answer() error {
 	return err
 }
 
-// What is certain is what the kernel does: for rulesets and packets by chance. The seed is in the name of the subtest.
+// seedEnv is the first seed of the tests by chance, or "random". What they find depends on nothing else: without it they are the same every time.
+const seedEnv = "NATD_TEST_SEED"
+
+func firstSeed(t *testing.T) uint64 {
+	t.Helper()
+	switch text := os.Getenv(seedEnv); text {
+	case "":
+		return 1
+	case "random":
+		return rand.Uint64()
+	default:
+		seed, err := strconv.ParseUint(text, 10, 64)
+		lab.Check(t, err)
+		return seed
+	}
+}
+
+// What has been foretold wrongly once.
+func TestWalkOfKnownSeeds(t *testing.T) {
+	t.Parallel()
+	b := newBox(t)
+	b.watch("{ 7000, 7001 }")
+	for _, seed := range []uint64{
+		17094508035745779460, // ct zone set, and then ct state before connection tracking
+	} {
+		b.byChance(seed)
+	}
+}
+
+// What is certain is what the kernel does: for rulesets and packets by chance. The seed is in the message.
 func TestWalkByChance(t *testing.T) {
 	t.Parallel()
 	b := newBox(t)
 	b.watch("{ 7000, 7001 }")
 	sure := 0
 	const cases = 120
-	seed := rand.Uint64()
+	seed := firstSeed(t)
 	for i := range uint64(cases) {
 		if b.byChance(seed+i) != maybe {
 			sure++
@@ -271,7 +302,7 @@ func TestIptablesByChance(t *testing.T) {
 		return err
 	}
 	clean := func() { lab.Check(t, restore("*filter\n:INPUT ACCEPT\n:FORWARD ACCEPT\n:OUTPUT ACCEPT\nCOMMIT\n")) }
-	seed, sure := rand.Uint64(), 0
+	seed, sure := firstSeed(t), 0
 	const cases = 60
 	for i := range uint64(cases) {
 		g := grammar{rand.New(rand.NewPCG(seed+i, 1))}

@@ -18,6 +18,7 @@ type walker struct {
 	findings   []Finding
 	state      state // as the base chains so far have left it
 	untracked  tri   // whether a rule took the packet out of connection tracking
+	zoned      bool  // a rule may have had connection tracking look for the packet in another zone
 	translated tri   // whether a chain of this hook has translated it
 	foreign    tri   // whether that was another one than natd's: to what is not known
 
@@ -84,6 +85,13 @@ func (m *machine) untrack() {
 	if m.state.setConnection(Untracked, 0); sure != yes {
 		m.state.join(&before)
 	}
+}
+
+// elsewhere has connection tracking look for the packet in another zone: which connection that is, if any, is not known. Rules before that find
+// a template, whose packets are new (nft_ct_set_zone_eval of net/netfilter/nft_ct.c).
+func (m *machine) elsewhere() {
+	m.zoned = true
+	m.state.setConnection("", 0)
 }
 
 // run walks a chain, and returns the state at its end and whether the packet may come there.

@@ -86,7 +86,7 @@ func decodeTarget(b []byte) expression {
 		if name == "NOTRACK" || native16(info, 0)&1 != 0 { // XT_CT_NOTRACK
 			return notrack{}
 		}
-		return &plain{yes, `xt target "CT"`}
+		return zone{}
 	case "NFQUEUE":
 		return &ender{Unknown, said("queue")}
 	case "AUDIT", "CHECKSUM", "CLASSIFY", "CONNSECMARK", "DSCP", "ECN", "HL", "HMARK", "IDLETIMER", "LED", "RATEEST", "SECMARK", "SET",
