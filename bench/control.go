@@ -10,6 +10,7 @@ import (
 	"natd/bench/arena"
 	"natd/bench/measure"
 	"natd/bench/report"
+	"natd/bench/rival"
 )
 
 // control measures the control plane.
@@ -18,8 +19,11 @@ func (c *contest) control(ctx context.Context) error {
 	for _, j := range c.plan.scales {
 		beyond := make(map[string]error)
 		for life := range c.plan.lives {
-			if c.plan.start || len(c.plan.stages) > 0 {
-				if err := c.life(ctx, j, life, beyond); err != nil {
+			for _, together := range apart(c.plan.controlled) {
+				if !c.plan.start && len(c.plan.stages) == 0 {
+					break
+				}
+				if err := c.life(ctx, j, life, together, beyond); err != nil {
 					return fmt.Errorf("%s: %w", describe(j), err)
 				}
 			}
@@ -31,9 +35,26 @@ func (c *contest) control(ctx context.Context) error {
 	return nil
 }
 
-// life starts all candidates, one after the other, measures stage by stage what is done to them, and ends them. Those that a job is beyond
+// apart has no two natds live at the same time: each listens to changes of rulesets, and as long as anybody does, in whatever network
+// namespace, the kernel writes a notification for each element that anyone changes (netlink_has_listeners of net/netlink/af_netlink.c).
+func apart(all []arena.Candidate) (groups [][]arena.Candidate) {
+	groups = [][]arena.Candidate{nil}
+	listens := false
+	for _, c := range all {
+		if _, ok := c.(rival.Natd); ok && listens {
+			groups = append(groups, []arena.Candidate{c})
+			continue
+		} else if ok {
+			listens = true
+		}
+		groups[0] = append(groups[0], c)
+	}
+	return groups
+}
+
+// life starts some candidates, one after the other, measures stage by stage what is done to them, and ends them. Those that a job is beyond
 // are not tried again.
-func (c *contest) life(ctx context.Context, j arena.Job, life int, beyond map[string]error) (err error) {
+func (c *contest) life(ctx context.Context, j arena.Job, life int, together []arena.Candidate, beyond map[string]error) (err error) {
 	var stands []*measure.Stand
 	broken := make(map[*measure.Stand]bool)
 	defer func() {
@@ -45,7 +66,7 @@ func (c *contest) life(ctx context.Context, j arena.Job, life int, beyond map[st
 		}
 	}()
 	from := len(c.samples)
-	for _, candidate := range turn(c.plan.controlled, life) {
+	for _, candidate := range turn(together, life) {
 		if beyond[candidate.Name()] != nil {
 			continue
 		}
