@@ -65,7 +65,7 @@ func (d *Daemon) refresh() (looked bool, err error) {
 		err = d.flowlog.know(d.flowHost())
 	}
 	if err == nil && (live || d.want == nil || f != d.placed.facts) {
-		err = d.replace(f)
+		err = d.replace(f, live)
 	}
 	if err != nil {
 		d.network.Store(true)
@@ -76,9 +76,9 @@ func (d *Daemon) refresh() (looked bool, err error) {
 	return err == nil, err
 }
 
-// replace places everything anew, and builds what is wanted if that makes a difference.
-func (d *Daemon) replace(f *facts) error {
-	next, err := d.placeAll(d.cfg, d.refused, f)
+// replace places everything anew, and builds what is wanted if that makes a difference. live is whether something may have changed by itself.
+func (d *Daemon) replace(f *facts, live bool) error {
+	next, err := d.placeNow(f, live)
 	if err != nil {
 		return err
 	}
@@ -109,6 +109,17 @@ func (d *Daemon) replace(f *facts) error {
 	d.meter.wake()
 	d.tidy.later(len(next.relays))
 	return nil
+}
+
+// placeNow places everything in the configuration that runs. Of one that was examined a moment ago that is done.
+func (d *Daemon) placeNow(f *facts, live bool) (*placed, error) {
+	examined := d.placed.spec == nil && d.former.spec == &d.cfg.NAT && d.former.facts == f && len(d.refused) == 0
+	if live || !examined {
+		return d.placeAll(d.cfg, d.refused, f)
+	}
+	next := d.former
+	next.fast = f.placeFast(next.spec, &next)
+	return &next, nil
 }
 
 // placeAll places everything in a configuration, and finds what may not take its port or address. That is added to refused
