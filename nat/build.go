@@ -25,19 +25,17 @@ const (
 // Build is the ruleset for the spec, as the placements decide about it. The number of rules depends on the features in
 // use, never on the number of relays.
 func Build(spec *Spec, places *Placements) *Ruleset {
+	return buildIn(partsOf(len(spec.Relays)), spec, places)
+}
+
+// buildIn is Build, with the relays in so many parts at the same time.
+func buildIn(parts int, spec *Spec, places *Placements) *Ruleset {
 	b := newBuilder()
 	b.reports, b.fastPath = spec.ReportRefused, len(places.FastLinks) > 0
 	if spec.ReportRepeated {
 		b.repeats = &repeats{answer: places.Answered}
 	}
-	// Twice, so that the elements of many relays get memory once, and exactly as much as they need.
-	for _, do := range []func(*relayWork){(*relayWork).reserve, (*relayWork).fill} {
-		for i := range spec.Relays {
-			if r, p := &spec.Relays[i], &places.Relays[i]; r.Enabled && !p.Held {
-				b.relay(r, p, i, do)
-			}
-		}
-	}
+	b.relays(parts, spec, places)
 	for i := range spec.Gateways {
 		if g, p := &spec.Gateways[i], &places.Gateways[i]; g.Enabled && !p.Held {
 			b.gateway(g, p.Addrs)
@@ -166,7 +164,7 @@ func (b *builder) ruleset(policy Forwarding) *Ruleset {
 	r := &Ruleset{Chains: b.chains(policy)}
 	var all sync.WaitGroup
 	for _, s := range b.sets {
-		if len(s.Elements) < sizedFrom {
+		if len(s.Elements) < sizedFrom && len(s.parts) == 0 {
 			b.finish(s)
 			continue
 		}
@@ -182,6 +180,10 @@ func (b *builder) ruleset(policy Forwarding) *Ruleset {
 
 // finish puts the elements of a set in order.
 func (b *builder) finish(s *Set) {
+	if len(s.parts) > 0 {
+		s.Elements, s.parts = slices.Concat(append(s.parts, s.Elements)...), nil
+		s.Elements = slices.Clip(s.Elements)
+	}
 	if slices.ContainsFunc(b.families, func(f *familyUse) bool { return f.targets == s }) {
 		s.Elements = oneOfEach(s.Elements)
 	}

@@ -57,7 +57,10 @@ func (d *Daemon) refresh() (looked bool, err error) {
 	if !network && !live && d.want != nil {
 		return false, nil
 	}
-	f, err := d.factsFor(&d.cfg.NAT, network)
+	f := d.facts
+	if network || live || !d.examined() {
+		f, err = d.factsFor(&d.cfg.NAT, network)
+	}
 	if err == nil {
 		d.facts = f
 	}
@@ -113,13 +116,17 @@ func (d *Daemon) replace(f *facts, live bool) error {
 
 // placeNow places everything in the configuration that runs. Of one that was examined a moment ago that is done.
 func (d *Daemon) placeNow(f *facts, live bool) (*placed, error) {
-	examined := d.placed.spec == nil && d.former.spec == &d.cfg.NAT && d.former.facts == f && len(d.refused) == 0
-	if live || !examined {
+	if live || !d.examined() {
 		return d.placeAll(d.cfg, d.refused, f)
 	}
 	next := d.former
 	next.fast = f.placeFast(next.spec, &next)
 	return &next, nil
+}
+
+// examined tells whether all of the configuration that runs was placed by what is known of the host when it was examined, and not since.
+func (d *Daemon) examined() bool {
+	return d.placed.spec == nil && d.former.spec == &d.cfg.NAT && d.former.facts == d.facts && d.facts != nil && len(d.refused) == 0
 }
 
 // placeAll places everything in a configuration, and finds what may not take its port or address. That is added to refused
