@@ -6,7 +6,6 @@ import (
 	"net/netip"
 	"slices"
 	"strings"
-	"sync"
 )
 
 // Kinds of sets. Behind them stands the digit of the family, and where there are several of a kind what they differ in.
@@ -25,17 +24,19 @@ const (
 // Build is the ruleset for the spec, as the placements decide about it. The number of rules depends on the features in
 // use, never on the number of relays.
 func Build(spec *Spec, places *Placements) *Ruleset {
-	return buildIn(partsOf(len(spec.Relays)), spec, places)
-}
-
-// buildIn is Build, with the relays in so many parts at the same time.
-func buildIn(parts int, spec *Spec, places *Placements) *Ruleset {
 	b := newBuilder()
 	b.reports, b.fastPath = spec.ReportRefused, len(places.FastLinks) > 0
 	if spec.ReportRepeated {
 		b.repeats = &repeats{answer: places.Answered}
 	}
-	b.relays(parts, spec, places)
+	// Twice, so that the elements of many relays get memory once, and exactly as much as they need.
+	for _, do := range []func(*relayWork){(*relayWork).reserve, (*relayWork).fill} {
+		for i := range spec.Relays {
+			if r, p := &spec.Relays[i], &places.Relays[i]; r.Enabled && !p.Held {
+				b.relay(r, p, i, do)
+			}
+		}
+	}
 	for i := range spec.Gateways {
 		if g, p := &spec.Gateways[i], &places.Gateways[i]; g.Enabled && !p.Held {
 			b.gateway(g, p.Addrs)
@@ -161,40 +162,25 @@ func ofFamily[T any](all []T, family int, addr func(T) netip.Addr) []T {
 
 // ruleset is what was collected, in order.
 func (b *builder) ruleset(policy Forwarding) *Ruleset {
-	r := &Ruleset{Chains: b.chains(policy)}
-	var all sync.WaitGroup
-	for _, s := range b.sets {
-		if len(s.Elements) < sizedFrom && len(s.parts) == 0 {
-			b.finish(s)
-			continue
+	for _, f := range b.families {
+		if f.targets != nil {
+			f.targets.Elements = oneOfEach(f.targets.Elements)
 		}
-		all.Go(func() { b.finish(s) })
 	}
-	all.Wait()
+	r := &Ruleset{Chains: b.chains(policy)}
 	for _, s := range b.sets {
+		if len(s.Elements) < cap(s.Elements) {
+			s.Elements = slices.Clone(s.Elements) // a copy has no room to grow: a fifth of the memory
+		}
+		sortElements(s.Elements)
+		s.room = 0
+		if !s.State && !s.Interval {
+			s.Size = sizeFor(len(s.Elements))
+		}
 		r.Sets = append(r.Sets, *s)
 	}
 	slices.SortFunc(r.Sets, func(a, b Set) int { return strings.Compare(a.Name, b.Name) })
 	return r
-}
-
-// finish puts the elements of a set in order.
-func (b *builder) finish(s *Set) {
-	if len(s.parts) > 0 {
-		s.Elements, s.parts = slices.Concat(append(s.parts, s.Elements)...), nil
-		s.Elements = slices.Clip(s.Elements)
-	}
-	if slices.ContainsFunc(b.families, func(f *familyUse) bool { return f.targets == s }) {
-		s.Elements = oneOfEach(s.Elements)
-	}
-	if len(s.Elements) < cap(s.Elements) {
-		s.Elements = slices.Clone(s.Elements) // a copy has no room to grow: a fifth of the memory
-	}
-	sortElements(s.Elements)
-	s.room = 0
-	if !s.State && !s.Interval {
-		s.Size = sizeFor(len(s.Elements))
-	}
 }
 
 // oneOfEach is the elements, each key once and in order. One that several relays share is the first one's by name.

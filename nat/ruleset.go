@@ -62,9 +62,8 @@ type Set struct {
 	Timeout  time.Duration // how long an element of a State set stays unused; 0 = as long as it has connections
 	Keep     bool          // elements that are not wanted any more stay until Kernel.Release removes them
 	Elements []Element
-	userdata string      // what nft prints the type from, beside the number of the type
-	room     int         // while it is built: how many elements it will have, where that is known
-	parts    [][]Element // while it is built: what parts of the relays have added
+	userdata string // what nft prints the type from, beside the number of the type
+	room     int    // while it is built: how many elements it will have, where that is known
 }
 
 // newSetOf is a set of that shape. nft prints the names of the fields, if all have one, and typeof else.

@@ -3,7 +3,6 @@ package config
 import (
 	"fmt"
 	"hash/maphash"
-	"sync"
 
 	"natd/nat"
 )
@@ -21,20 +20,14 @@ func listed(all []table) tables { return func(i int) *table { return &all[i] } }
 // checkConflicts looks for contradictions between tables. Those with errors of their own take part as far as they are
 // known: what is wrong in them is zero, and claims nothing.
 func checkConflicts(spec *nat.Spec, in *written) {
-	var twice []pair
-	var names sync.WaitGroup
-	names.Go(func() { twice = sameNames(spec) })
+	checkUnique(spec, in)
 	checkValues(spec.Relays, in.relays)
-	if checkElements(spec, in) { // what follows goes port by port, and network by network
-		checkListens(spec.Relays, in.relays)
-		checkGateways(spec.Gateways, in)
-		checkStatics(spec, in)
+	if !checkElements(spec, in) {
+		return // what follows goes port by port, and network by network
 	}
-	names.Wait()
-	for _, p := range twice {
-		other := in.table(spec, p.first)
-		in.table(spec, p.second).fail("name", fmt.Sprintf("must be unique, but is also the name of the %s in line %d", other.kind, other.lines.line))
-	}
+	checkListens(spec.Relays, in.relays)
+	checkGateways(spec.Gateways, in)
+	checkStatics(spec, in)
 }
 
 func checkListens(relays []nat.Relay, tables tables) {
@@ -54,11 +47,8 @@ func checkListens(relays []nat.Relay, tables tables) {
 	}
 }
 
-// pair is two things, by their numbers.
-type pair struct{ first, second int }
-
-// sameNames finds what has the name of another thing, of whatever kind, that comes before it.
-func sameNames(spec *nat.Spec) (twice []pair) {
+// checkUnique holds a name for one thing, of whatever kind.
+func checkUnique(spec *nat.Spec, in *written) {
 	seed, names := maphash.MakeSeed(), newIndex(things(spec))
 	for i := range things(spec) {
 		name := nameOf(spec, i)
@@ -66,10 +56,10 @@ func sameNames(spec *nat.Spec) (twice []pair) {
 			continue
 		}
 		if j, taken := names.put(maphash.String(seed, name), i, func(j int) bool { return nameOf(spec, j) == name }); taken {
-			twice = append(twice, pair{j, i})
+			other := in.table(spec, j)
+			in.table(spec, i).fail("name", fmt.Sprintf("must be unique, but is also the name of the %s in line %d", other.kind, other.lines.line))
 		}
 	}
-	return twice
 }
 
 // things is how many relays, gateways and statics there are. They have numbers in this order.
