@@ -155,7 +155,8 @@ func (a *app) outcome(ctx context.Context, path string, known *control.Known) (*
 		if err == nil {
 			return &o, nil
 		}
-		if control.AsError(err).Code != control.CodeUsage { // a natd that is older than natctl knows no such operation
+		// A natd that is older than natctl knows no such operation; and who may not ask natd may still be allowed to look by himself.
+		if code := control.AsError(err).Code; code != control.CodeUsage && code != control.CodeNotPermitted {
 			return nil, err
 		}
 	}

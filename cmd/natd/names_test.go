@@ -336,18 +336,25 @@ func TestNameAtStart(t *testing.T) {
 // TestNameAtReload reloads the same file when a name has its first answer: who has repaired it need not wait until natd asks by itself.
 func TestNameAtReload(t *testing.T) {
 	t.Parallel()
-	b := newBox(t)
-	b.tellers(1)
-	z := b.zone(time.Second, map[string]lab.Answer{})
-	b.configure(resolverLine + nameRelay("one", 7000, "one.internal"))
-	b.launch()
-	b.reason("one", control.RelayDegraded, "one.internal", "NXDOMAIN")
-	lab.Check(t, z.Set(t.Context(), map[string]lab.Answer{"one.internal": b.at(1)}))
-	b.step([]string{"reload"}, control.CodeOK, "")
-	if s := b.status(); s.State != control.StateReady {
-		t.Errorf("after the reload the state is %s: %v", s.State, s.Reasons)
+	for name, edit := range map[string]string{"the same file": "", "another file": "# edited\n"} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			b := newBox(t)
+			b.tellers(1)
+			z := b.zone(time.Second, map[string]lab.Answer{})
+			config := resolverLine + nameRelay("one", 7000, "one.internal")
+			b.configure(config)
+			b.launch()
+			b.reason("one", control.RelayDegraded, "one.internal", "NXDOMAIN")
+			lab.Check(t, z.Set(t.Context(), map[string]lab.Answer{"one.internal": b.at(1)}))
+			b.configure(config + edit)
+			b.step([]string{"reload"}, control.CodeOK, "")
+			if s := b.status(); s.State != control.StateReady {
+				t.Errorf("after the reload the state is %s: %v", s.State, s.Reasons)
+			}
+			b.reaches(7000, "1")
+		})
 	}
-	b.reaches(7000, "1")
 }
 
 // TestNameOfDeadBackend moves a name with a long time to live after its server died, as a failover does: natd asks at once when

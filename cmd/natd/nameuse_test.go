@@ -146,7 +146,7 @@ func TestNameReload(t *testing.T) {
 		t.Errorf("natctl reload exits %d and says:\n%s%s", code, out, errs)
 	}
 	lab.Eventually(t, patience, func() error { return b.reached(7000, "1", "2") }) // those who call all the time may have every other turn
-	lab.Check(t, end().Err()) // from an address to a name, without a gap
+	lab.Check(t, end().Err())                                                      // from an address to a name, without a gap
 
 	b.wantNoPlan()
 	_, _, _ = b.natctl("drain", "db", "10.3.0.101")

@@ -31,6 +31,7 @@ type counters struct {
 	from, at   time.Time // while they were read
 	tally      map[lastingKey]uint64
 	relays     map[string]bool // whose they are, besides those of gateways and statics
+	want       *nat.Ruleset    // that they are of
 }
 
 // lookAtCounters reads the counters of some relays of the configuration, if they are needed: what limits have refused is counted nowhere
@@ -40,7 +41,7 @@ func (d *Daemon) lookAtCounters(ctx context.Context, view *Daemon, some []int, m
 	if view.want == nil || metered && !d.limited.Load() {
 		return nil
 	}
-	c := &counters{relays: make(map[string]bool, len(some))}
+	c := &counters{relays: make(map[string]bool, len(some)), want: view.want}
 	for _, i := range some {
 		c.relays[view.cfg.NAT.Relays[i].Name] = true
 	}
@@ -63,12 +64,17 @@ func (d *Daemon) lookAtCounters(ctx context.Context, view *Daemon, some []int, m
 	return c
 }
 
-// takeCounters takes note of the counters, unless the table has become another since they were read.
+// takeCounters takes note of the counters, unless what is wanted, or the table, has become another since they were asked for: what is not found
+// by its old key is counted under a new one.
 func (d *Daemon) takeCounters(c *counters) {
-	if c == nil || d.sync.mirror == nil {
+	if c == nil || c.want != d.want || d.sync.mirror == nil {
 		return
 	}
-	if now := d.sync.mirror.Generation; c.generation == now || d.others.spared(c.generation, now) {
+	before := d.sync.mirror.Generation
+	if known, err := d.current(); err != nil || !known {
+		return
+	}
+	if c.generation >= before || d.others.spared(c.generation, before) {
 		d.lasting.take(c.tally, c.from, c.at, func(o flow.Owner) bool { return o.Kind != flow.KindRelay || c.relays[o.Name] })
 	}
 }

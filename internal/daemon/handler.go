@@ -3,6 +3,7 @@ package daemon
 import (
 	"context"
 	"fmt"
+	"maps"
 	"strings"
 	"time"
 
@@ -57,13 +58,14 @@ func (h handler) Status(ctx context.Context, which *control.StatusArgs) (*contro
 	}
 	all := l.view.census(counts, which)
 	now := h.d.lookAtCounters(ctx, l.view, all.told, counts.accounting.Exact)
-	l.view.lasting, err = inLoop(ctx, h.d, func() (lasting, error) {
+	newer, err := inLoop(ctx, h.d, func() (lasting, error) {
 		h.d.takeCounters(now)
 		return h.d.lasting.clone(), nil
 	})
 	if err != nil {
 		return nil, err
 	}
+	maps.Copy(l.view.lasting.counts, newer.counts) // what a reload has taken away meanwhile is still told
 	l.view.complete(l.Status, counts, all)
 	h.d.tidy.later(max(len(l.Relays), len(l.view.lasting.counts)))
 	return l.Status, nil

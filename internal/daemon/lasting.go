@@ -13,8 +13,7 @@ import (
 // lasting is the connections, those that limits refused included, that the counters in natd's table have counted, for as long as natd lives: a counter goes when its element
 // does, such as when the last backend is drained, and begins anew with it.
 type lasting struct {
-	counts map[lastingKey]*lastingCount
-	read   time.Time // what they say of the table
+	counts map[lastingKey]*lastingCount // nil before the table was seen
 }
 
 // lastingKey is what is counted: an owner, or one target of a relay, or what one limit of a relay refused.
@@ -35,6 +34,7 @@ const (
 type lastingCount struct {
 	now, gone uint64
 	grew      time.Time // when it was seen to be more than before; zero while it was not
+	read      time.Time // when the table said so
 }
 
 // see takes note of the table: what it has lost since it was seen last is kept. Of what grew before natd started nobody knows when it did.
@@ -45,10 +45,6 @@ func (l *lasting) see(table *nat.Table, at time.Time) {
 // take is see of what the counters of the owners in question said while they were read. Who asked for the status may come with it late: what a newer
 // reading has, the table has not lost.
 func (l *lasting) take(now map[lastingKey]uint64, from, at time.Time, about func(flow.Owner) bool) {
-	if from.Before(l.read) {
-		return
-	}
-	l.read = at
 	began := l.counts == nil
 	if began {
 		l.counts = make(map[lastingKey]*lastingCount)
@@ -59,9 +55,10 @@ func (l *lasting) take(now map[lastingKey]uint64, from, at time.Time, about func
 		}
 	}
 	for k, c := range l.counts {
-		if !about(k.owner) {
+		if !about(k.owner) || from.Before(c.read) {
 			continue
 		}
+		c.read = at
 		if now[k] > c.now && !began {
 			c.grew = at
 		}

@@ -108,6 +108,18 @@ func (d *Daemon) seemsUnchanged() (bool, error) {
 	return true, nil
 }
 
+// held is the table as the kernel has it: the mirror, if that is what it is.
+func (d *Daemon) held() (*nat.Table, error) {
+	known, err := d.current()
+	if err == nil && known {
+		err = d.kernel.Refresh(d.sync.mirror)
+	}
+	if err != nil || known {
+		return d.sync.mirror, err
+	}
+	return d.kernel.Read()
+}
+
 // compare finds what it takes to bring the kernel to what is wanted: by what is known of it, if that is enough, or else by reading all.
 func (d *Daemon) compare() (*nat.Table, *nat.Plan, error) {
 	known, err := d.current()

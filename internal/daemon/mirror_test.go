@@ -183,3 +183,46 @@ func TestCountsOfWhatGoes(t *testing.T) {
 		})
 	}
 }
+
+// Counters that were asked for by the keys of another ruleset are not there, which does not mean that the table has lost them.
+func TestCountersOfAnotherRuleset(t *testing.T) {
+	t.Parallel()
+	atHost(t, toOne, func(d *Daemon, run func(args ...string)) error {
+		if err := d.pass(); err != nil {
+			return err
+		}
+		web := lastingKey{owner: flow.Owner{Kind: flow.KindRelay, Name: "web"}}
+		total := func() (n uint64) {
+			d.lasting.each(func(_ flow.Owner, target netip.AddrPort, total uint64) {
+				if !target.IsValid() {
+					n = total
+				}
+			})
+			return n
+		}
+		asked := counters{
+			relays: map[string]bool{"web": true}, want: d.want, from: time.Now(), at: time.Now(), generation: d.sync.mirror.Generation, tally: map[lastingKey]uint64{web: 7},
+		}
+		d.takeCounters(&asked)
+		if n := total(); n != 7 {
+			t.Errorf("the total is %d, want the 7 that were read", n)
+		}
+		late := asked
+		late.tally, late.from, late.at = nil, time.Now(), time.Now()
+		if err := d.drainOne(true); err != nil {
+			return err
+		}
+		if err := d.reach(); err != nil {
+			return err
+		}
+		late.generation = d.sync.mirror.Generation
+		d.takeCounters(&late)
+		for key, c := range d.lasting.counts {
+			if c.gone > 0 {
+				t.Errorf("%+v has lost %d", key, c.gone)
+			}
+		}
+		run("nft", "add", "table", "ip", "other")
+		return nil
+	})
+}

@@ -57,10 +57,7 @@ func (d *Daemon) refresh() (looked bool, err error) {
 	if !network && !live && d.want != nil {
 		return false, nil
 	}
-	f := d.facts
-	if network || live || !d.examined() {
-		f, err = d.factsFor(&d.cfg.NAT, network)
-	}
+	f, err := d.factsFor(&d.cfg.NAT, network)
 	if err == nil {
 		d.facts = f
 	}
@@ -68,7 +65,7 @@ func (d *Daemon) refresh() (looked bool, err error) {
 		err = d.flowlog.know(d.flowHost())
 	}
 	if err == nil && (live || d.want == nil || f != d.placed.facts) {
-		err = d.replace(f, live)
+		err = d.replace(f)
 	}
 	if err != nil {
 		d.network.Store(true)
@@ -79,9 +76,9 @@ func (d *Daemon) refresh() (looked bool, err error) {
 	return err == nil, err
 }
 
-// replace places everything anew, and builds what is wanted if that makes a difference. live is whether something may have changed by itself.
-func (d *Daemon) replace(f *facts, live bool) error {
-	next, err := d.placeNow(f, live)
+// replace places everything anew, and builds what is wanted if that makes a difference.
+func (d *Daemon) replace(f *facts) error {
+	next, err := d.placeAll(d.cfg, d.refused, f)
 	if err != nil {
 		return err
 	}
@@ -112,21 +109,6 @@ func (d *Daemon) replace(f *facts, live bool) error {
 	d.meter.wake()
 	d.tidy.later(len(next.relays))
 	return nil
-}
-
-// placeNow places everything in the configuration that runs. Of one that was examined a moment ago that is done.
-func (d *Daemon) placeNow(f *facts, live bool) (*placed, error) {
-	if live || !d.examined() {
-		return d.placeAll(d.cfg, d.refused, f)
-	}
-	next := d.former
-	next.fast = f.placeFast(next.spec, &next)
-	return &next, nil
-}
-
-// examined tells whether all of the configuration that runs was placed by what is known of the host when it was examined, and not since.
-func (d *Daemon) examined() bool {
-	return d.placed.spec == nil && d.former.spec == &d.cfg.NAT && d.former.facts == d.facts && d.facts != nil && len(d.refused) == 0
 }
 
 // placeAll places everything in a configuration, and finds what may not take its port or address. That is added to refused

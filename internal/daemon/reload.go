@@ -124,16 +124,16 @@ func (d *Daemon) plan(ctx context.Context) (*control.Outcome, error) {
 		if err := d.pass(); err != nil {
 			d.poke()
 		}
+		fast := d.fast
 		protect, next, err := d.examine(cfg)
+		d.fast = fast // which interfaces it was refused for is a matter of the configuration that runs
 		if err != nil {
 			return nil, err
 		}
 		d.tidy.later(len(cfg.NAT.Relays))
-		have := d.sync.mirror
-		if have == nil {
-			if have, err = d.kernel.Read(); err != nil {
-				return nil, err
-			}
+		have, err := d.held()
+		if err != nil {
+			return nil, err
 		}
 		return prospect(cfg, have, protect, next, d.sysctls), nil
 	})

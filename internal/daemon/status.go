@@ -30,7 +30,7 @@ func (d *Daemon) status() *control.Status {
 func (d *Daemon) view() *Daemon {
 	return &Daemon{
 		cfg: d.cfg, loadedAt: d.loadedAt, flushed: d.flushed, probes: d.probes, placed: d.placed, tenure: d.tenure.clone(),
-		want: d.want, forwarding: d.forwarding, forwarding6: d.forwarding6,
+		want: d.want, lasting: d.lasting.clone(), forwarding: d.forwarding, forwarding6: d.forwarding6,
 		sync: syncState{verified: d.sync.verified, err: d.sync.err},
 	}
 }

@@ -190,7 +190,8 @@ func (d *Daemon) unheard(plan *nat.Plan, change func() error) error {
 		return change()
 	}
 	if err := d.watcher.Pause(); err != nil {
-		return err
+		d.Log.Debug("a large change is made although natd listens", "error", err)
+		return change()
 	}
 	err := change()
 	if deaf := d.watcher.Resume(); deaf != nil {

@@ -114,7 +114,7 @@ func (notrack) eval(m *machine) tri {
 
 func (notrack) text(p *printer) { p.word("notrack") }
 
-// zone is the target CT of iptables where it tracks the packet: in a zone, with a helper or a timeout. The kernel's own table is not asked which.
+// zone is the target CT of iptables where it has the packet tracked in a zone of its own.
 type zone struct{}
 
 func (zone) eval(m *machine) tri {

@@ -88,8 +88,11 @@ func (m *machine) untrack() {
 }
 
 // elsewhere has connection tracking look for the packet in another zone: which connection that is, if any, is not known. Rules before that find
-// a template, whose packets are new (nft_ct_set_zone_eval of net/netfilter/nft_ct.c).
+// a template, whose packets are new. A packet that has its connection already keeps it (nft_ct_set_zone_eval of net/netfilter/nft_ct.c).
 func (m *machine) elsewhere() {
+	if m.state.get(ctThereSpan()).equal([]byte{1}) == yes {
+		return
+	}
 	m.zoned = true
 	m.state.setConnection("", 0)
 }

@@ -86,6 +86,9 @@ func decodeTarget(b []byte) expression {
 		if name == "NOTRACK" || native16(info, 0)&1 != 0 { // XT_CT_NOTRACK
 			return notrack{}
 		}
+		if native16(info, 2) == 0 {
+			return &plain{yes, `xt target "CT"`}
+		}
 		return zone{}
 	case "NFQUEUE":
 		return &ender{Unknown, said("queue")}
