@@ -37,7 +37,7 @@ func (w *wire) carried() (bytes, packets control.Volume, err error) {
 		leg := network(on.Src) + ">" + network(on.Dst)
 		legs[leg] = lab.Volume{Packets: legs[leg].Packets + v.Packets, Bytes: legs[leg].Bytes + v.Bytes}
 	}
-	const stray = 3
+	const stray = 20 // of thousands, on a machine that is busy
 	for _, pair := range [][2]string{{"1>2", "2>3"}, {"3>2", "2>1"}} {
 		if came, left := legs[pair[0]], legs[pair[1]]; came.Packets < left.Packets || came.Packets > left.Packets+stray {
 			return bytes, packets, fmt.Errorf("the legs differ: %v", legs)
