@@ -2,6 +2,7 @@ package main
 
 import (
 	"errors"
+	"fmt"
 	"net/netip"
 	"strings"
 	"syscall"
@@ -134,11 +135,14 @@ func TestBackup(t *testing.T) {
 	lab.Check(t, err)
 	var totals []uint64
 	for i, one := range r.Backends {
-		log, err := backends[i].AccessLog()
-		lab.Check(t, err)
-		if totals = append(totals, one.Total); one.Total != uint64(len(log)) {
-			t.Errorf("%s answered %d requests, and status counts %d connections", backends[i].Name, len(log), one.Total)
-		}
+		totals = append(totals, one.Total)
+		lab.Eventually(t, patience, func() error { // nginx writes the line behind the answer
+			log, err := backends[i].AccessLog()
+			if err == nil && one.Total != uint64(len(log)) {
+				err = fmt.Errorf("%s answered %d requests, and status counts %d connections", backends[i].Name, len(log), one.Total)
+			}
+			return err
+		})
 	}
 	if r.Connections.Total != 48 {
 		t.Errorf("48 connections count as %d, by backend %v", r.Connections.Total, totals)

@@ -159,11 +159,13 @@ func (h *host) works() {
 	if err != nil || !strings.Contains(body, "nginx") {
 		h.t.Fatalf("A gets %q: %v", body, err)
 	}
-	lines, err := h.web.AccessLog()
-	lab.Check(h.t, err)
-	if last := lines[len(lines)-1]; !strings.HasPrefix(last, "10.2.0.100 ") {
-		h.t.Errorf("the server logged %q, want a request from 10.2.0.100", last)
-	}
+	lab.Eventually(h.t, patience, func() error { // nginx writes the line behind the answer
+		lines, err := h.web.AccessLog()
+		if err == nil && (len(lines) == 0 || !strings.HasPrefix(lines[len(lines)-1], "10.2.0.100 ")) {
+			err = fmt.Errorf("the server logged %q, want a request from 10.2.0.100 at the end", lines)
+		}
+		return err
+	})
 }
 
 // converse begins a conversation from A through the echo relay.
