@@ -37,8 +37,11 @@ func TestFlowRotation(t *testing.T) {
 		}
 		return nil
 	})
-	load.End()
+	made, _ := load.End()
 	b.sameAsWire(4*len(calls), tap) // not more, because ports repeat: those who call the same address in other namespaces move the kernel's counter
+	if closed, echo := b.relay("closed").Connections.Total, b.relay("echo").Connections.Total; closed != uint64(len(calls)) || echo < uint64(made) {
+		t.Errorf("counted are %d and %d connections, want %d and %d", closed, echo, len(calls), made)
+	}
 	files := b.flowFiles()
 	if len(files) < 2 {
 		t.Errorf("there is one file")

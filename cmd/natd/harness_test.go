@@ -199,8 +199,8 @@ func (b *box) fetch(ctx context.Context) error {
 	return err
 }
 
-// protections are the kinds of protection that this kernel has, the best first, see config.example.toml.
-func protections(t *testing.T) (kinds []string) {
+// kernelSince tells whether the kernel is of this release or a later one.
+func kernelSince(t testing.TB, sinceMajor, sinceMinor int) bool {
 	t.Helper()
 	var name unix.Utsname
 	lab.Check(t, unix.Uname(&name))
@@ -209,11 +209,17 @@ func protections(t *testing.T) (kinds []string) {
 	if _, err := fmt.Sscanf(release, "%d.%d", &major, &minor); err != nil {
 		t.Fatalf("the release of the kernel is %q: %v", release, err)
 	}
+	return major > sinceMajor || major == sinceMajor && minor >= sinceMinor
+}
+
+// protections are the kinds of protection that this kernel has, the best first, see config.example.toml.
+func protections(t *testing.T) (kinds []string) {
+	t.Helper()
 	for _, k := range []struct {
 		kind         string
 		major, minor int
 	}{{"own", 6, 9}, {"guard", 5, 12}, {"off", 0, 0}} {
-		if major > k.major || major == k.major && minor >= k.minor {
+		if kernelSince(t, k.major, k.minor) {
 			kinds = append(kinds, k.kind)
 		}
 	}
