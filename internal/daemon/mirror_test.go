@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"net/netip"
+	"strings"
 	"testing"
 	"time"
 
@@ -223,6 +224,43 @@ func TestCountersOfAnotherRuleset(t *testing.T) {
 			}
 		}
 		run("nft", "add", "table", "ip", "other")
+		return nil
+	})
+}
+
+// What others do to natd's table while natd does not listen, for the sake of a large change, is found as soon as it listens again.
+func TestUnheardIsFound(t *testing.T) {
+	t.Parallel()
+	var many strings.Builder
+	many.WriteString("[daemon]\nprotect = \"off\"\n")
+	for i := range 1500 { // of which each has three elements
+		fmt.Fprintf(&many, "\n[[relay]]\nname = \"r%d\"\nlisten = \"10.2.0.100:%d\"\nto = [\"10.9.0.5:80\"]\n", i, 1000+i)
+	}
+	atHost(t, many.String(), func(d *Daemon, run func(args ...string)) (err error) {
+		if d.watcher, err = nat.NewWatcher(d.kernel.Port()); err != nil {
+			return err
+		}
+		defer func() { err = errors.Join(err, d.watcher.Close()) }()
+		if err := d.pass(); err != nil {
+			return err
+		}
+		large := nat.Diff(d.want, &nat.Table{}, d.hold)
+		if !large.Large() {
+			t.Fatal("the change is not large")
+		}
+		err = d.unheard(large, func() error {
+			run("nft", "delete", "element", "inet", "natd", "listens4", "{ 10.2.0.100 . tcp . 1000 }")
+			return nil
+		})
+		if err != nil {
+			return err
+		}
+		if err := d.pass(); err != nil {
+			return err
+		}
+		if d.sync.repairs() != 1 {
+			t.Errorf("%d repairs, want one", d.sync.repairs())
+		}
 		return nil
 	})
 }
