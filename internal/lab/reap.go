@@ -8,6 +8,7 @@ import (
 	"os"
 	"path/filepath"
 	"strconv"
+	"strings"
 	"time"
 
 	"golang.org/x/sys/unix"
@@ -22,8 +23,9 @@ const (
 	// however far they detach themselves.
 	markerVar = "NATD_LAB"
 
-	// killPatience is how long a killed process may take to go.
-	killPatience = 5 * time.Second
+	// killPatience is how long a killed process may take to go. It ends only when it leaves the kernel, and one that waits there for
+	// the lock of all network devices waits for as long as the kernel takes the namespaces of others down: seconds on a busy machine.
+	killPatience = time.Minute
 )
 
 // Reap removes what labs left whose owners died without closing them: directories, and programs that detached
@@ -86,34 +88,46 @@ func lockDir(dir string) (*os.File, error) {
 func killMarked(id string) error {
 	deadline := time.Now().Add(killPatience)
 	for {
-		n, err := killRound([]byte(markerVar + "=" + id))
-		if err != nil || n == 0 {
+		left, err := killRound([]byte(markerVar + "=" + id))
+		if err != nil || len(left) == 0 {
 			return err
 		}
 		if time.Now().After(deadline) {
-			return fmt.Errorf("%d processes of %s are still there after SIGKILL", n, id)
+			return fmt.Errorf("of %s there are still there after SIGKILL: %s", id, strings.Join(left, ", "))
 		}
 		time.Sleep(time.Millisecond)
 	}
 }
 
-// killRound kills every process whose environment has the entry, and counts them.
-func killRound(entry []byte) (int, error) {
+// killRound kills every process whose environment has the entry, and describes them.
+func killRound(entry []byte) ([]string, error) {
 	dirs, err := os.ReadDir("/proc")
 	if err != nil {
-		return 0, fmt.Errorf("looking for processes: %w", err)
+		return nil, fmt.Errorf("looking for processes: %w", err)
 	}
-	n := 0
+	var killed []string
 	for _, d := range dirs {
 		pid, err := strconv.Atoi(d.Name())
 		if err != nil {
 			continue
 		}
 		if killIfMarked(pid, entry) {
-			n++
+			killed = append(killed, describe(pid))
 		}
 	}
-	return n, nil
+	return killed, nil
+}
+
+// describe names a process, and says where in the kernel it is.
+func describe(pid int) string {
+	read := func(file string) string {
+		text, err := os.ReadFile(fmt.Sprintf("/proc/%d/%s", pid, file))
+		if err != nil {
+			return "?"
+		}
+		return strings.TrimSpace(string(text))
+	}
+	return fmt.Sprintf("%s (process %d, in %s)", read("comm"), pid, read("wchan"))
 }
 
 // killIfMarked takes hold of the process first and then looks at its environment, so that the process killed is the
