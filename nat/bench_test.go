@@ -51,6 +51,23 @@ func BenchmarkBuild(b *testing.B) {
 	}
 }
 
+// BenchmarkRebuild builds a ruleset after one that differs in a relay.
+func BenchmarkRebuild(b *testing.B) {
+	spec, places := manyRelays(benchRelays).placed()
+	changed := manyRelays(benchRelays)
+	changed.relays[benchRelays/2].Backends[0].Addr = addr("10.66.0.1")
+	nextSpec, nextPlaces := changed.placed()
+	again := new(Rebuilder)
+	again.Build(spec, places)
+	runtime.GC()
+	b.ReportAllocs()
+	reportCPU(b)
+	for b.Loop() {
+		again.Build(nextSpec, nextPlaces)
+		spec, places, nextSpec, nextPlaces = nextSpec, nextPlaces, spec, places
+	}
+}
+
 // retained is how many bytes stay that the function has allocated.
 func retained(f func()) int {
 	var before, after runtime.MemStats

@@ -2,6 +2,7 @@ package nat
 
 import (
 	"cmp"
+	"iter"
 	"maps"
 	"net/netip"
 	"slices"
@@ -24,19 +25,22 @@ const (
 // Build is the ruleset for the spec, as the placements decide about it. The number of rules depends on the features in
 // use, never on the number of relays.
 func Build(spec *Spec, places *Placements) *Ruleset {
+	return newBuilderFor(spec, places).all(spec, places)
+}
+
+// newBuilderFor begins a ruleset.
+func newBuilderFor(spec *Spec, places *Placements) *builder {
 	b := newBuilder()
 	b.reports, b.fastPath = spec.ReportRefused, len(places.FastLinks) > 0
 	if spec.ReportRepeated {
 		b.repeats = &repeats{answer: places.Answered}
 	}
-	// Twice, so that the elements of many relays get memory once, and exactly as much as they need.
-	for _, do := range []func(*relayWork){(*relayWork).reserve, (*relayWork).fill} {
-		for i := range spec.Relays {
-			if r, p := &spec.Relays[i], &places.Relays[i]; r.Enabled && !p.Held {
-				b.relay(r, p, i, do)
-			}
-		}
-	}
+	return b
+}
+
+// all builds everything.
+func (b *builder) all(spec *Spec, places *Placements) *Ruleset {
+	b.relays(spec, places, between(0, len(spec.Relays)))
 	for i := range spec.Gateways {
 		if g, p := &spec.Gateways[i], &places.Gateways[i]; g.Enabled && !p.Held {
 			b.gateway(g, p.Addrs)
@@ -48,9 +52,7 @@ func Build(spec *Spec, places *Placements) *Ruleset {
 		}
 	}
 	fast := b.fast(places.FastLinks)
-	r := b.ruleset(spec.Forwarding)
-	r.FastPath = fast
-	return r
+	return &Ruleset{Chains: b.chains(spec.Forwarding), Sets: b.sorted(), FastPath: fast}
 }
 
 // builder collects the elements of each set, and what of the features in use is not to be seen from the sets that there
@@ -136,6 +138,25 @@ func (s *Set) add(key Key, value Value, comment string) {
 // reserve announces so many more elements, before any is added.
 func (s *Set) reserve(n int) { s.room += n }
 
+// relays adds the relays at some positions. Twice, so that the elements of many get memory once, and exactly as much as they need.
+func (b *builder) relays(spec *Spec, places *Placements, which iter.Seq[int]) {
+	for _, do := range []func(*relayWork){(*relayWork).reserve, (*relayWork).fill} {
+		for i := range which {
+			if r, p := &spec.Relays[i], &places.Relays[i]; r.Enabled && !p.Held {
+				b.relay(r, p, i, do)
+			}
+		}
+	}
+}
+
+// between is the numbers from first up to end, without it.
+func between(first, end int) iter.Seq[int] {
+	return func(yield func(int) bool) {
+		for i := first; i < end && yield(i); i++ {
+		}
+	}
+}
+
 // relay does something about a relay in each of its families; lane is its position among all of them.
 func (b *builder) relay(r *Relay, p *Placement, lane int, do func(*relayWork)) {
 	for i, f := range b.families {
@@ -160,27 +181,28 @@ func ofFamily[T any](all []T, family int, addr func(T) netip.Addr) []T {
 	return slices.DeleteFunc(slices.Clone(all), func(t T) bool { return !mine(t) })
 }
 
-// ruleset is what was collected, in order.
-func (b *builder) ruleset(policy Forwarding) *Ruleset {
+// sorted is the sets, by their names, each with its elements in order.
+func (b *builder) sorted() (sets []Set) {
 	for _, f := range b.families {
 		if f.targets != nil {
 			f.targets.Elements = oneOfEach(f.targets.Elements)
 		}
 	}
-	r := &Ruleset{Chains: b.chains(policy)}
 	for _, s := range b.sets {
 		if len(s.Elements) < cap(s.Elements) {
 			s.Elements = slices.Clone(s.Elements) // a copy has no room to grow: a fifth of the memory
 		}
 		sortElements(s.Elements)
 		s.room = 0
-		if !s.State && !s.Interval {
-			s.Size = sizeFor(len(s.Elements))
-		}
-		r.Sets = append(r.Sets, *s)
+		s.declareSize()
+		sets = append(sets, *s)
 	}
-	slices.SortFunc(r.Sets, func(a, b Set) int { return strings.Compare(a.Name, b.Name) })
-	return r
+	sortSets(sets)
+	return sets
+}
+
+func sortSets(sets []Set) {
+	slices.SortFunc(sets, func(a, b Set) int { return strings.Compare(a.Name, b.Name) })
 }
 
 // oneOfEach is the elements, each key once and in order. One that several relays share is the first one's by name.

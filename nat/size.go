@@ -19,6 +19,13 @@ func sizeFor(elements int) uint32 {
 	return uint32(buckets / 4 * 3)
 }
 
+// declareSize gives the set the size for the elements that it has. That of a State set is another matter, and intervals have none.
+func (s *Set) declareSize() {
+	if !s.State && !s.Interval {
+		s.Size = sizeFor(len(s.Elements))
+	}
+}
+
 // holds tells whether the set has a size that natd declares, be it for more elements or none, and has room for what is wanted, and for the
 // listens that stay in it until they are released.
 func (s *Set) holds(want *Set) bool {

@@ -3,7 +3,9 @@ package config
 import (
 	"fmt"
 	"hash/maphash"
+	"iter"
 	"net/netip"
+	"slices"
 
 	"natd/nat"
 )
@@ -51,13 +53,12 @@ type claims struct {
 	anyone bool // listens on every local address: else nobody asks for whatever address
 }
 
-func newClaims(relays []nat.Relay) *claims {
-	c := &claims{relays: relays, seed: maphash.MakeSeed()}
+func newClaims(relays []nat.Relay, anyone bool) *claims {
+	c := &claims{relays: relays, seed: maphash.MakeSeed(), anyone: anyone}
 	ports := 0
 	for i := range relays {
 		if r := &relays[i]; isListening(r) {
 			ports += r.Listen.Ports.Width() * len(r.Protocols) * served(r).count()
-			c.anyone = c.anyone || r.Listen.Any()
 		}
 	}
 	if c.anyone {
@@ -67,32 +68,60 @@ func newClaims(relays []nat.Relay) *claims {
 	return c
 }
 
+// listensAnywhere tells whether one of the relays listens on every local address.
+func listensAnywhere(relays []nat.Relay) bool {
+	return slices.ContainsFunc(relays, func(r nat.Relay) bool { return isListening(&r) && r.Listen.Any() })
+}
+
 // add claims the ports of the i-th relay. When an earlier relay has one of them, it returns that relay and the ports
 // that both want.
-func (c *claims) add(i int) (other int, ports string, taken bool) {
+func (c *claims) add(i int) (other int, ports string, clashes bool) {
 	r := &c.relays[i]
 	if !isListening(r) {
 		return 0, "", false
 	}
-	for f := range served(r).each() {
-		addr, rival := r.Listen.Addr, everywhere(f).Addr()
-		if r.Listen.Any() {
-			addr, rival = everywhere(f).Addr(), whatever(f)
+	for f, e := range taken(r) {
+		j, found := c.claim(e, i)
+		if c.anyone && (!found || j == i) {
+			j, found = c.holder(e.rival(r, f))
+			c.claim(e.at(whatever(f)), i)
 		}
-		for _, protocol := range r.Protocols {
-			for port := int(r.Listen.Ports.First); port <= int(r.Listen.Ports.Last); port++ {
-				j, found := c.claim(endpointOf(addr, protocol, port), i)
-				if c.anyone && (!found || j == i) {
-					j, found = c.holder(endpointOf(rival, protocol, port))
-					c.claim(endpointOf(whatever(f), protocol, port), i)
-				}
-				if found && !taken && j != i {
-					other, ports, taken = j, shared(protocol, r.Listen.Ports, c.relays[j].Listen.Ports), true
+		if found && !clashes && j != i {
+			other, ports, clashes = j, shared(e.protocol, r.Listen.Ports, c.relays[j].Listen.Ports), true
+		}
+	}
+	return other, ports, clashes
+}
+
+// taken is the endpoints that the relay takes.
+func taken(r *nat.Relay) iter.Seq2[families, endpoint] {
+	return func(yield func(families, endpoint) bool) {
+		for f := range served(r).each() {
+			addr := r.Listen.Addr
+			if r.Listen.Any() {
+				addr = everywhere(f).Addr()
+			}
+			for _, protocol := range r.Protocols {
+				for port := int(r.Listen.Ports.First); port <= int(r.Listen.Ports.Last); port++ {
+					if !yield(f, endpointOf(addr, protocol, port)) {
+						return
+					}
 				}
 			}
 		}
 	}
-	return other, ports, taken
+}
+
+// at is the same port on another address.
+func (e endpoint) at(addr netip.Addr) endpoint { return endpoint{addr.As16(), e.protocol, e.port} }
+
+// rival is what stands in the way of the relay that takes the endpoint, besides the same: for one on an address that on every local address, and
+// the other way about.
+func (e endpoint) rival(r *nat.Relay, f families) endpoint {
+	if r.Listen.Any() {
+		return e.at(whatever(f))
+	}
+	return e.at(everywhere(f).Addr())
 }
 
 // claim notes that the i-th relay takes the endpoint, unless an earlier one does, which it returns.
@@ -108,19 +137,31 @@ func (c *claims) holder(e endpoint) (i int, found bool) {
 // target returns the first backend that is where a relay listens, and that relay. A listen on every local address says nothing
 // here: which addresses are local is for the host to tell.
 func (c *claims) target(r *nat.Relay) (backend, relay int, loops bool) {
-	for i, b := range r.Backends {
-		if !b.Addr.IsValid() {
-			continue
+	for i, e := range led(r) {
+		if j, found := c.holder(e); found {
+			return i, j, true
 		}
-		for _, protocol := range r.Protocols {
-			for port := int(b.Ports.First); port <= int(b.Ports.Last); port++ {
-				if j, found := c.holder(endpointOf(b.Addr, protocol, port)); found {
-					return i, j, true
+	}
+	return 0, 0, false
+}
+
+// led is the endpoints that the relay leads to, as far as they have an address, each with the number of the backend.
+func led(r *nat.Relay) iter.Seq2[int, endpoint] {
+	return func(yield func(int, endpoint) bool) {
+		for i := range r.Backends {
+			b := &r.Backends[i]
+			if !b.Addr.IsValid() {
+				continue
+			}
+			for _, protocol := range r.Protocols {
+				for port := int(b.Ports.First); port <= int(b.Ports.Last); port++ {
+					if !yield(i, endpointOf(b.Addr, protocol, port)) {
+						return
+					}
 				}
 			}
 		}
 	}
-	return 0, 0, false
 }
 
 // shared names the ports that both ranges have.

@@ -21,17 +21,31 @@ func listed(all []table) tables { return func(i int) *table { return &all[i] } }
 // known: what is wrong in them is zero, and claims nothing.
 func checkConflicts(spec *nat.Spec, in *written) {
 	checkUnique(spec, in)
+	checkCounts(spec, in, checkListens)
+}
+
+// checkFresh is checkConflicts where only the relays at the positions are not known to be free of contradictions to all the rest.
+func checkFresh(spec *nat.Spec, in *written, fresh []int) {
+	if len(fresh) > len(spec.Relays)/freshShare || clash(spec, fresh) {
+		checkConflicts(spec, in)
+		return
+	}
+	checkCounts(spec, in, func([]nat.Relay, tables) {})
+}
+
+// checkCounts looks at what is bounded, and then at what may take as much time as there is of it.
+func checkCounts(spec *nat.Spec, in *written, listens func([]nat.Relay, tables)) {
 	checkValues(spec.Relays, in.relays)
 	if !checkElements(spec, in) {
 		return // what follows goes port by port, and network by network
 	}
-	checkListens(spec.Relays, in.relays)
+	listens(spec.Relays, in.relays)
 	checkGateways(spec.Gateways, in)
 	checkStatics(spec, in)
 }
 
 func checkListens(relays []nat.Relay, tables tables) {
-	claims := newClaims(relays)
+	claims := newClaims(relays, listensAnywhere(relays))
 	for i := range relays {
 		if other, ports, taken := claims.add(i); taken {
 			tables(i).fail("listen", fmt.Sprintf("%s also claimed by %s", ports, tables(other).place()))

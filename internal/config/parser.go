@@ -17,6 +17,7 @@ type Parser struct {
 	pieces map[fingerprint]piece // of last, without their text; none when it was read whole
 
 	settings *Config // all but the relays, with the lines of the rest
+	agrees   *Config // the settings that the pieces were found to agree with
 	rest     fingerprint
 }
 
@@ -55,7 +56,7 @@ func (p *Parser) parse(path string, data []byte) (*Config, error) {
 	}
 	c, err := parseWhole(path, data)
 	if err == nil {
-		p.pieces = nil
+		p.pieces, p.agrees = nil, nil
 	}
 	return c, err
 }

@@ -22,20 +22,44 @@ func (p *Parser) parsePieces(path string, data []byte) *Config {
 	}
 	c := settings.moved(parts.shifts)
 	c.NAT.Relays, c.lines[Relay] = make([]nat.Relay, parts.relays), make([]tableLines, parts.relays)
-	if !inParallel(len(parts.pieces), func(i int) bool { return p.reuse(c, &parts.pieces[i]) || c.read(&parts.pieces[i]) }) {
+	reused := make([]bool, len(parts.pieces))
+	if !inParallel(len(parts.pieces), func(i int) bool {
+		reused[i] = p.reuse(c, &parts.pieces[i])
+		return reused[i] || c.read(&parts.pieces[i])
+	}) {
 		return nil
 	}
 	doc := &document{file: path}
-	checkConflicts(&c.NAT, &written{relays: c.tables(doc, Relay), gateways: c.tables(doc, Gateway), statics: c.tables(doc, Static)})
+	all := &written{relays: c.tables(doc, Relay), gateways: c.tables(doc, Gateway), statics: c.tables(doc, Static)}
+	if settings == p.agrees {
+		checkFresh(&c.NAT, all, parts.fresh(reused))
+	} else {
+		checkConflicts(&c.NAT, all)
+	}
 	if len(doc.errs) > 0 {
 		return nil
 	}
-	p.pieces = make(map[fingerprint]piece, len(parts.pieces))
+	p.pieces, p.agrees = make(map[fingerprint]piece, len(parts.pieces)), settings
 	for _, piece := range parts.pieces {
 		piece.text = nil
 		p.pieces[piece.mark] = piece
 	}
 	return c
+}
+
+// fresh is the positions of relays that are not among those of the last configuration, or are there twice now.
+func (c *cutting) fresh(reused []bool) (fresh []int) {
+	seen := make(map[fingerprint]bool, len(c.pieces))
+	for i := range c.pieces {
+		piece := &c.pieces[i]
+		if !reused[i] || seen[piece.mark] {
+			for j := range piece.count {
+				fresh = append(fresh, piece.first+j)
+			}
+		}
+		seen[piece.mark] = true
+	}
+	return fresh
 }
 
 // readRest reads all but the relays.

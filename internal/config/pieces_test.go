@@ -6,6 +6,7 @@ import (
 	"hash/maphash"
 	"math/rand/v2"
 	"net/netip"
+	"slices"
 	"strings"
 	"testing"
 
@@ -126,6 +127,55 @@ func TestParserAgain(t *testing.T) {
 		if diff := cmp.Diff(want, got, sameConfig()); diff != "" {
 			t.Fatalf("text %d (-whole +again):\n%.2000s", i, diff)
 		}
+	}
+}
+
+// TestFreshAgainstTheRest edits a file so that relays contradict some that were not touched, and wants what a new Parser says.
+func TestFreshAgainstTheRest(t *testing.T) {
+	t.Parallel()
+	const (
+		anywhere = "[[relay]]\nname = \"anywhere\"\nlisten = \":9\"\nto = [\"172.16.0.1:9\"]\n"
+		gateway  = "[[gateway]]\nname = \"g\"\nfrom = [\"10.0.0.0/8\"]\n"
+	)
+	first := append(manyRelays(2000), anywhere+gateway...)
+	relay := func(i int) string {
+		return fmt.Sprintf("name = \"relay-%d\"\nlisten = \"10.0.%d.%d:80\"", i, i>>8, i&255)
+	}
+	lead := func(i int) string {
+		return relay(i) + "\nprotocol = \"tcp\"\nfrom = [\"192.168.0.0/16\"]\nto = [\"172.16.0.100:80\"]"
+	}
+	to := func(text, old, now string) string { return strings.Replace(text, old, now, 1) }
+	for name, text := range map[string][]byte{
+		"the name of another relay":             edit(t, first, relay(77), to(relay(77), "relay-77", "relay-1500")),
+		"the name of a gateway":                 edit(t, first, relay(77), to(relay(77), "relay-77", "g")),
+		"the port of another relay":             edit(t, first, relay(77), to(relay(77), "10.0.0.77", "10.0.5.220")),
+		"a port that one has everywhere":        edit(t, first, relay(77), to(relay(77), ":80", ":9")),
+		"everywhere a port that one has":        edit(t, first, relay(77), to(relay(77), "10.0.0.77:80", ":80")),
+		"everywhere what one has everywhere":    edit(t, first, relay(77), to(relay(77), "10.0.0.77:80", ":9")),
+		"a backend that is another's listen":    edit(t, first, lead(77), to(lead(77), "172.16.0.100", "10.0.5.220")),
+		"a listen that is another's backend":    edit(t, first, relay(77), to(relay(77), "10.0.0.77", "172.16.0.100")),
+		"a backend that is the relay's listen":  edit(t, first, lead(77), to(lead(77), "172.16.0.100", "10.0.0.77")),
+		"two that are new":                      edit(t, edit(t, first, relay(77), to(relay(77), ":80", ":81")), relay(1700), to(relay(1700), "10.0.6.164:80", "10.0.0.77:81")),
+		"two that lead to each other":           edit(t, edit(t, first, lead(77), to(lead(77), "172.16.0.100", "10.0.6.164")), lead(1700), to(lead(1700), "172.16.0.100", "10.0.0.77")),
+		"the same relays again":                 append(slices.Clip(first), first[:len(first)-len(anywhere+gateway)]...),
+		"a gateway with the name of a relay":    edit(t, first, "\"g\"", "\"relay-77\""),
+		"nothing that contradicts":              edit(t, first, relay(77), to(relay(77), ":80", ":81")),
+		"everywhere a port that nobody has yet": edit(t, first, relay(77), to(relay(77), "10.0.0.77:80", ":81")),
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			_, want := parseWhole("natd.toml", text)
+			if free := strings.HasPrefix(name, "nothing") || strings.HasSuffix(name, "yet"); (want == nil) != free {
+				t.Fatalf("as a whole: %v", want)
+			}
+			p := &Parser{}
+			for _, before := range [][]byte{first, edit(t, text, "172.16.0.1:9", "oops"), first, text} {
+				_, err := p.Parse("natd.toml", before)
+				if bytes.Equal(before, text) && fmt.Sprint(err) != fmt.Sprint(want) {
+					t.Errorf("again: %v, want %v", err, want)
+				}
+			}
+		})
 	}
 }
 

@@ -79,9 +79,10 @@ type Daemon struct {
 	appeared map[netip.Addr]time.Time // since when the host has each address
 	macs     map[string]bool          // of the host's interfaces; nil before the first look
 
-	want *nat.Ruleset
-	hold nat.Hold
-	sync syncState
+	want   *nat.Ruleset
+	builds nat.Rebuilder // of want
+	hold   nat.Hold
+	sync   syncState
 
 	hostProblems []string
 	forwarding   bool // of IPv4, was on after the last pass

@@ -135,15 +135,26 @@ func (f *facts) lookUp(host *netconf.Host, spec *nat.Spec) error {
 			continue
 		}
 		for j := range r.Backends {
-			addrs, _ := f.resolve(r, &r.Backends[j])
-			for _, addr := range addrs {
-				if err := f.lookUpBackend(host, addr, r.Egress); err != nil {
-					return err
-				}
+			if err := f.lookUpAll(host, r, &r.Backends[j]); err != nil {
+				return err
 			}
 		}
 	}
 	return errors.Join(f.lookUpBehind(host, spec), f.lookUpClients(host, spec))
+}
+
+// lookUpAll asks for the ways to a backend.
+func (f *facts) lookUpAll(host *netconf.Host, r *nat.Relay, b *nat.Backend) error {
+	if b.Name == "" {
+		return f.lookUpBackend(host, b.Addr, r.Egress)
+	}
+	addrs, _ := f.resolve(r, b)
+	for _, addr := range addrs {
+		if err := f.lookUpBackend(host, addr, r.Egress); err != nil {
+			return err
+		}
+	}
+	return nil
 }
 
 // lookUpBehind is lookUp for gateways and statics.

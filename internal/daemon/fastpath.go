@@ -209,7 +209,7 @@ func (d *Daemon) withoutFastPath(err error) error {
 	d.fast.refused, d.fast.refusal = d.placed.fast.links, err.Error()
 	d.placed.fast = fast{why: d.fast.refusal}
 	d.reportFast(&d.placed.fast)
-	d.want = nat.Build(&d.cfg.NAT, d.placed.all())
+	d.want = d.builds.Build(&d.cfg.NAT, d.placed.all())
 	return fmt.Errorf("%w: %w", nat.ErrStale, err)
 }
 

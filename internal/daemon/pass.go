@@ -103,7 +103,7 @@ func (d *Daemon) replace(f *facts) error {
 	d.reportFast(&next.fast)
 	d.rememberPlaces(next.relays, next.statics)
 	d.placed, d.former = *next, placed{}
-	d.want = nat.Build(&d.cfg.NAT, next.all())
+	d.want = d.builds.Build(&d.cfg.NAT, next.all())
 	d.sync.verified, d.sync.settled, d.sync.due = false, false, true
 	d.judge.Store(d.newJudge(nil))
 	d.meter.wake()
