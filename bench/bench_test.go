@@ -1,6 +1,7 @@
 package main
 
 import (
+	"context"
 	"encoding/json"
 	"io"
 	"os"
@@ -75,6 +76,38 @@ func TestContest(t *testing.T) {
 			t.Errorf("%s has %d figures, the reference %d", name, figures[name], figures[rival.Reference])
 		}
 	}
+}
+
+// TestEndsEarly interrupts a run, and wants what it has measured until then.
+func TestEndsEarly(t *testing.T) {
+	programs := build(t)
+	path := filepath.Join(t.TempDir(), "result.json")
+	ctx, cancel := context.WithCancel(t.Context())
+	args := []string{"-bin", programs, "-quick", "-rounds", "50", "-slice", "20ms", "-relays", "2", "-only", "^$", "-measure", "^connections", "-json", path}
+	err := run(ctx, args, io.Discard, &until{"round 3 of 50", cancel})
+	if err == nil || !strings.Contains(err.Error(), "interrupted") {
+		t.Errorf("the error is %v", err)
+	}
+	text, err := os.ReadFile(path)
+	lab.Check(t, err)
+	var r report.Report
+	lab.Check(t, json.Unmarshal(text, &r))
+	if len(r.Samples) == 0 || !strings.Contains(r.Unfinished, "interrupted") {
+		t.Errorf("it has %d samples and says %q", len(r.Samples), r.Unfinished)
+	}
+}
+
+// until calls do when a text is written.
+type until struct {
+	text string
+	do   func()
+}
+
+func (u *until) Write(b []byte) (int, error) {
+	if strings.Contains(string(b), u.text) {
+		u.do()
+	}
+	return len(b), nil
 }
 
 // TestCandidatesLeaveNothing starts every candidate, changes its job, and compares host B before and after.

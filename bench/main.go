@@ -52,14 +52,19 @@ func run(ctx context.Context, args []string, out, progress io.Writer) (err error
 	now := time.Now()
 	machine := report.Describe(now)
 	c := contest{plan: p, progress: progress, began: now}
-	if err := c.run(ctx); err != nil {
-		return err
+	failed := c.run(ctx)
+	if len(c.samples) == 0 {
+		return failed
 	}
 	r := &report.Report{
 		Machine: machine, Method: method(p), Reference: rival.Reference, Candidates: tookPart(p, c.samples),
 		Summaries: report.Summarise(c.samples, rival.Reference, measure.ByNft), Samples: c.samples,
 	}
 	r.Verdicts = report.Judge(goals(p), c.samples)
+	if failed != nil {
+		r.Unfinished = failed.Error()
+		return errors.Join(failed, publish(p, r, out)) // it may have taken hours to get there
+	}
 	c.say("done")
 	return errors.Join(publish(p, r, out), compare(p, r, out))
 }

@@ -52,7 +52,7 @@ func (b *builder) all(spec *Spec, places *Placements) *Ruleset {
 		}
 	}
 	fast := b.fast(places.FastLinks)
-	return &Ruleset{Chains: b.chains(spec.Forwarding), Sets: b.sorted(), FastPath: fast}
+	return &Ruleset{Chains: b.chains(spec.Forwarding), Sets: b.finish(), FastPath: fast}
 }
 
 // builder collects the elements of each set, and what of the features in use is not to be seen from the sets that there
@@ -181,8 +181,8 @@ func ofFamily[T any](all []T, family int, addr func(T) netip.Addr) []T {
 	return slices.DeleteFunc(slices.Clone(all), func(t T) bool { return !mine(t) })
 }
 
-// sorted is the sets, by their names, each with its elements in order.
-func (b *builder) sorted() (sets []Set) {
+// finish returns the sets, by their names, each with its elements in order.
+func (b *builder) finish() (sets []Set) {
 	for _, f := range b.families {
 		if f.targets != nil {
 			f.targets.Elements = oneOfEach(f.targets.Elements)

@@ -1,6 +1,7 @@
 package nat
 
 import (
+	"net/netip"
 	"reflect"
 	"slices"
 )
@@ -11,7 +12,7 @@ type Rebuilder struct {
 	spec    *Spec
 	places  *Placements
 	last    *Ruleset
-	uses    *builder // the features in use of last, and maybe more sets, without their elements
+	uses    *builder // the features in use of last: its sets, without their elements, and more
 	patched int      // relays that were built anew since all were
 }
 
@@ -54,7 +55,7 @@ func (r *Rebuilder) patch(spec *Spec, places *Placements) *Ruleset {
 	if r.uses.learn(come) {
 		next.Chains = r.uses.chains(spec.Forwarding)
 	}
-	next.exchange(gone.sorted(), come.sorted(), unchanged{spec, places, now})
+	next.exchange(gone.finish(), come.finish(), unchanged{spec, places, now})
 	return next
 }
 
@@ -220,7 +221,7 @@ func (u unchanged) each(do func(backend Endpoint, relay string)) {
 		}
 		for j := range p.Targets {
 			t := &p.Targets[j]
-			if !slices.ContainsFunc(p.Addrs, t.sameFamily) {
+			if !slices.ContainsFunc(p.Addrs, func(a netip.Addr) bool { return familyIndex(a) == familyIndex(t.Addr) }) {
 				continue
 			}
 			for _, proto := range r.Protocols {

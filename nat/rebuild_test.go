@@ -121,6 +121,12 @@ func rebuildOften(t *testing.T, seed uint64) {
 		relay, place := oddRelay(r, n)
 		spec.Relays, places.Relays = append(spec.Relays, relay), append(places.Relays, place)
 	}
+	if seed%3 == 1 {
+		around := otherScenarios()[[]string{"gateways", "statics"}[seed%2]]
+		spec.Gateways, spec.Statics = around.gateways, around.statics
+		_, other := around.placed()
+		places.Gateways, places.Statics = other.Gateways, other.Statics
+	}
 	again, patched := new(Rebuilder), 0
 	for step := range 100 {
 		got := again.Build(spec, places)
@@ -134,6 +140,21 @@ func rebuildOften(t *testing.T, seed uint64) {
 	}
 	if patched < 10 {
 		t.Errorf("only %d of 100 rulesets were built in parts", patched)
+	}
+}
+
+// TestRebuilderDeclaresSizes adds the relays one by one with which a set becomes one whose size is declared.
+func TestRebuilderDeclaresSizes(t *testing.T) {
+	t.Parallel()
+	again := new(Rebuilder)
+	for _, n := range []int{sizedFrom - 2, sizedFrom - 1, sizedFrom, sizedFrom + 1, sizedFrom - 1} {
+		spec, places := manyRelays(n).placed()
+		if diff := sameRuleset(Build(spec, places), again.Build(spec, places)); diff != "" {
+			t.Errorf("%d relays: %.500s", n, diff)
+		}
+	}
+	if again.patched != 5 {
+		t.Errorf("%d relays were built in parts", again.patched)
 	}
 }
 
@@ -154,12 +175,12 @@ func TestRebuilderKeepsWhatStays(t *testing.T) {
 	}
 }
 
-// TestSameRelay changes each field of a relay and wants that to be seen; so that no field is forgotten that is added.
+// TestSame changes each field of a relay and wants that to be seen; so that no field is forgotten that is added.
 func TestSame(t *testing.T) {
 	t.Parallel()
 	checkSame(t, func() *Relay { r := relayOf("r", 80, "10.3.0.100"); return &r }, (*Relay).same)
 	checkSame(t, func() *Placement { r := relayOf("r", 80, "10.3.0.100"); p := placed(&r); return &p }, (*Placement).same)
-	checkSame(t, func() *Target { return &Target{Addr: addr("10.3.0.100")} }, (*Target).same)
+	checkSame(t, func() *Target { return &Target{Addr: addr("10.3.0.100")} }, func(a, b *Target) bool { return a.Same(*b) })
 }
 
 func checkSame[T any](t *testing.T, one func() *T, same func(a, b *T) bool) {

@@ -1,9 +1,6 @@
 package nat
 
-import (
-	"net/netip"
-	"slices"
-)
+import "slices"
 
 // same tells whether the relays agree in everything.
 func (r *Relay) same(o *Relay) bool {
@@ -16,11 +13,10 @@ func (r *Relay) same(o *Relay) bool {
 
 // same tells whether the placements agree in everything.
 func (p *Placement) same(o *Placement) bool {
-	return p.Held == o.Held && slices.Equal(p.Addrs, o.Addrs) && slices.EqualFunc(p.Targets, o.Targets, func(t, u Target) bool { return t.same(&u) })
+	return p.Held == o.Held && slices.Equal(p.Addrs, o.Addrs) && slices.EqualFunc(p.Targets, o.Targets, Target.Same)
 }
 
-func (t *Target) same(o *Target) bool {
+// Same tells whether the targets agree in everything.
+func (t Target) Same(o Target) bool {
 	return t.Addr == o.Addr && t.Ports == o.Ports && t.Weight == o.Weight && t.Closing == o.Closing && slices.Equal(t.SNAT, o.SNAT)
 }
-
-func (t *Target) sameFamily(a netip.Addr) bool { return familyIndex(a) == familyIndex(t.Addr) }

@@ -19,11 +19,16 @@ type Report struct {
 	Verdicts   []Verdict `json:"goals"`
 	Summaries  []Summary `json:"summaries"`
 	Samples    []Sample  `json:"samples"`
+	// Unfinished says why the run ended before it was done; "" when it was done.
+	Unfinished string `json:"unfinished,omitempty"`
 }
 
 // Markdown writes one table for each measure, with a line for each candidate and a column for each job.
 func (r *Report) Markdown(w io.Writer) error {
 	var text strings.Builder
+	if r.Unfinished != "" {
+		text.WriteString("**This is a part of a run, which ended early:** " + r.Unfinished + "\n\n")
+	}
 	text.WriteString(r.Machine.String() + "\n\n")
 	for _, m := range r.Method {
 		text.WriteString("- " + m + "\n")

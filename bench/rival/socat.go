@@ -4,8 +4,11 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"slices"
 	"strings"
 	"time"
+
+	"golang.org/x/sys/unix"
 
 	"natd/bench/arena"
 	"natd/internal/lab"
@@ -35,6 +38,9 @@ func (socat) Start(ctx context.Context, a *arena.Arena, j arena.Job) (arena.Runn
 			err = ctx.Err()
 			s.processes = append(s.processes, p)
 		}
+		if noRoom(err) {
+			err = fmt.Errorf("%w: this machine has room for %d programs, not for %d: %w", arena.ErrBeyond, len(s.processes), j.Relays, err)
+		}
 		if err != nil {
 			return nil, stopped(ctx, s, err)
 		}
@@ -43,6 +49,11 @@ func (socat) Start(ctx context.Context, a *arena.Arena, j arena.Job) (arena.Runn
 		return nil, stopped(ctx, s, err)
 	}
 	return s, nil
+}
+
+// noRoom tells whether a program was not started because there are too many.
+func noRoom(err error) bool {
+	return slices.ContainsFunc([]error{unix.EMFILE, unix.ENFILE, unix.EAGAIN, unix.ENOMEM}, func(e error) bool { return errors.Is(err, e) })
 }
 
 // socats are socats at work.

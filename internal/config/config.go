@@ -8,7 +8,7 @@
 //	parser.go    which of it is new: cut.go cuts the relays into pieces, pieces.go reads those that changed
 //	document.go  TOML -> values; locate.go finds the lines, which the TOML library does not tell
 //	table.go     values -> checked values of one table, settings.go, relay.go, gateway.go and static.go; address.go reads the addresses
-//	conflicts.go rules between tables; claims.go, overlap.go and prefixes.go find what takes the same
+//	conflicts.go rules between tables; fresh.go those of what is new; claims.go, overlap.go and prefixes.go find what takes the same
 //
 // Errors are collected, not returned at the first: a file shows all of them at once.
 package config

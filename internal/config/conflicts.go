@@ -26,11 +26,16 @@ func checkConflicts(spec *nat.Spec, in *written) {
 
 // checkFresh is checkConflicts where only the relays at the positions are not known to be free of contradictions to all the rest.
 func checkFresh(spec *nat.Spec, in *written, fresh []int) {
-	if len(fresh) > len(spec.Relays)/freshShare || clash(spec, fresh) {
+	if len(fresh) > len(spec.Relays)/freshShare {
 		checkConflicts(spec, in)
 		return
 	}
-	checkCounts(spec, in, func([]nat.Relay, tables) {})
+	checkCounts(spec, in, func(relays []nat.Relay, tables tables) {
+		if clash(spec, fresh) {
+			checkUnique(spec, in)
+			checkListens(relays, tables)
+		}
+	})
 }
 
 // checkCounts looks at what is bounded, and then at what may take as much time as there is of it.

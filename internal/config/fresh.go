@@ -18,7 +18,7 @@ type rivals struct {
 	leads  map[endpoint]bool // where the relays lead to
 }
 
-// clash tells whether one of the relays at the positions, which ascend, may contradict anything in the spec. The rest of it is known not to
+// clash tells whether one of the relays at the positions may contradict anything in the spec. The rest of it is known not to
 // contradict itself. What exactly is wrong, checkConflicts says.
 func clash(spec *nat.Spec, fresh []int) bool {
 	r := &rivals{
@@ -83,7 +83,7 @@ func (r *rivals) contradicts(o *nat.Relay, other bool) bool {
 		return false
 	}
 	for f, e := range taken(o) {
-		if r.leads[e] || r.claims.anyone && r.leads[e.at(whatever(f))] || other && r.holds(o, f, e) {
+		if r.leads[e] || other && r.holds(o, f, e) {
 			return true
 		}
 	}

@@ -6,6 +6,7 @@ import (
 	"hash/maphash"
 	"math/rand/v2"
 	"net/netip"
+	"runtime"
 	"slices"
 	"strings"
 	"testing"
@@ -158,6 +159,7 @@ func TestFreshAgainstTheRest(t *testing.T) {
 		"two that are new":                      edit(t, edit(t, first, relay(77), to(relay(77), ":80", ":81")), relay(1700), to(relay(1700), "10.0.6.164:80", "10.0.0.77:81")),
 		"two that lead to each other":           edit(t, edit(t, first, lead(77), to(lead(77), "172.16.0.100", "10.0.6.164")), lead(1700), to(lead(1700), "172.16.0.100", "10.0.0.77")),
 		"the same relays again":                 append(slices.Clip(first), first[:len(first)-len(anywhere+gateway)]...),
+		"some of the same relays again":         append(slices.Clip(first), first[:len(first)/8]...),
 		"a gateway with the name of a relay":    edit(t, first, "\"g\"", "\"relay-77\""),
 		"nothing that contradicts":              edit(t, first, relay(77), to(relay(77), ":80", ":81")),
 		"everywhere a port that nobody has yet": edit(t, first, relay(77), to(relay(77), "10.0.0.77:80", ":81")),
@@ -176,6 +178,29 @@ func TestFreshAgainstTheRest(t *testing.T) {
 				}
 			}
 		})
+	}
+}
+
+// TestFreshTooMany adds relays of so many ports that to look at each of them would take all memory. It is alone, so as to measure that.
+func TestFreshTooMany(t *testing.T) {
+	first := manyRelays(2000)
+	var more strings.Builder
+	for i := range 300 {
+		fmt.Fprintf(&more, "[[relay]]\nname = \"wide-%d\"\nlisten = \"10.9.%d.%d:1-65535\"\nto = [\"172.16.0.1\"]\n", i, i>>8, i&255)
+	}
+	p := &Parser{}
+	if _, err := p.Parse("natd.toml", first); err != nil {
+		t.Fatal(err)
+	}
+	var before, after runtime.MemStats
+	runtime.ReadMemStats(&before)
+	_, err := p.Parse("natd.toml", append(slices.Clip(first), more.String()...))
+	runtime.ReadMemStats(&after)
+	if err == nil || !strings.Contains(err.Error(), "kernel elements") {
+		t.Errorf("the error is %v", err)
+	}
+	if used := (after.TotalAlloc - before.TotalAlloc) >> 20; used > 200 {
+		t.Errorf("it took %d MiB to refuse them", used)
 	}
 }
 

@@ -208,17 +208,13 @@ func (p *place) same(o *place) bool {
 		return true
 	}
 	a, b := p.noted(), o.noted()
-	return p.sameWay(o) && a.down == b.down && slices.EqualFunc(p.Targets, o.Targets, sameTarget) &&
+	return p.sameWay(o) && a.down == b.down && slices.EqualFunc(p.Targets, o.Targets, nat.Target.Same) &&
 		slices.Equal(a.unwell, b.unwell) && slices.Equal(a.undelivered, b.undelivered)
 }
 
 // shares tells whether one decision was taken over from the other.
 func (p *place) shares(o *place) bool {
 	return len(p.backends) > 0 && len(o.backends) > 0 && &p.backends[0] == &o.backends[0]
-}
-
-func sameTarget(a, b nat.Target) bool {
-	return a.Addr == b.Addr && a.Ports == b.Ports && a.Weight == b.Weight && a.Closing == b.Closing && slices.Equal(a.SNAT, b.SNAT)
 }
 
 // sameWay tells whether two decisions agree in what the host's network decides: whatever AWS, names and the backends'

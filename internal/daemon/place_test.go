@@ -255,7 +255,7 @@ func TestPlaceTakesOver(t *testing.T) {
 	}
 	fresh := placeOn(f, now, map[string]string{"refused": "because"})
 	if !next.same(fresh) || !slices.EqualFunc(next.placements, fresh.placements, func(a, b nat.Placement) bool {
-		return a.Held == b.Held && slices.Equal(a.Addrs, b.Addrs) && slices.EqualFunc(a.Targets, b.Targets, sameTarget)
+		return a.Held == b.Held && slices.Equal(a.Addrs, b.Addrs) && slices.EqualFunc(a.Targets, b.Targets, nat.Target.Same)
 	}) {
 		t.Error("what was taken over differs from what is decided anew")
 	}
