@@ -160,7 +160,7 @@ func TestFreshAgainstTheRest(t *testing.T) {
 		"two that are new":                      edit(t, edit(t, first, relay(77), to(relay(77), ":80", ":81")), relay(1700), to(relay(1700), "10.0.6.164:80", "10.0.0.77:81")),
 		"two that lead to each other":           edit(t, edit(t, first, lead(77), to(lead(77), "172.16.0.100", "10.0.6.164")), lead(1700), to(lead(1700), "172.16.0.100", "10.0.0.77")),
 		"the same relays again":                 append(slices.Clip(first), first[:len(first)-len(anywhere+gateway)]...),
-		"some of the same relays again":         append(slices.Clip(first), cut(seed, first).pieces[0].text...),
+		"some of the same relays again":         append(slices.Clip(cut(seed, first).pieces[0].text), first...),
 		"a gateway with the name of a relay":    edit(t, first, "\"g\"", "\"relay-77\""),
 		"nothing that contradicts":              edit(t, first, relay(77), to(relay(77), ":80", ":81")),
 		"everywhere a port that nobody has yet": edit(t, first, relay(77), to(relay(77), "10.0.0.77:80", ":81")),
