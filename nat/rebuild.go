@@ -225,8 +225,8 @@ func (u unchanged) each(do func(backend Endpoint, relay string)) {
 				continue
 			}
 			for _, proto := range r.Protocols {
-				for port := range t.Ports.Width() {
-					do(Endpoint{t.Addr, proto, t.Ports.First + uint16(port)}, r.Name)
+				for offset := range r.Listen.Ports.Width() {
+					do(Endpoint{t.Addr, proto, t.Port(r.Listen.Ports, r.Listen.Ports.First+uint16(offset))}, r.Name)
 				}
 			}
 		}
